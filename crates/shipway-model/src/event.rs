@@ -1,0 +1,96 @@
+//! An event: what happened, for ever. Append-only; audit, tests and timelines read it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Micros, ProjectName};
+
+/// Something that happened to a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What it happened to: `service/<id>`, `task/<id>`, `token/<id>`.
+    pub subject: String,
+    /// Counts from 1 within the subject and never skips, so a cursor never misses one.
+    pub seq: u64,
+    /// Who owns the subject.
+    pub project: ProjectName,
+    /// When, by the database's clock.
+    pub at: Micros,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A change of a service was asked for and accepted.
+    ChangeRequested {
+        /// The task's kind.
+        change: String,
+        /// Who asked: a token's id, `local`, or `system`.
+        actor: String,
+    },
+    /// A release was made.
+    ReleaseCreated {
+        /// Its number.
+        release: u32,
+    },
+    /// Visitors reach this release from here on.
+    ReleaseLive {
+        /// Its number.
+        release: u32,
+    },
+    /// A release did not become ready.
+    ReleaseFailed {
+        /// Its number.
+        release: u32,
+        /// What the probe saw.
+        reason: String,
+    },
+    /// The container of the live release ended when nobody asked it to.
+    ContainerDied {
+        /// Its release.
+        release: u32,
+        /// Exit status or signal, in words.
+        exit: String,
+        /// Deaths in a row.
+        failures: u32,
+    },
+    /// A new container of the same release answers.
+    ContainerRestarted {
+        /// Its release.
+        release: u32,
+    },
+    /// Containers keep dying; the last log lines say why.
+    CrashLoop {
+        /// Its release.
+        release: u32,
+        /// Exit and last log lines.
+        reason: String,
+    },
+    /// A change ended as asked.
+    ChangeDone {
+        /// The task's kind.
+        change: String,
+    },
+    /// A change could not be done.
+    ChangeFailed {
+        /// The task's kind.
+        change: String,
+        /// The failure's code.
+        code: String,
+        /// In a sentence.
+        detail: String,
+    },
+    /// Stopped, as asked.
+    Stopped,
+    /// Forgotten, as asked.
+    Deleted,
+    /// An API token was made or revoked.
+    Token {
+        /// `created` or `revoked`.
+        change: String,
+        /// Who asked.
+        actor: String,
+    },
+}

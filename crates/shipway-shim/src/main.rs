@@ -1,0 +1,3 @@
+//! The launcher and the shim. See the library for what they are told.
+
+fn main() {}

@@ -1,0 +1,78 @@
+//! Writes that a crash cannot halve.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Whether a finished write must survive a power cut, or only a killed process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Survives `kill -9`; a power cut may lose it. Costs a rename.
+    Process,
+    /// Survives a power cut: the file and its directory are synced.
+    Power,
+}
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the whole new one.
+///
+/// The file is made beside `path` with mode `mode` and renamed over it.
+///
+/// # Errors
+///
+/// Any error of the file system; nothing is left behind but, after a crash, a
+/// file named `.<name>.<pid>.<n>.tmp`.
+pub fn write_atomic(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durability: Durability,
+) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path names no file",
+        ));
+    };
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = folder.join(format!(
+        ".{}.{}.{n}.tmp",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    let result = write_new(&temporary, bytes, mode, durability)
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = result {
+        // The first error is the one worth telling; the file may not even exist.
+        drop(std::fs::remove_file(&temporary));
+        return Err(error);
+    }
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Power => sync_folder(folder),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(bytes)?;
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Power => file.sync_all(),
+    }
+}
+
+/// Makes the names in `folder` survive a power cut.
+///
+/// # Errors
+///
+/// Any error of `open` or `fsync`.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,79 @@
+//! Why the store could not do something, by what the caller does about it.
+
+use shipway_model::{NameError, ServiceState};
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The lease is no longer held: stop, and kill what was started under it.
+    #[error("the lease on this task is no longer held")]
+    Stale,
+    /// There is no such service, release or task.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// `If-Match` names another version.
+    #[error("the service has changed: its version is {now}")]
+    VersionMismatch {
+        /// Its version now.
+        now: u64,
+    },
+    /// The service is being deleted.
+    #[error("the service is being deleted")]
+    Deleting,
+    /// The state machine has no such arrow.
+    #[error("a service cannot go from {from:?} to {to:?}")]
+    Illegal {
+        /// What it is.
+        from: Box<ServiceState>,
+        /// What was asked for.
+        to: Box<ServiceState>,
+    },
+    /// The database cannot be used now: locked, full, read-only. It may recover.
+    #[error("the database cannot be used now: {reason}")]
+    Unavailable {
+        /// In words, safe to show.
+        reason: String,
+        /// What the library said.
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    /// A row holds what this version does not understand.
+    #[error("the database holds a row this version cannot read: {0}")]
+    Corrupt(String),
+}
+
+impl From<NameError> for StoreError {
+    fn from(error: NameError) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The bundled SQLite is one that can corrupt a WAL.
+    #[error("SQLite {found} is too old: at least {least} is needed")]
+    LibraryTooOld {
+        /// What is linked in.
+        found: String,
+        /// What is needed.
+        least: &'static str,
+    },
+    /// A newer Shipway has been here.
+    #[error("the database has schema {found}, this version knows up to {known}")]
+    Newer {
+        /// What it has.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
+    /// It could not be opened or migrated.
+    #[error("cannot open the database {path}")]
+    Open {
+        /// Which.
+        path: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+}

@@ -28,14 +28,12 @@ fn anything_else_is_refused_with_its_rule() {
 
 #[test]
 fn slugs_fold_what_labels_cannot_hold() {
-    let slug = |text| ServiceName::slug(text).map(String::from);
+    let slug = |text: &str| ServiceName::slug(text).map(String::from);
     assert_eq!(slug("My  Service!"), Ok("my-service".into()));
     assert_eq!(slug("--a--b--"), Ok("a-b".into()));
     assert_eq!(slug("../../etc/passwd"), Ok("etc-passwd".into()));
-    assert_eq!(
-        slug(&"ab ".repeat(60)).map(|s| s.len() <= LABEL_LENGTH_MAX),
-        Ok(true)
-    );
+    let long = "ab ".repeat(60);
+    assert_eq!(slug(&long).map(|s| s.len() <= LABEL_LENGTH_MAX), Ok(true));
     assert_eq!(slug("  "), Err(NameError::Empty));
     assert_eq!(slug("ÀÉ"), Err(NameError::Empty));
 }

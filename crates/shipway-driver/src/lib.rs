@@ -31,9 +31,7 @@ use shipway_model::instance::Endpoint;
 use shipway_model::{ContainerId, RootFs};
 
 pub use error::DriverError;
-pub use stream::{
-    ExecInput, ExecOutput, ExecSession, ExecSpec, LogCursor, LogLine, LogQuery, LogStream,
-};
+pub use stream::{ExecInput, ExecOutput, ExecSession, ExecSpec, LogCursor, LogLine, LogQuery, LogStream};
 pub use workload::{Exit, Ingress, Phase, Program, Seen, Started, Stats, Workload};
 
 /// One container engine.
@@ -50,11 +48,7 @@ pub trait Driver: std::fmt::Debug + Send + Sync {
     /// Makes and starts a container, or returns the one that this id already has.
     ///
     /// `content` is the file on this host that the workload's program serves.
-    async fn start(
-        &self,
-        workload: &Workload,
-        content: Option<&Path>,
-    ) -> Result<Started, DriverError>;
+    async fn start(&self, workload: &Workload, content: Option<&Path>) -> Result<Started, DriverError>;
 
     /// Asks the container to end, waits at most `grace`, then kills all of it.
     ///
@@ -87,9 +81,5 @@ pub trait Driver: std::fmt::Debug + Send + Sync {
     async fn stats(&self, container: ContainerId) -> Result<Stats, DriverError>;
 
     /// Runs another process in it.
-    async fn exec(
-        &self,
-        container: ContainerId,
-        spec: ExecSpec,
-    ) -> Result<ExecSession, DriverError>;
+    async fn exec(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecSession, DriverError>;
 }

@@ -27,13 +27,11 @@ impl Digest {
     #[must_use]
     pub fn hex(&self) -> String {
         use fmt::Write;
-        self.0
-            .iter()
-            .fold(String::with_capacity(64), |mut text, byte| {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// Returns the first 12 digits, for people.
@@ -105,13 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_no_digest_is_refused() {
-        for text in [
-            "",
-            "sha256:",
-            "sha256:AB",
-            &format!("sha256:{}", "A".repeat(64)),
-            &format!("md5:{}", "a".repeat(64)),
-        ] {
+        for text in
+            ["", "sha256:", "sha256:AB", &format!("sha256:{}", "A".repeat(64)), &format!("md5:{}", "a".repeat(64))]
+        {
             assert_eq!(text.parse::<Digest>(), Err(DigestError), "{text}");
         }
     }

@@ -55,9 +55,7 @@ impl FromStr for Label {
         if text.len() > LABEL_LENGTH_MAX {
             return Err(NameError::TooLong);
         }
-        let plain = text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !plain || text.starts_with('-') || text.ends_with('-') {
             return Err(NameError::Grammar);
         }

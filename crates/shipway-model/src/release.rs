@@ -184,31 +184,13 @@ impl Limits {
             ("disk_bytes", self.disk_bytes, 64 << 10, 1 << 40),
             ("inodes", u64::from(self.inodes), 32, 1 << 24),
             ("log_bytes", self.log_bytes, 64 << 10, 1 << 34),
-            (
-                "request_timeout_ms",
-                u64::from(self.request_timeout_ms),
-                10,
-                3_600_000,
-            ),
-            (
-                "request_output_bytes",
-                self.request_output_bytes,
-                1 << 10,
-                1 << 40,
-            ),
+            ("request_timeout_ms", u64::from(self.request_timeout_ms), 10, 3_600_000),
+            ("request_output_bytes", self.request_output_bytes, 1 << 10, 1 << 40),
             ("concurrency", u64::from(self.concurrency), 1, 4096),
         ];
-        match rows
-            .into_iter()
-            .find(|(_, given, least, most)| given < least || given > most)
-        {
+        match rows.into_iter().find(|(_, given, least, most)| given < least || given > most) {
             None => Ok(()),
-            Some((field, given, least, most)) => Err(LimitError {
-                field,
-                given,
-                least,
-                most,
-            }),
+            Some((field, given, least, most)) => Err(LimitError { field, given, least, most }),
         }
     }
 }
@@ -226,9 +208,6 @@ pub struct HealthCheck {
 
 impl Default for HealthCheck {
     fn default() -> Self {
-        Self {
-            path: None,
-            deadline_ms: 10_000,
-        }
+        Self { path: None, deadline_ms: 10_000 }
     }
 }

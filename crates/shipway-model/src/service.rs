@@ -108,22 +108,11 @@ impl ServiceState {
         use ServiceState as S;
         matches!(
             (self, next),
-            (
-                S::Starting,
-                S::Starting | S::Live { .. } | S::Failed { .. } | S::Stopped { .. }
-            ) | (
-                S::Live { .. },
-                S::Live { .. } | S::Unhealthy { .. } | S::Stopped { .. }
-            ) | (
-                S::Unhealthy { .. },
-                S::Live { .. } | S::Unhealthy { .. } | S::Stopped { .. }
-            ) | (
-                S::Stopped { .. },
-                S::Starting | S::Live { .. } | S::Stopped { .. }
-            ) | (
-                S::Failed { .. },
-                S::Starting | S::Live { .. } | S::Failed { .. } | S::Stopped { .. }
-            )
+            (S::Starting, S::Starting | S::Live { .. } | S::Failed { .. } | S::Stopped { .. })
+                | (S::Live { .. }, S::Live { .. } | S::Unhealthy { .. } | S::Stopped { .. })
+                | (S::Unhealthy { .. }, S::Live { .. } | S::Unhealthy { .. } | S::Stopped { .. })
+                | (S::Stopped { .. }, S::Starting | S::Live { .. } | S::Stopped { .. })
+                | (S::Failed { .. }, S::Starting | S::Live { .. } | S::Failed { .. } | S::Stopped { .. })
         )
     }
 }

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ContentKind, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId,
-};
+use crate::{ContentKind, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
 
 /// A task, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

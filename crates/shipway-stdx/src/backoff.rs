@@ -24,9 +24,7 @@ impl Backoff {
         };
         // 2^31 times anything is past `longest` already.
         let factor = 1_u32 << doublings.min(31);
-        self.first
-            .checked_mul(factor)
-            .map_or(self.longest, |wait| wait.min(self.longest))
+        self.first.checked_mul(factor).map_or(self.longest, |wait| wait.min(self.longest))
     }
 }
 
@@ -36,10 +34,7 @@ mod tests {
 
     #[test]
     fn waits_double_until_the_longest() {
-        let backoff = Backoff {
-            first: Duration::from_millis(100),
-            longest: Duration::from_secs(1),
-        };
+        let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
         let waits: Vec<u128> = (0..7).map(|n| backoff.wait_after(n).as_millis()).collect();
         assert_eq!(waits, [0, 100, 200, 400, 800, 1000, 1000]);
         assert_eq!(backoff.wait_after(u32::MAX), Duration::from_secs(1));

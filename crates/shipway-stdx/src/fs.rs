@@ -23,27 +23,14 @@ pub enum Durability {
 ///
 /// Any error of the file system; nothing is left behind but, after a crash, a
 /// file named `.<name>.<pid>.<n>.tmp`.
-pub fn write_atomic(
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-    durability: Durability,
-) -> io::Result<()> {
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path names no file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
     };
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(
-        ".{}.{}.{n}.tmp",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let result = write_new(&temporary, bytes, mode, durability)
-        .and_then(|()| std::fs::rename(&temporary, path));
+    let temporary = folder.join(format!(".{}.{}.{n}.tmp", name.to_string_lossy(), std::process::id()));
+    let result = write_new(&temporary, bytes, mode, durability).and_then(|()| std::fs::rename(&temporary, path));
     if let Err(error) = result {
         // The first error is the one worth telling; the file may not even exist.
         drop(std::fs::remove_file(&temporary));
@@ -56,11 +43,7 @@ pub fn write_atomic(
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     match durability {
         Durability::Process => Ok(()),

@@ -19,10 +19,7 @@ fn anything_else_is_refused_with_its_rule() {
     for text in ["-a", "a-", "A", "a.b", "a_b", "a b", "é", "a\n", "../x"] {
         refused(text, NameError::Grammar);
     }
-    refused(
-        "3ffafdc6-d32d-42dd-9cf3-b7faa0884bcb",
-        NameError::LooksLikeId,
-    );
+    refused("3ffafdc6-d32d-42dd-9cf3-b7faa0884bcb", NameError::LooksLikeId);
     refused("3ffafdc6d32d42dd9cf3b7faa0884bcb", NameError::LooksLikeId);
 }
 

@@ -10,7 +10,7 @@ pub(super) fn check(files: &[String]) -> anyhow::Result<Vec<String>> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.ends_with(".md")) {
         let text = fs::read_to_string(sh::root().join(file))?;
-        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(""));
         let dead = targets(&text).into_iter().filter(|target| !sh::root().join(folder).join(target).exists());
         findings.extend(dead.map(|target| format!("{file}: the link to {target} leads nowhere")));
     }

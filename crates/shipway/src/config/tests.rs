@@ -1,0 +1,90 @@
+use super::*;
+use std::path::Path;
+
+fn sources(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Sources {
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Sources {
+        flags: flags.iter().map(own).collect(),
+        file: None,
+        environment: environment.iter().map(own).collect(),
+    }
+}
+
+#[track_caller]
+fn refused(sources: &Sources, says: &str) {
+    let error = load(sources).expect_err("it should be refused").to_string();
+    assert!(error.contains(says), "{error:?} does not say {says:?}");
+}
+
+fn with_file(text: &str, test: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    shipway_stdx::fs::write_atomic(&path, text.as_bytes(), 0o600, shipway_stdx::fs::Durability::Process).unwrap();
+    test(&path);
+}
+
+#[test]
+fn flags_beat_environment_beats_file_beats_defaults() {
+    with_file("host: file.example\nlog:\n  level: warn\nworker: {concurrency: 3}\n", |path| {
+        let mut sources = sources(&[("host", "flag.example")], &[("HOST", "env.example"), ("SHIPWAY_LOG_LEVEL", "debug")]);
+        sources.file = Some(path.to_owned());
+        let effective = load(&sources).unwrap();
+        assert_eq!(effective.config.host, "flag.example");
+        assert_eq!(effective.config.api_host, "api.flag.example");
+        assert_eq!(effective.given["log.level"].origin, Origin::Environment("SHIPWAY_LOG_LEVEL"));
+        assert_eq!((effective.config.log_level.as_str(), effective.config.worker_concurrency), ("debug", 3));
+        assert_eq!(effective.given["state_dir"].origin, Origin::Default);
+    });
+}
+
+#[test]
+fn an_unknown_key_is_refused_wherever_it_stands() {
+    refused(&sources(&[("fetch.alow", "x")], &[]), "did you mean `fetch.allow`?");
+    refused(&sources(&[], &[("SHIPWAY_FETCH_ALOW", "x")]), "did you mean `SHIPWAY_FETCH_ALLOW`?");
+    with_file("fetch:\n  allow: ''\n  limits: 3\n", |path| {
+        let mut sources = sources(&[], &[]);
+        sources.file = Some(path.to_owned());
+        refused(&sources, "there is no setting `fetch.limits` (file ");
+    });
+}
+
+#[test]
+fn a_wrong_value_names_key_origin_and_what_was_expected() {
+    refused(&sources(&[("worker.concurrency", "many")], &[]), "`worker.concurrency: many` (flag): a whole number from 1 to 256");
+    refused(&sources(&[("state_dir", "here")], &[]), "an absolute path");
+    refused(&sources(&[], &[("PORT", "80000")]), "(environment PORT)");
+    refused(&sources(&[("listen", "8080")], &[]), "127.0.0.1:8080");
+    refused(&sources(&[("api.open", "yes")], &[]), "one of off, loopback");
+    refused(&sources(&[("proxy.user", "nobody")], &[]), "a user of its own");
+    refused(&sources(&[("fetch.allow", "10.0.0.0/99")], &[]), "10.0.0.0/99");
+}
+
+#[test]
+fn listeners_serve_what_is_safe_unless_told() {
+    let listeners = |text| load(&sources(&[("listen", text)], &[])).unwrap().config.listeners;
+    let serves = |text: &str| listeners(text).iter().map(|listener| listener.serves).collect::<Vec<_>>();
+    assert_eq!(serves("127.0.0.1:1, 0.0.0.0:2, [::1]:3=services"), [Serves::Both, Serves::Services, Serves::Services]);
+    assert_eq!(load(&sources(&[], &[("PORT", "9000")])).unwrap().config.public_port(), 9000);
+}
+
+#[test]
+fn templates_of_the_file_read_the_environment() {
+    with_file("host: '{{ env \"SUFFIX\" }}'\nlog: {level: '{{ envOr \"LEVEL\" \"warn\" }}'}\n", |path| {
+        let mut with = sources(&[], &[("SUFFIX", "apps.example.org")]);
+        with.file = Some(path.to_owned());
+        let config = load(&with).unwrap().config;
+        assert_eq!((config.host.as_str(), config.log_level.as_str()), ("apps.example.org", "warn"));
+    });
+    with_file("host: '{{ exec \"id\" }}'\n", |path| {
+        let mut with = sources(&[], &[]);
+        with.file = Some(path.to_owned());
+        refused(&with, "neither env");
+    });
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let mut with = sources(&[], &[]);
+    with.file = Some("/nowhere/config.yml".into());
+    refused(&with, "/nowhere/config.yml");
+}

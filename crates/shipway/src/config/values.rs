@@ -1,0 +1,213 @@
+//! From text to types: the settings as the parts of Shipway take them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::{ConfigError, Given};
+
+/// Every setting, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) listeners: Vec<ListenerConfig>,
+    pub(crate) host: String,
+    pub(crate) api_host: String,
+    pub(crate) api_open: OpenTo,
+    pub(crate) url_deploy: bool,
+    pub(crate) fetch_allow: String,
+    pub(crate) fetch_limit_bytes: u64,
+    pub(crate) worker_concurrency: usize,
+    pub(crate) proxy_user: ProxyUser,
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_address_max: usize,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_level: String,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListenerConfig {
+    pub(crate) address: SocketAddr,
+    pub(crate) serves: Serves,
+}
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serves {
+    Api,
+    Services,
+    Both,
+}
+
+impl Serves {
+    /// As in the setting.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Services => "services",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Who needs no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenTo {
+    Nobody,
+    Loopback,
+}
+
+/// Who the proxy runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProxyUser {
+    Auto,
+    Number(u32),
+    Name(String),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// One value on its way from text to type.
+struct Field<'a> {
+    key: &'static str,
+    given: &'a Given,
+}
+
+impl Field<'_> {
+    fn bad(&self, expected: impl Into<String>) -> ConfigError {
+        let Given { text, origin } = self.given.clone();
+        ConfigError::BadValue { key: self.key, text, origin, expected: expected.into() }
+    }
+
+    fn number<T: FromStr + PartialOrd + std::fmt::Display>(&self, least: T, most: T) -> Result<T, ConfigError> {
+        let number = self.given.text.parse::<T>().ok().filter(|n| *n >= least && *n <= most);
+        number.ok_or_else(|| self.bad(format!("a whole number from {least} to {most} is expected")))
+    }
+
+    fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let found = words.iter().find(|(word, _)| *word == self.given.text).map(|(_, value)| *value);
+        let choices: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        found.ok_or_else(|| self.bad(format!("one of {} is expected", choices.join(", "))))
+    }
+
+    fn folder(&self) -> Result<PathBuf, ConfigError> {
+        let path = PathBuf::from(&self.given.text);
+        if path.is_absolute() { Ok(path) } else { Err(self.bad("an absolute path is expected")) }
+    }
+
+    /// A DNS name of at least one label, in lower case.
+    fn host(&self) -> Result<String, ConfigError> {
+        let host = self.given.text.to_ascii_lowercase();
+        let label = |label: &str| {
+            let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            plain && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+        };
+        // 37 more are needed for "<uuid>.".
+        if host.len() <= 253 - 37 && host.split('.').all(label) {
+            Ok(host)
+        } else {
+            Err(self.bad("a host name is expected, such as apps.example.org"))
+        }
+    }
+}
+
+impl Config {
+    /// Checks every value, then what they mean together.
+    pub(super) fn parse(given: &BTreeMap<&'static str, Given>) -> Result<Self, ConfigError> {
+        let field = |key: &'static str| Field { key, given: &given[key] };
+        let host = field("host").host()?;
+        let api_host = match given["api.public_host"].text.as_str() {
+            "" => format!("api.{host}"),
+            _ => field("api.public_host").host()?,
+        };
+        if api_host == host && host != "localhost" {
+            let reason = format!("`host` and `api.public_host` are both {host}: services answer below the one, the API at the other");
+            return Err(ConfigError::Together(reason));
+        }
+        Ok(Self {
+            state_dir: field("state_dir").folder()?,
+            run_dir: field("run_dir").folder()?,
+            listeners: listeners(&field("listen"), &field("port"))?,
+            host,
+            api_host,
+            api_open: field("api.open").word(&[("off", OpenTo::Nobody), ("loopback", OpenTo::Loopback)])?,
+            url_deploy: field("api.contracts.url_deploy").word(&[("true", true), ("false", false)])?,
+            fetch_allow: fetch_allow(&field("fetch.allow"))?,
+            fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
+            worker_concurrency: field("worker.concurrency").number(1, 256)?,
+            proxy_user: proxy_user(&field("proxy.user"))?,
+            connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
+            connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,
+            log_format: field("log.format").word(&[
+                ("auto", LogFormat::Auto),
+                ("human", LogFormat::Human),
+                ("json", LogFormat::Json),
+            ])?,
+            log_level: given["log.level"].text.clone(),
+        })
+    }
+
+    /// The port that stands in the URLs of services: that of the first listener that serves them.
+    pub(crate) fn public_port(&self) -> u16 {
+        let serving = self.listeners.iter().find(|listener| listener.serves != Serves::Api);
+        serving.or_else(|| self.listeners.first()).map_or(80, |listener| listener.address.port())
+    }
+}
+
+fn fetch_allow(field: &Field<'_>) -> Result<String, ConfigError> {
+    let text = &field.given.text;
+    match text.parse::<shipway_fetch::AllowList>() {
+        Ok(_) => Ok(text.clone()),
+        Err(error) => Err(field.bad(error.to_string())),
+    }
+}
+
+fn proxy_user(field: &Field<'_>) -> Result<ProxyUser, ConfigError> {
+    match (field.given.text.as_str(), field.given.text.parse::<u32>()) {
+        ("auto", _) => Ok(ProxyUser::Auto),
+        ("root" | "nobody" | "", _) | (_, Ok(0 | 65_534)) => {
+            Err(field.bad("a user of its own is expected: neither root, nor nobody, whom others use too"))
+        }
+        (_, Ok(number)) => Ok(ProxyUser::Number(number)),
+        (name, Err(_)) => Ok(ProxyUser::Name(name.to_owned())),
+    }
+}
+
+fn listeners(listen: &Field<'_>, port: &Field<'_>) -> Result<Vec<ListenerConfig>, ConfigError> {
+    if !port.given.text.is_empty() {
+        let port = port.number(1, u16::MAX)?;
+        if listen.given.origin == super::Origin::Default {
+            let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+            return Ok(vec![ListenerConfig { address, serves: Serves::Both }]);
+        }
+    }
+    let texts = listen.given.text.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let listeners: Vec<ListenerConfig> = texts.map(|text| listener(text, listen)).collect::<Result<_, _>>()?;
+    if listeners.is_empty() {
+        return Err(listen.bad("at least one address is expected, such as 127.0.0.1:8080"));
+    }
+    Ok(listeners)
+}
+
+fn listener(text: &str, field: &Field<'_>) -> Result<ListenerConfig, ConfigError> {
+    let (address, serves) = text.split_once('=').unwrap_or((text, ""));
+    let address: SocketAddr = address.parse().map_err(|_| field.bad("addresses such as 127.0.0.1:8080 or [::]:80=services are expected"))?;
+    let serves = match serves {
+        "api" => Serves::Api,
+        "services" => Serves::Services,
+        "both" => Serves::Both,
+        "" if address.ip().is_loopback() => Serves::Both,
+        "" => Serves::Services,
+        _ => return Err(field.bad("behind `=` one of api, services, both is expected")),
+    };
+    Ok(ListenerConfig { address, serves })
+}

@@ -1,0 +1,12 @@
+//! Stories: the real binary, as its users meet it.
+//!
+//! Few and slow; what can be shown in a crate of its own is shown there. All
+//! stories of a file share one platform where they do not harm it, because the
+//! first start makes a host image.
+
+mod bad_input;
+mod hostile;
+mod killed;
+mod life;
+mod old_contract;
+mod world;

@@ -1,10 +1,25 @@
 //! `cargo xtask bench`: the peer and Shipway in turn, in one run, on one machine.
+//!
+//! Machines are noisy, so a round is peer then Shipway, rounds are repeated, and
+//! what is reported is the median of the rounds' ratios. A bar that is missed is a
+//! row like any other: figure, bar, not held.
 
-use anyhow::bail;
+mod deploy;
+mod idle;
+mod proxy;
+mod row;
+mod scripts;
+mod start;
+mod work;
+
+use anyhow::{bail, ensure};
+
+use crate::sh::{self, say, tell};
+use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which bench: start, exec, deploy, script, idle, proxy
+    /// Which: start, exec, deploy, script, idle, proxy; all of them when none is named
     names: Vec<String>,
     /// One JSON object a row
     #[arg(long)]
@@ -12,9 +27,42 @@ pub(crate) struct Options {
     /// Exit with 1 when a bar is missed
     #[arg(long)]
     check: bool,
+    /// Rounds of each comparison
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
 }
 
+/// A bench by its name.
+type Bench = (&'static str, fn(usize) -> anyhow::Result<Vec<Row>>);
+
+const BENCHES: [Bench; 6] = [
+    ("start", start::start),
+    ("exec", start::exec),
+    ("deploy", deploy::deploy),
+    ("script", scripts::script),
+    ("idle", idle::idle),
+    ("proxy", proxy::proxy),
+];
+
+/// Measures what was named, prints a row for each comparison.
 pub(crate) fn bench(options: &Options) -> anyhow::Result<()> {
-    let _ = (options.json, options.check);
-    bail!("unknown bench {:?}", options.names)
+    let unknown = options.names.iter().find(|name| !BENCHES.iter().any(|(known, _)| known == name));
+    if let Some(name) = unknown {
+        let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        bail!("there is no bench `{name}`; there are {}", known.join(", "));
+    }
+    sh::run("cargo", &["build", "--release", "--quiet", "--package", "shipway"])?;
+    let mut rows = Vec::new();
+    for (name, measure) in BENCHES {
+        if options.names.is_empty() || options.names.iter().any(|wanted| wanted == name) {
+            say(&format!("measuring {name}"));
+            rows.extend(measure(options.rounds)?);
+        }
+    }
+    for row in &rows {
+        tell(&if options.json { serde_json::to_string(row)? } else { row.line() });
+    }
+    let missed = rows.iter().filter(|row| row.held == Some(false)).count();
+    ensure!(!options.check || missed == 0, "{missed} bars are missed");
+    Ok(())
 }

@@ -98,7 +98,7 @@ pub(super) const MARK: &str = "SHIPWAY-SUITE";
 
 fn script(binaries: &[Binary], filter: Option<&str>) -> String {
     let mut script =
-        "#!/bin/sh\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\nuname -r\nstat -f -c %T /sys/fs/cgroup\n"
+        "#!/bin/sh\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb\nuname -r\nstat -f -c %T /sys/fs/cgroup\n"
             .to_owned();
     let filter = filter.unwrap_or_default();
     for binary in binaries {

@@ -1,0 +1,74 @@
+//! `proxy`: the same origin behind Shipway's proxy and behind nginx, each on one
+//! core; the load and the origin have the other.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::row::{Row, median};
+use super::work::{Field, Nginx, load, pin};
+
+const SECONDS: u32 = 3;
+/// The general path's bar; the hand-written one comes later.
+const BAR: f64 = 0.85;
+
+pub(super) fn proxy(rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let field = Field::new()?;
+    let mut rows = Vec::new();
+    for (name, size) in [("b95", 95), ("k16", 16 << 10), ("m1", 1 << 20)] {
+        field.deploy(name, &"x".repeat(size), "--static")?;
+        for connections in [64, 512] {
+            rows.push(compare(&field, name, size, connections, rounds)?);
+        }
+    }
+    Ok(rows)
+}
+
+fn compare(field: &Field, name: &str, size: usize, connections: usize, rounds: usize) -> anyhow::Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let origin = origin(field, name)?;
+    let http = format!("upstream origin {{ server unix:{}; keepalive 512; }}", origin.display());
+    let server = "location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $host; }";
+    let nginx = Nginx::start(folder.path(), &http, server)?;
+    pin(nginx.worker().context("nginx has a worker")?, 0)?;
+    pin(proxy_pid(field)?, 0)?;
+    let host = format!("{name}.localhost");
+    let (mut theirs, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let their_rate = load(nginx.address, &host, connections, SECONDS, Some(1))?;
+        let our_rate = load(field.platform.address(), &host, connections, SECONDS, Some(1))?;
+        theirs.push(their_rate);
+        ours.push(our_rate);
+        ratios.push(our_rate / their_rate);
+    }
+    let ratio = median(ratios);
+    Ok(Row {
+        bench: "proxy",
+        work: format!("{size} bytes, {connections} connections, requests/s"),
+        peer: format!("nginx: {:.0}", median(theirs)),
+        ours: format!("{:.0}", median(ours)),
+        ratio: Some(ratio),
+        bar: format!("≥ {BAR} ×"),
+        held: Some(ratio >= BAR),
+    })
+}
+
+/// The listening socket of the service's runner: root may connect too.
+fn origin(field: &Field, name: &str) -> anyhow::Result<PathBuf> {
+    let routes = fs::read_to_string(field.platform.run_dir().join("routes/routes.json"))
+        .context("the proxy keeps its routes")?;
+    let routes: serde_json::Value = serde_json::from_str(&routes)?;
+    let rows = routes["routes"].as_array().context("routes are a list")?;
+    let row = rows.iter().find(|row| row["name"] == name).with_context(|| format!("no route to {name}"))?;
+    let path = row["state"]["endpoint"]["path"].as_str().context("a live route has an endpoint")?;
+    Ok(PathBuf::from(path))
+}
+
+fn proxy_pid(field: &Field) -> anyhow::Result<u32> {
+    let wanted = format!("proxy --run-dir {}", field.platform.run_dir().display());
+    let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let command = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut ours = pids.filter(|pid| String::from_utf8_lossy(&command(pid)).replace('\0', " ").contains(&wanted));
+    ours.next().context("the proxy runs")
+}

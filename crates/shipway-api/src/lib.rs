@@ -1,1 +1,71 @@
-//! .
+//! The API role: everything people and programs ask of Shipway, over HTTP.
+//!
+//! It writes down what is wanted and answers from the store; it never makes a
+//! container, never fetches a URL, and knows no engine.
+//!
+//! # Entry points
+//!
+//! * [`build`]`(`[`ApiConfig`]`, `[`Parts`]`) -> axum::Router`: the whole API.
+//! * [`bind_unix`] and [`serve_unix`]`(listener, `[`Door`]`, router, shutdown)`: on
+//!   which socket, and for whom: [`Door::Admin`] for people on this machine,
+//!   [`Door::Edge`] for the proxy.
+//! * [`Live`]: logs, stats and exec of running services, to be given in [`Parts`].
+//! * [`Secret`]: makes a token's secret (for the first admin token).
+//! * [`openapi_json`]: the document committed as `openapi/shipway.json`.
+//!
+//! # A request's way
+//!
+//! `serve` (which door, who knocks: `peer`) → `observe` (request id, span, metrics,
+//! panics, `Host`) → `guard` of its route (origin, [`authorize`](access), query,
+//! room) → the route's function in `routes/` → store → `present` → out.
+//!
+//! To add an endpoint: a function and a row in a file of `routes/`.
+
+mod access;
+mod app;
+mod body;
+mod change;
+mod config;
+mod content;
+mod cursor;
+mod deploy;
+mod docs;
+mod endpoint;
+mod flow;
+mod guard;
+mod live;
+mod observe;
+mod openapi;
+mod origin;
+mod params;
+mod peer;
+mod present;
+mod query;
+mod reply;
+mod routes;
+mod secret;
+mod serve;
+mod sock_diag;
+mod time;
+
+pub use config::{
+    ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck,
+};
+pub use live::{
+    ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery,
+};
+pub use peer::Door;
+pub use secret::Secret;
+pub use serve::{bind_unix, serve_unix};
+
+/// Builds the API.
+#[must_use]
+pub fn build(config: ApiConfig, parts: Parts) -> axum::Router {
+    routes::router(&app::App::new(config, parts))
+}
+
+/// The OpenAPI document as text, ending in a newline.
+#[must_use]
+pub fn openapi_json() -> String {
+    format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))
+}

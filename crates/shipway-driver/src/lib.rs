@@ -18,7 +18,11 @@
 //! A driver never names a user's string to a shell, never restarts anything by
 //! itself, and never touches a container that another owner made.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod error;
+#[cfg(feature = "testing")]
+pub mod fake;
 mod stream;
 mod workload;
 

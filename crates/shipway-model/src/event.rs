@@ -68,6 +68,16 @@ pub enum EventKind {
         /// Exit and last log lines.
         reason: String,
     },
+    /// A service's state changed in a way that no other event tells.
+    StateChanged {
+        /// What it was, in [`ServiceState::word`](crate::ServiceState::word)s.
+        from: String,
+        /// What it is now.
+        to: String,
+        /// For the user, where the new state has a reason.
+        #[serde(default)]
+        reason: Option<String>,
+    },
     /// A change ended as asked.
     ChangeDone {
         /// The task's kind.

@@ -28,9 +28,10 @@ pub struct Task {
     pub attempt: u32,
 }
 
-/// What a task does. The word of each variant is the `kind` column.
+/// What a task does. The word of each variant is the `kind` column (in JSON it is
+/// `task`: a deploy has a `kind` of its own).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "task", rename_all = "snake_case")]
 pub enum TaskPayload {
     /// Get the content, make a release of it, and make that live.
     Deploy(Deploy),

@@ -5,4 +5,8 @@
 //! from it, the *shim* of one container. The library holds only the protocol, so
 //! that both sides compile the same words.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
 pub mod protocol;

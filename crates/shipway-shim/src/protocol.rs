@@ -8,13 +8,61 @@
 //! ```text
 //! engine ──Launch──► launcher ──fork──► shim ──clone──► container's pid 1
 //!   ▲                                     │
-//!   └── files: run.json, exit.json, log/ ◄┤
-//!   └── ctl.sock: signal, exec, resize  ◄─┘
+//!   ├── the launch's reply socket: Launched ┤
+//!   ├── files: run.json, exit.json, log/ ◄┤
+//!   └── ctl.sock: signal, wait, exec    ◄─┘
 //! ```
+//!
+//! # The launcher
+//!
+//! Started as `shipway-shim launcher [PATH]...` with a `SOCK_SEQPACKET` socket as
+//! descriptor [`LAUNCHER_FD`] and the compiled seccomp program (an array of
+//! `struct sock_filter`) in a memfd as descriptor [`SECCOMP_FD`]; stdin, stdout and
+//! stderr as the engine likes. It moves into a private mount namespace of few
+//! mounts: the file systems that hold the PATHs (the engine's state and run
+//! directories, anything a launch names), `/proc`, `/sys` and the cgroup trees. With
+//! no PATH every mount stays, which works and is slow on a host with many. A file
+//! system mounted on the host later is not seen by it. End of file on
+//! [`LAUNCHER_FD`] ends the launcher; the shims go on.
+//!
+//! Launches are concurrent: the launcher forks and reads on. Each [`Launch`] carries
+//! its own **reply socket** (one end of a `SOCK_SEQPACKET` pair), on which the shim
+//! itself answers with one [`Launched`] and then hangs up. A reply socket that ends
+//! without an answer means that the shim died: nothing is left of the container.
+//!
+//! Descriptors beside a [`Launch`], in this order: the reply socket, then the
+//! listening socket if [`Launch::listener`]. A packet without a reply socket is
+//! dropped. The sender of packets near [`MESSAGE_BYTES_MAX`] must raise `SO_SNDBUF`.
+//!
+//! # The end of a container
+//!
+//! The shim drains the output into the log, unlinks its own two sockets, writes
+//! `exit.json`, answers those who [`Ask::Wait`], and exits. A reader who finds no
+//! `ctl.sock` and no `exit.json`, but the shim of `run.json` alive, looks again; if
+//! that shim is not alive, the container is lost. Cgroup directories, `http.sock` and
+//! the state directory are the engine's to remove.
+//!
+//! # The dialer
+//!
+//! `dial.sock` is a `SOCK_STREAM` socket. For every accepted connection the shim
+//! connects once to the dialer's address and sends **one byte**: [`DIAL_CONNECTED`]
+//! with the connected, non-blocking socket beside it (`SCM_RIGHTS`), or a byte that
+//! says why not; then it hangs up. Nothing is read from the asker.
 
-use std::path::PathBuf;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+#[cfg(feature = "std")]
+pub use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// A path; the shipped program is built without std and takes the JSON's text as it is.
+#[cfg(not(feature = "std"))]
+pub type PathBuf = String;
+/// See [`PathBuf`].
+#[cfg(not(feature = "std"))]
+pub type Path = str;
 
 /// Version of every message and file below.
 pub const VERSION: u32 = 1;
@@ -22,7 +70,32 @@ pub const VERSION: u32 = 1;
 /// Longest message either side reads; a longer one is refused, not cut.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
-/// In the container's state directory: the [`Launch`] it was made from.
+/// The launcher's end of the socket that launches come by.
+pub const LAUNCHER_FD: i32 = 3;
+/// The launcher's descriptor of the compiled seccomp program.
+pub const SECCOMP_FD: i32 = 4;
+
+/// Most lowers of a [`Root::Overlay`].
+pub const LOWERS_MAX: usize = 128;
+/// Most [`Launch::binds`] and most [`Launch::files`].
+pub const BINDS_MAX: usize = 64;
+/// Most cgroups of one container: every v1 controller and the v2 tree.
+pub const CGROUPS_MAX: usize = 16;
+/// Most connections to one `ctl.sock` at a time; further ones are hung up on.
+pub const CONNECTIONS_MAX: usize = 64;
+/// Most processes started by [`Ask::Exec`] at a time.
+pub const EXECS_MAX: usize = 32;
+/// Most dials under way at a time; further ones get [`DIAL_BUSY`].
+pub const DIALS_MAX: usize = 64;
+
+/// The dialer's byte: connected, the socket is beside it.
+pub const DIAL_CONNECTED: u8 = 0;
+/// The dialer's byte: nobody listens there (yet), or the program hung up.
+pub const DIAL_REFUSED: u8 = 1;
+/// The dialer's byte: no answer in time, or too many dials under way.
+pub const DIAL_BUSY: u8 = 2;
+
+/// In the container's state directory, written by the engine: the [`Launch`] it was made from.
 pub const SPEC_FILE: &str = "spec.json";
 /// In the container's state directory, while or after it ran: [`Run`].
 pub const RUN_FILE: &str = "run.json";
@@ -37,10 +110,20 @@ pub const DIAL_SOCKET: &str = "dial.sock";
 /// In the container's run directory: the listening socket handed to a runner.
 pub const LISTEN_SOCKET: &str = "http.sock";
 
+/// The bytes of a path, with and without std.
+#[must_use]
+pub fn path_bytes(path: &Path) -> &[u8] {
+    #[cfg(feature = "std")]
+    return path.as_os_str().as_encoded_bytes();
+    #[cfg(not(feature = "std"))]
+    return path.as_bytes();
+}
+
 /// Engine → launcher: make and start this container.
 ///
-/// One descriptor may travel with it: a listening socket that the container gets
-/// as descriptor 3, announced by `LISTEN_FDS=1` (sd_listen_fds(3)).
+/// The first descriptor beside it is the reply socket; the second, if `listener`, a
+/// listening socket that the container gets as descriptor 3, announced by
+/// `LISTEN_FDS=1` and `LISTEN_PID=1` (`sd_listen_fds(3)`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// [`VERSION`].
@@ -61,6 +144,7 @@ pub struct Launch {
     #[serde(default)]
     pub binds: Vec<Bind>,
     /// Small files made inside `/etc` and elsewhere before the start: resolv.conf, hosts.
+    /// `/etc/hostname` and `/etc/hosts` are made from what is known if they are not here.
     #[serde(default)]
     pub files: Vec<InlineFile>,
     /// Its first process.
@@ -199,7 +283,7 @@ pub enum Network {
     /// A namespace of its own with nothing but `lo`, which also carries `address` if given.
     None {
         /// An extra IPv4 address on `lo`, so that a visitor is never taken for localhost.
-        address: Option<std::net::Ipv4Addr>,
+        address: Option<core::net::Ipv4Addr>,
     },
     /// The host's own network. Administrators only.
     Host,
@@ -209,7 +293,7 @@ pub enum Network {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialer {
     /// In the container's network namespace.
-    pub address: std::net::SocketAddr,
+    pub address: core::net::SocketAddr,
     /// Owner of `dial.sock`, the only user but root who may ask.
     pub owner_uid: u32,
 }
@@ -223,7 +307,7 @@ pub struct LogLimits {
     pub segments: u32,
 }
 
-/// Launcher → engine: how a [`Launch`] went.
+/// Shim → engine, once, on the launch's reply socket: how a [`Launch`] went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Launched {
@@ -293,8 +377,9 @@ pub enum Ask {
     /// Answer [`Answer::Exited`] when it ends.
     Wait,
     /// Run another process in it. Three descriptors travel with it (stdin,
-    /// stdout, stderr), or one (the terminal's slave side is made by the shim, and
-    /// the master comes back with [`Answer::Executed`]) when `process.terminal`.
+    /// stdout, stderr), or none when `process.terminal`: the terminal is made from
+    /// the container's devpts, and its master side comes back beside
+    /// [`Answer::Executed`]; whoever holds it resizes it (`TIOCSWINSZ`).
     /// The connection stays open: the next message is [`Answer::Exited`]; the
     /// asker may send [`Ask::Signal`] for this process. Hanging up kills it.
     Exec {

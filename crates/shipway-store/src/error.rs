@@ -28,7 +28,8 @@ pub enum StoreError {
         /// What was asked for.
         to: Box<ServiceState>,
     },
-    /// The database cannot be used now: locked, full, read-only. It may recover.
+    /// The database cannot be used now: locked, full, read-only, damaged. It may
+    /// recover, and the store with it.
     #[error("the database cannot be used now: {reason}")]
     Unavailable {
         /// In words, safe to show.
@@ -40,6 +41,25 @@ pub enum StoreError {
     /// A row holds what this version does not understand.
     #[error("the database holds a row this version cannot read: {0}")]
     Corrupt(String),
+}
+
+impl StoreError {
+    /// Whether the database did its work and this is what it says, so that its
+    /// connection is as good as before.
+    pub(crate) const fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Stale | Self::NotFound(_) | Self::VersionMismatch { .. } | Self::Deleting | Self::Illegal { .. } => {
+                true
+            }
+            Self::Unavailable { source, .. } => source.is_none(),
+            Self::Corrupt(_) => false,
+        }
+    }
+
+    /// Whether the file failed, so that no connection to it is above doubt.
+    pub(crate) fn is_about_the_file(&self) -> bool {
+        matches!(self, Self::Unavailable { source: Some(cause), .. } if crate::sqlite::is_about_the_file(cause))
+    }
 }
 
 impl From<NameError> for StoreError {
@@ -76,4 +96,18 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let reason = match &error {
+            sqlx::Error::Database(_) => return crate::sqlite::classify(error),
+            sqlx::Error::PoolTimedOut => "too many are waiting for it",
+            sqlx::Error::PoolClosed => "it is closed",
+            sqlx::Error::Io(_) => "the disk failed to read or write",
+            sqlx::Error::WorkerCrashed => "its connection was lost",
+            _ => return Self::Corrupt(error.to_string()),
+        };
+        Self::Unavailable { reason: reason.to_owned(), source: Some(error) }
+    }
 }

@@ -18,30 +18,49 @@
 //! # Never
 //!
 //! No HTTP, no driver, no decision about what should run.
+//!
+//! Reading order: [`Store::request`] (how a change comes in), [`Store::claim`] and
+//! what follows under its [`Lease`] (how it is worked on), [`Store::publish`] (how
+//! it is done), [`Store::wait_task`] (how the asker hears of it).
 
+mod claims;
+mod counts;
+mod door;
 mod error;
 mod events;
+mod held;
 mod instances;
+mod leases;
+mod open;
+mod publish;
 mod releases;
+mod repairs;
+mod requests;
+mod routes;
 mod services;
+mod sqlite;
 mod tasks;
+#[cfg(feature = "testing")]
+mod testing;
 mod tokens;
+mod values;
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_model::task::Failure;
 use shipway_model::{
-    ContainerId, Event, Instance, Micros, Outcome, ProjectName, Release, ReleaseSpec, Service,
-    ServiceId, ServiceName, ServiceState, Task, TaskId, TaskPayload, TokenId, Wanted,
+    Instance, Micros, ProjectName, Service, ServiceId, ServiceName, ServiceState, Task, TaskId, TaskPayload, TokenId,
 };
-use tokio::sync::watch;
 
+pub use counts::{ServiceCount, TaskCounts};
 pub use error::{OpenError, StoreError};
+
+/// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
+pub const PAGE_ROWS_MAX: u32 = 1000;
 
 /// The store. Cheap to clone; all clones share one database.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store(Arc<door::Inner>);
 
 /// The right to work on a task: possession is proof.
 #[derive(Debug, Clone)]
@@ -145,275 +164,4 @@ pub struct Notice {
     pub services: u64,
     /// Grows when an event was appended.
     pub events: u64,
-}
-
-#[allow(
-    clippy::todo,
-    clippy::unused_async,
-    unused_variables,
-    clippy::missing_errors_doc,
-    clippy::allow_attributes,
-    reason = "bodies follow in their files"
-)]
-impl Store {
-    /// Opens or makes the database at `path`, migrates it, and checks it.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        todo!()
-    }
-
-    /// The database's clock.
-    pub async fn now(&self) -> Result<Micros, StoreError> {
-        todo!()
-    }
-
-    /// A small write and its rollback: whether the database takes writes now.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Wakes loops. Level-triggered: compare the numbers, then re-read.
-    pub fn notices(&self) -> watch::Receiver<Notice> {
-        todo!()
-    }
-
-    // === services ===
-
-    /// Accepts a change: makes the service if asked to, enqueues the task, sets
-    /// `wanted`, appends the event, in one transaction.
-    pub async fn request(&self, request: Request) -> Result<Accepted, StoreError> {
-        todo!()
-    }
-
-    pub async fn find_service(
-        &self,
-        project: &ProjectName,
-        name: &ServiceName,
-    ) -> Result<Option<Service>, StoreError> {
-        todo!()
-    }
-
-    pub async fn find_service_by_id(&self, id: ServiceId) -> Result<Option<Service>, StoreError> {
-        todo!()
-    }
-
-    /// Services of a project in the order of their names, after `after`.
-    pub async fn list_services(
-        &self,
-        project: &ProjectName,
-        after: Option<&ServiceName>,
-        limit: u32,
-    ) -> Result<Vec<Service>, StoreError> {
-        todo!()
-    }
-
-    /// Changes a service's state under the lease of one of its tasks, if the state
-    /// machine allows it.
-    pub async fn set_service_state(
-        &self,
-        lease: &Lease,
-        state: ServiceState,
-        wanted: Option<Wanted>,
-    ) -> Result<Service, StoreError> {
-        todo!()
-    }
-
-    /// Forgets the service of the lease, with its releases and instances, and ends the task.
-    /// Its events and its ended tasks remain; its name is free again.
-    pub async fn delete_service(&self, lease: &Lease) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// The routing table: every service, with its live instance if it has one.
-    pub async fn list_routes(&self) -> Result<Vec<Route>, StoreError> {
-        todo!()
-    }
-
-    // === releases ===
-
-    /// Makes the next release of the lease's service, in state `starting`.
-    pub async fn add_release(
-        &self,
-        lease: &Lease,
-        spec: &ReleaseSpec,
-    ) -> Result<Release, StoreError> {
-        todo!()
-    }
-
-    /// Makes a release live: the old one is retired, `instance` becomes the live
-    /// instance, the old live instance is set to draining, the service is `live`,
-    /// events are appended, and the task ends, in one transaction.
-    pub async fn publish(
-        &self,
-        lease: &Lease,
-        release: u32,
-        instance: ContainerId,
-        outcome: &Outcome,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Records that a release did not become ready, and ends the task. The
-    /// service becomes `failed` only if nothing was live before.
-    pub async fn fail_release(
-        &self,
-        lease: &Lease,
-        release: u32,
-        failure: &Failure,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    pub async fn find_release(
-        &self,
-        service: ServiceId,
-        number: u32,
-    ) -> Result<Option<Release>, StoreError> {
-        todo!()
-    }
-
-    /// Releases of a service, newest first, below `before`.
-    pub async fn list_releases(
-        &self,
-        service: ServiceId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<Vec<Release>, StoreError> {
-        todo!()
-    }
-
-    // === instances ===
-
-    /// Writes the row of a container before it is started, or what is known after.
-    pub async fn put_instance(&self, lease: &Lease, instance: &Instance) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Forgets a container that is gone.
-    pub async fn remove_instance(
-        &self,
-        lease: &Lease,
-        container: ContainerId,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Instances of one service, or of all.
-    pub async fn list_instances(
-        &self,
-        service: Option<ServiceId>,
-    ) -> Result<Vec<Instance>, StoreError> {
-        todo!()
-    }
-
-    // === tasks ===
-
-    /// Enqueues a `repair` of a service, not before `delay` from now, unless one
-    /// is already queued for that time or earlier.
-    pub async fn request_repair(
-        &self,
-        service: ServiceId,
-        delay: Duration,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Takes the next task that is due and whose subject is free.
-    pub async fn claim(
-        &self,
-        worker: &str,
-        terms: LeaseTerms,
-    ) -> Result<Option<Lease>, StoreError> {
-        todo!()
-    }
-
-    /// When the next queued task becomes due, to know how long to sleep.
-    pub async fn next_due(&self) -> Result<Option<Micros>, StoreError> {
-        todo!()
-    }
-
-    /// Renews a lease, up to its deadline.
-    pub async fn heartbeat(&self, lease: &Lease, terms: LeaseTerms) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Ends a task, with its event.
-    pub async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Gives a task back, to be claimed again after `delay`; `charge` counts it as an attempt.
-    pub async fn give_back(
-        &self,
-        lease: &Lease,
-        delay: Duration,
-        charge: bool,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Gives back every running task whose lease has run out, or (at the start of
-    /// the only process, which has no leases yet) every running task.
-    pub async fn rescue(&self, all: bool) -> Result<u64, StoreError> {
-        todo!()
-    }
-
-    pub async fn find_task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        todo!()
-    }
-
-    /// Waits until the task has ended, at most `limit`; `None` when it has not.
-    pub async fn wait_task(
-        &self,
-        id: TaskId,
-        limit: Duration,
-    ) -> Result<Option<Outcome>, StoreError> {
-        todo!()
-    }
-
-    // === events ===
-
-    /// Appends an event of the lease's service that is no change of its row.
-    pub async fn append_event(
-        &self,
-        lease: &Lease,
-        kind: &shipway_model::EventKind,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Events of a subject after `after_seq`, oldest first.
-    pub async fn list_events(
-        &self,
-        subject: &str,
-        after_seq: u64,
-        limit: u32,
-    ) -> Result<Vec<Event>, StoreError> {
-        todo!()
-    }
-
-    // === tokens ===
-
-    /// Keeps a token by the SHA-256 of its secret.
-    pub async fn add_token(
-        &self,
-        token: &Token,
-        secret_sha256: [u8; 32],
-        actor: &str,
-    ) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    /// Finds a token that has not expired by the hash of its secret, and notes its use (to the minute).
-    pub async fn use_token(&self, secret_sha256: [u8; 32]) -> Result<Option<Token>, StoreError> {
-        todo!()
-    }
-
-    pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
-        todo!()
-    }
-
-    /// Returns whether there was one.
-    pub async fn revoke_token(&self, id: TokenId, actor: &str) -> Result<bool, StoreError> {
-        todo!()
-    }
 }

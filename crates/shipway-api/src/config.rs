@@ -1,0 +1,131 @@
+//! What the API is told once, and what it is made of.
+//!
+//! Nothing here is read from the environment or a file: the binary does that and
+//! hands the values over.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use shipway_fetch::{Blobs, Fetcher};
+use shipway_stdx::shutdown::Shutdown;
+use shipway_store::Store;
+
+use crate::live::Live;
+
+/// What the API is told once.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Suffix of services' host names: `<id>.<host>`.
+    pub host: String,
+    /// Host names of the API, beside the loopback names, which always are.
+    pub api_hosts: BTreeSet<String>,
+    /// Port that visitors use, put into services' URLs unless it is 80.
+    pub public_port: u16,
+    /// Which of the older systems' endpoints are served.
+    pub contracts: Contracts,
+    /// Of Shipway, for `/health` and the OpenAPI document.
+    pub version: String,
+    /// Largest upload. 64 MiB unless told, like a fetch.
+    pub upload_bytes_max: u64,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            api_hosts: BTreeSet::new(),
+            public_port: 8080,
+            contracts: Contracts::default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            upload_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Which of the older systems' endpoints are served, and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contracts {
+    /// `PUT /services/{name}` of the URL deploy API.
+    pub url_deploy: Contract,
+}
+
+impl Default for Contracts {
+    fn default() -> Self {
+        Self {
+            url_deploy: Contract::Authorised,
+        }
+    }
+}
+
+/// Whether an older system's endpoints are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contract {
+    /// Not at all.
+    Off,
+    /// To those who may do the same under `/v1`.
+    Authorised,
+    /// To everybody who reaches the API, as the originals did. An explicit choice.
+    Anonymous,
+}
+
+/// Who needs no token on loopback listeners (`api.open: loopback`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenLoopback {
+    /// The addresses of the listeners this holds for; all loopback.
+    pub listeners: Vec<SocketAddr>,
+    /// Users whose sockets are let in: root and the one who started Shipway.
+    pub uids: Vec<u32>,
+}
+
+/// Renders the metrics as Prometheus text.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The answer of a [`ReadyCheck`]: `Err` says what is missing, safe to show.
+pub type CheckResult = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// One thing the platform depends on, asked by `/readyz`.
+#[derive(Clone)]
+pub struct ReadyCheck {
+    /// One word, as `engine`; `/readyz/<name>`.
+    pub name: &'static str,
+    /// Asks. Cut off after two seconds.
+    pub check: Arc<dyn Fn() -> CheckResult + Send + Sync>,
+}
+
+impl fmt::Debug for ReadyCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadyCheck").field(&self.name).finish()
+    }
+}
+
+/// What the API is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Records and the queue.
+    pub store: Store,
+    /// Where uploads go.
+    pub blobs: Blobs,
+    /// Only asked whether a URL may be fetched at all; the worker fetches.
+    pub fetcher: Fetcher,
+    /// Logs, stats and exec of running services.
+    pub live: Arc<dyn Live>,
+    /// For `/metrics`.
+    pub metrics: MetricsText,
+    /// Asked by `/readyz`, beside the store, which always is.
+    pub checks: Vec<ReadyCheck>,
+    /// Ends streams and waits when the process is to stop.
+    pub shutdown: Shutdown,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("live", &self.live)
+            .field("checks", &self.checks)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! What the engine said, in the contract's words.
+
+use std::error::Error;
+use std::path::Path;
+
+use shipway_driver::{
+    DriverError, ExecInput, ExecOutput, ExecSession, Exit, LogCursor, LogLine, LogQuery,
+    LogStream, Phase, Seen, Stats,
+};
+use shipway_engine::host_image::HostImageError;
+use shipway_engine::logs::Source;
+use shipway_engine::{self as engine, EngineError, Ingress};
+use shipway_model::ContainerId;
+use shipway_model::instance::Endpoint;
+use tokio::sync::mpsc;
+
+/// ENOENT, ENOEXEC, EACCES, ENOTDIR, EISDIR, ELOOP: a program that cannot be run,
+/// today or tomorrow.
+const NO_PROGRAM: [i32; 6] = [2, 8, 13, 20, 21, 40];
+
+pub(crate) fn error(container: ContainerId, error: EngineError) -> DriverError {
+    match error {
+        EngineError::Unknown(_) => DriverError::Unknown(container),
+        EngineError::NotRunning(_) => DriverError::NotRunning(container),
+        EngineError::Running(_) => {
+            DriverError::Invalid(format!("container {container} is running; stop it first"))
+        }
+        EngineError::Invalid(rule) => DriverError::Invalid(rule),
+        EngineError::Start {
+            ref step, errno, ..
+        } if step.contains("exec") && NO_PROGRAM.contains(&errno) => {
+            DriverError::Invalid(error.to_string())
+        }
+        EngineError::Missing { missing, remedy } => DriverError::Unavailable {
+            what: missing,
+            hint: Some(remedy),
+        },
+        error => DriverError::Unavailable {
+            what: chain(&error),
+            hint: None,
+        },
+    }
+}
+
+pub(crate) fn image(error: HostImageError) -> DriverError {
+    DriverError::Unavailable {
+        what: chain(&error),
+        hint: Some(error.remedy()),
+    }
+}
+
+/// An error and its causes: the contract's errors carry words only.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+pub(crate) fn endpoint(ingress: Ingress, path: &Path) -> Endpoint {
+    let path = path.to_string_lossy().into_owned();
+    match ingress {
+        Ingress::Dialer { .. } => Endpoint::Dialer { path },
+        Ingress::Listener | Ingress::None => Endpoint::Unix { path },
+    }
+}
+
+pub(crate) const fn exit(exited: engine::Exited) -> Exit {
+    Exit {
+        code: exited.code,
+        signal: exited.signal,
+        out_of_memory: exited.out_of_memory,
+        lost: exited.lost,
+        ended_at: exited.ended_at,
+    }
+}
+
+pub(crate) fn seen(container: ContainerId, seen: engine::Seen) -> Seen {
+    Seen {
+        container,
+        phase: match seen.phase {
+            engine::Phase::Created => Phase::Created,
+            engine::Phase::Running(_) => Phase::Running,
+            engine::Phase::Exited(exited) => Phase::Exited(exit(exited)),
+        },
+        labels: seen.labels,
+        started_at: seen.started_at,
+    }
+}
+
+pub(crate) const fn stats(stats: engine::Stats) -> Stats {
+    let engine::Stats { usage, limits } = stats;
+    Stats {
+        cpu_usec: usage.cpu_usec,
+        memory_bytes: usage.memory_bytes,
+        memory_peak_bytes: usage.memory_peak_bytes,
+        memory_limit_bytes: limits.memory_bytes,
+        pids: usage.pids,
+        pids_limit: limits.pids as u64,
+        io_read_bytes: usage.io_read_bytes,
+        io_write_bytes: usage.io_write_bytes,
+    }
+}
+
+pub(crate) fn log_query(query: &LogQuery) -> engine::LogQuery {
+    engine::LogQuery {
+        follow: query.follow,
+        tail: query.tail,
+        since: query.since,
+        after: query.after.map(|cursor| engine::Cursor {
+            segment: cursor.segment,
+            offset: cursor.offset,
+        }),
+    }
+}
+
+pub(crate) fn log_line(line: engine::LogLine) -> LogLine {
+    LogLine {
+        at: line.at,
+        stream: match line.source {
+            Source::Stdout => LogStream::Stdout,
+            Source::Stderr => LogStream::Stderr,
+        },
+        partial: line.partial,
+        text: line.text,
+        cursor: LogCursor {
+            segment: line.cursor.segment,
+            offset: line.cursor.offset,
+        },
+    }
+}
+
+/// Passes everything through. Both tasks end with the process or its user: the one
+/// when the engine's output closes, the other when either input does.
+pub(crate) fn exec_session(session: engine::ExecSession) -> ExecSession {
+    let engine::ExecSession {
+        input: to_process,
+        output: mut from_process,
+    } = session;
+    let (input, mut from_user) = mpsc::channel(1);
+    let (to_user, output) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(message) = from_user.recv().await {
+            if to_process.send(exec_input(message)).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(message) = from_process.recv().await {
+            if to_user.send(exec_output(message)).await.is_err() {
+                return;
+            }
+        }
+    });
+    ExecSession { input, output }
+}
+
+fn exec_input(input: ExecInput) -> engine::ExecInput {
+    match input {
+        ExecInput::Stdin(bytes) => engine::ExecInput::Stdin(bytes),
+        ExecInput::Eof => engine::ExecInput::Eof,
+        ExecInput::Resize(columns, rows) => engine::ExecInput::Resize(columns, rows),
+        ExecInput::Signal(signal) => engine::ExecInput::Signal(signal),
+    }
+}
+
+fn exec_output(output: engine::ExecOutput) -> ExecOutput {
+    match output {
+        engine::ExecOutput::Stdout(bytes) => ExecOutput::Stdout(bytes),
+        engine::ExecOutput::Stderr(bytes) => ExecOutput::Stderr(bytes),
+        engine::ExecOutput::Exited(status) => ExecOutput::Exited(status),
+    }
+}

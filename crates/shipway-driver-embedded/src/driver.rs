@@ -1,0 +1,239 @@
+//! The driver contract, call by call.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use shipway_driver::{
+    Driver, DriverError, ExecSession, ExecSpec, Exit, LogLine, LogQuery, Seen, Started, Stats,
+    Workload,
+};
+use shipway_engine::host_image::{HostImageConfig, HostImageError, HostImages};
+use shipway_engine::{Engine, EngineConfig, EngineError, Phase, install_program};
+use shipway_model::instance::Endpoint;
+use shipway_model::{ContainerId, RootFs};
+
+use crate::answer;
+use crate::workload::{self, Places};
+
+/// What the driver needs to know.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// Of the engine. The directories of host images and content are added to its
+    /// `sources` by [`EmbeddedDriver::open`].
+    pub engine: EngineConfig,
+    /// Where host images are kept.
+    pub images: PathBuf,
+    /// What they are made of.
+    pub host_image: HostImageConfig,
+    /// Where the files given to `start` as content are.
+    pub content: PathBuf,
+}
+
+/// Why the driver could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The engine could not.
+    #[error("cannot open the container engine")]
+    Engine(#[from] EngineError),
+    /// The host images could not.
+    #[error("cannot open the host images")]
+    Images(#[from] HostImageError),
+}
+
+/// Containers of the embedded engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EmbeddedDriver {
+    engine: Engine,
+    images: Arc<HostImages>,
+    runner: PathBuf,
+}
+
+impl EmbeddedDriver {
+    /// Takes possession of the engine root and finds its containers again.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the root is another process's, or the host lacks something.
+    pub async fn open(config: EmbeddedConfig) -> Result<Self, OpenError> {
+        let EmbeddedConfig {
+            mut engine,
+            images,
+            host_image,
+            content,
+        } = config;
+        engine.sources.extend([images.clone(), content]);
+        let bin = engine.root.join("bin");
+        let engine = Engine::open(engine).await?;
+        Ok(Self {
+            engine,
+            images: Arc::new(HostImages::open(&images, host_image)?),
+            // Everybody may read and run it: in its container it is somebody else's.
+            runner: install_program(&bin, "runner", shipway_static::RUNNER, 0o755)?,
+        })
+    }
+
+    /// The engine itself, for what the contract leaves out (`doctor`, benches).
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The host images.
+    #[must_use]
+    pub const fn images(&self) -> &Arc<HostImages> {
+        &self.images
+    }
+
+    /// Gives the engine root up; containers run on.
+    pub async fn close(self) {
+        self.engine.close().await;
+    }
+
+    /// Makes the container, unless it is there.
+    async fn create(
+        &self,
+        workload: &Workload,
+        content: Option<&Path>,
+    ) -> Result<(), DriverError> {
+        let RootFs::HostImage { digest } = &workload.root;
+        let root = self.images.path_of(digest).map_err(answer::image)?;
+        let places = Places {
+            root: &root,
+            runner: &self.runner,
+            content,
+        };
+        let spec = workload::spec(workload, &places)?;
+        self.engine
+            .create(spec)
+            .await
+            .map_err(|error| answer::error(workload.container, error))
+    }
+
+    fn started(&self, container: ContainerId) -> Result<Started, DriverError> {
+        let name = container.to_string();
+        let failed = |error| answer::error(container, error);
+        let seen = self.engine.inspect(&name).map_err(failed)?;
+        let endpoint = self.engine.endpoint(&name).map_err(failed)?;
+        let spec = self.engine.spec(&name).map_err(failed)?;
+        Ok(Started {
+            endpoint: endpoint.map(|path| answer::endpoint(spec.ingress, &path)),
+            started_at: seen.started_at.unwrap_or_default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Driver for EmbeddedDriver {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    async fn current_root(&self) -> Result<RootFs, DriverError> {
+        let image = self.images.current().await.map_err(answer::image)?;
+        Ok(RootFs::HostImage {
+            digest: image.digest,
+        })
+    }
+
+    async fn start(
+        &self,
+        workload: &Workload,
+        content: Option<&Path>,
+    ) -> Result<Started, DriverError> {
+        let name = workload.container.to_string();
+        match self.engine.inspect(&name).map(|seen| seen.phase) {
+            // One id, one container, whatever has become of it.
+            Ok(Phase::Running(_) | Phase::Exited(_)) => return self.started(workload.container),
+            Ok(Phase::Created) => {}
+            Err(_) => self.create(workload, content).await?,
+        }
+        if let Err(error) = self.engine.start(&name).await {
+            // Never ran: nothing that anybody could want to look at.
+            if let Err(error) = self.engine.remove(&name).await {
+                tracing::warn!(container.id = name, %error, "a container that did not start stays");
+            }
+            return Err(answer::error(workload.container, error));
+        }
+        self.started(workload.container)
+    }
+
+    async fn stop(&self, container: ContainerId, grace: Duration) -> Result<Exit, DriverError> {
+        let exited = self.engine.stop(&container.to_string(), grace).await;
+        exited
+            .map(answer::exit)
+            .map_err(|error| answer::error(container, error))
+    }
+
+    async fn wait(&self, container: ContainerId) -> Result<Exit, DriverError> {
+        let exited = self.engine.wait(&container.to_string()).await;
+        exited
+            .map(answer::exit)
+            .map_err(|error| answer::error(container, error))
+    }
+
+    async fn inspect(&self, container: ContainerId) -> Result<Seen, DriverError> {
+        let seen = self.engine.inspect(&container.to_string());
+        let seen = seen.map_err(|error| answer::error(container, error))?;
+        Ok(answer::seen(container, seen))
+    }
+
+    async fn recover(&self) -> Result<Vec<Seen>, DriverError> {
+        let all = self.engine.list().into_iter();
+        // An id that is no UUID was made by hand through the engine: not a workload.
+        Ok(all
+            .filter_map(|seen| Some(answer::seen(seen.id.parse().ok()?, seen)))
+            .collect())
+    }
+
+    async fn endpoint(&self, container: ContainerId) -> Result<Endpoint, DriverError> {
+        self.started(container)?
+            .endpoint
+            .ok_or_else(|| DriverError::Invalid(format!("container {container} has no ingress")))
+    }
+
+    async fn remove(&self, container: ContainerId) -> Result<(), DriverError> {
+        match self.engine.remove(&container.to_string()).await {
+            Ok(()) | Err(EngineError::Unknown(_)) => Ok(()),
+            Err(error) => Err(answer::error(container, error)),
+        }
+    }
+
+    async fn logs(
+        &self,
+        container: ContainerId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, DriverError>>, DriverError> {
+        let query = answer::log_query(&query);
+        let lines = self.engine.logs(&container.to_string(), query).await;
+        let lines = lines.map_err(|error| answer::error(container, error))?;
+        Ok(lines
+            .map(move |line| match line {
+                Ok(line) => Ok(answer::log_line(line)),
+                Err(error) => Err(answer::error(container, error)),
+            })
+            .boxed())
+    }
+
+    async fn stats(&self, container: ContainerId) -> Result<Stats, DriverError> {
+        let stats = self.engine.stats(&container.to_string()).await;
+        stats
+            .map(answer::stats)
+            .map_err(|error| answer::error(container, error))
+    }
+
+    async fn exec(
+        &self,
+        container: ContainerId,
+        spec: ExecSpec,
+    ) -> Result<ExecSession, DriverError> {
+        let spec = workload::exec(spec)?;
+        let session = self.engine.exec(&container.to_string(), spec).await;
+        session
+            .map(answer::exec_session)
+            .map_err(|error| answer::error(container, error))
+    }
+}

@@ -1,0 +1,237 @@
+//! What a container of a URL service looks like.
+//!
+//! The host image as its root, read-only, with a small tmpfs for what a script
+//! writes; the runner at [`RUNNER`], the content at [`CONTENT`], both read-only and
+//! owned by somebody else. Runner and scripts run as user [`USER`] inside, which is
+//! nobody in particular outside, without any capability. The listening socket comes
+//! as descriptor 3, never as a path.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use shipway_driver::{DriverError, ExecSpec, Ingress, Program, Workload};
+use shipway_engine::{
+    Bind, ContainerSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit,
+    Root, Tmpfs,
+};
+use shipway_model::{ContentKind, Runner};
+
+/// Where the runner is, inside.
+const RUNNER: &str = "/.shipway/runner";
+/// Where the content is, inside.
+const CONTENT: &str = "/srv/content";
+/// User and group of everything that runs inside.
+const USER: u32 = 1000;
+/// What a program with an address of its own listens on: IPv4's dummy address
+/// (RFC 7600 §4.8), which is nobody's, so it collides with no network that a
+/// container may be given, and no visitor seems to come from localhost.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+/// Segments of a log: the oldest quarter goes when it is full.
+const LOG_SEGMENTS: u32 = 4;
+/// RLIMIT_CORE and RLIMIT_NOFILE, as Linux numbers them.
+const CORE: u32 = 4;
+const OPEN_FILES: u32 = 7;
+
+const ENVIRONMENT: [(&str, &str); 4] = [
+    (
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ),
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("TMPDIR", "/tmp"),
+];
+
+/// What is on this host for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'a> {
+    /// Its root file system.
+    pub(crate) root: &'a Path,
+    /// The runner.
+    pub(crate) runner: &'a Path,
+    /// The content to serve.
+    pub(crate) content: Option<&'a Path>,
+}
+
+/// Turns a workload into what the engine takes.
+pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<ContainerSpec, DriverError> {
+    let limits = &workload.limits;
+    limits
+        .check()
+        .map_err(|error| DriverError::Invalid(error.to_string()))?;
+    let (argv, binds) = match &workload.program {
+        Program::Command { argv } => (argv.clone(), Vec::new()),
+        Program::Runner { kind, .. } => {
+            let content = content(places.content)?;
+            let binds = runner_binds(*kind, places.runner, content);
+            (runner_argv(workload), binds)
+        }
+    };
+    let (network, ingress) = reach(workload.ingress);
+    Ok(ContainerSpec {
+        id: workload.container.to_string(),
+        labels: workload.labels.clone(),
+        root: Root::Tree {
+            path: places.root.to_owned(),
+            scratch: Tmpfs {
+                size_bytes: limits.disk_bytes,
+                inodes: u64::from(limits.inodes),
+            },
+        },
+        process: Process {
+            argv,
+            env: environment(&workload.env)?,
+            cwd: PathBuf::from("/tmp"),
+            uid: USER,
+            gid: USER,
+            groups: Vec::new(),
+            capabilities: 0,
+            rlimits: vec![
+                rlimit(CORE, 0),
+                rlimit(OPEN_FILES, u64::from(limits.open_files)),
+            ],
+            terminal: false,
+        },
+        binds,
+        files: Vec::new(),
+        hostname: None,
+        limits: Limits {
+            memory_bytes: limits.memory_bytes,
+            cpu_millis: limits.cpu_millis,
+            pids: limits.pids,
+        },
+        network,
+        ingress,
+        log: LogLimits {
+            segment_bytes: limits.log_bytes / u64::from(LOG_SEGMENTS),
+            segments: LOG_SEGMENTS,
+        },
+    })
+}
+
+/// Turns a further process into what the engine takes.
+pub(crate) fn exec(spec: ExecSpec) -> Result<shipway_engine::ExecSpec, DriverError> {
+    let mut env = spec.env;
+    if spec.terminal.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
+        env.push(("TERM".to_owned(), "xterm".to_owned()));
+    }
+    let env = env.iter().map(|(name, value)| entry(name, value));
+    Ok(shipway_engine::ExecSpec {
+        argv: spec.argv,
+        env: env.collect::<Result<_, _>>()?,
+        cwd: None,
+        terminal: spec.terminal,
+    })
+}
+
+const fn rlimit(resource: u32, most: u64) -> Rlimit {
+    Rlimit {
+        resource,
+        soft: most,
+        hard: most,
+    }
+}
+
+fn reach(ingress: Ingress) -> (Network, EngineIngress) {
+    match ingress {
+        Ingress::None => (Network::None { address: None }, EngineIngress::None),
+        Ingress::Listener => (Network::None { address: None }, EngineIngress::Listener),
+        Ingress::Port { port } => (
+            Network::None {
+                address: Some(ADDRESS),
+            },
+            EngineIngress::Dialer {
+                address: SocketAddr::from((ADDRESS, port)),
+            },
+        ),
+    }
+}
+
+/// The content, which must be a file that everybody may read: inside, the runner is
+/// a stranger to whoever owns it on this host.
+fn content(path: Option<&Path>) -> Result<&Path, DriverError> {
+    let path = path.ok_or_else(|| DriverError::Invalid("a runner needs content".to_owned()))?;
+    let unusable = |why: String| DriverError::Unavailable {
+        what: format!("the content {}: {why}", path.display()),
+        hint: Some("deploy again".to_owned()),
+    };
+    let found = fs::symlink_metadata(path).map_err(|error| unusable(error.to_string()))?;
+    if !found.is_file() || found.permissions().mode() & 0o004 == 0 {
+        return Err(unusable("not a file that everybody may read".to_owned()));
+    }
+    Ok(path)
+}
+
+fn runner_binds(kind: ContentKind, runner: &Path, content: &Path) -> Vec<Bind> {
+    let bind = |source: &Path, target: &str, executable| Bind {
+        source: source.to_owned(),
+        target: PathBuf::from(target),
+        writable: false,
+        executable,
+    };
+    vec![
+        bind(runner, RUNNER, true),
+        bind(content, CONTENT, kind == ContentKind::Script),
+    ]
+}
+
+/// The runner's command line. Every value stands alone in its argument, after its
+/// flag, so none can be taken for a flag.
+fn runner_argv(workload: &Workload) -> Vec<String> {
+    let Program::Runner {
+        runner: Runner::Native,
+        kind,
+        digest,
+        content_type,
+        file_name,
+    } = &workload.program
+    else {
+        return Vec::new();
+    };
+    let kind = match kind {
+        ContentKind::Static => "static",
+        ContentKind::Script => "script",
+    };
+    let limits = &workload.limits;
+    let mut argv = vec![RUNNER.to_owned(), "serve".to_owned()];
+    let mut flag = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
+    flag("kind", kind.to_owned());
+    flag("content", CONTENT.to_owned());
+    flag("digest", digest.to_string());
+    if let Some(content_type) = content_type {
+        flag("content-type", content_type.clone());
+    }
+    if let Some(file_name) = file_name {
+        flag("file-name", file_name.clone());
+    }
+    flag("timeout-ms", limits.request_timeout_ms.to_string());
+    flag("output-bytes", limits.request_output_bytes.to_string());
+    flag("concurrency", limits.concurrency.to_string());
+    argv
+}
+
+/// Ours first; the user's own replace them.
+fn environment(user: &BTreeMap<String, String>) -> Result<Vec<String>, DriverError> {
+    let ours = ENVIRONMENT
+        .into_iter()
+        .filter(|(name, _)| !user.contains_key(*name))
+        .map(|(name, value)| format!("{name}={value}"));
+    let theirs = user.iter().map(|(name, value)| entry(name, value));
+    ours.map(Ok).chain(theirs).collect()
+}
+
+fn entry(name: &str, value: &str) -> Result<String, DriverError> {
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        // The value may be a secret, so only the name is told.
+        return Err(DriverError::Invalid(format!(
+            "environment variable {name:?}: a name without `=`, and no NUL bytes"
+        )));
+    }
+    Ok(format!("{name}={value}"))
+}
+
+#[cfg(test)]
+mod tests;

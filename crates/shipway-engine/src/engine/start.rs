@@ -1,0 +1,215 @@
+//! Starting a container.
+//!
+//! What can be prepared before is: the launcher runs, the filter is compiled, the
+//! cgroup is made. What is left is a few small files, the limits, and one packet.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_shim::protocol::{Dialer, Launch, Launched, Network, Root, Run, Upper, VERSION};
+
+use super::{Engine, Inner, blocking};
+use crate::container::{Container, Running};
+use crate::error::Doing;
+use crate::slots::Slot;
+use crate::sweep::Job;
+use crate::{EngineError, Ingress, launcher, listener};
+
+/// Longest a shim takes to say how it went. It makes some hundred system calls;
+/// a minute is a disk that does not answer.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a run has taken from the host.
+#[derive(Debug, Clone)]
+struct Taken {
+    slot: Slot,
+    cgroup: String,
+}
+
+impl Engine {
+    /// Starts a container, also one that has ended; one that runs already is fine.
+    ///
+    /// Goes on to its end even when the caller gives up waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Unknown`]; [`EngineError::Start`] when it could not be made,
+    /// with the step; [`EngineError::Full`], [`EngineError::Host`],
+    /// [`EngineError::Missing`] when the host has no room or no means. Nothing is
+    /// left of a start that failed.
+    pub async fn start(&self, id: &str) -> Result<Running, EngineError> {
+        let container = self.inner.find(id)?;
+        if let Ok(running) = container.running() {
+            return Ok(running);
+        }
+        let inner = Arc::clone(&self.inner);
+        let starting = tokio::spawn(async move { inner.start(container).await });
+        starting
+            .await
+            .map_err(std::io::Error::other)
+            .doing(|| "start a container".to_owned())?
+    }
+}
+
+impl Inner {
+    async fn start(self: Arc<Self>, container: Arc<Container>) -> Result<Running, EngineError> {
+        let _change = container.change.lock().await;
+        // Started or removed by somebody else while we waited?
+        self.find(&container.spec.id)?;
+        if let Ok(running) = container.running() {
+            return Ok(running);
+        }
+        let _permit = self.starts.acquire().await;
+        // Room to clean up after it, before it is made.
+        drop(self.sweeper.reserve().await);
+        let (taken, reply) = {
+            let (engine, container) = (Arc::clone(&self), Arc::clone(&container));
+            blocking(move || engine.take(&container)).await?
+        };
+        let launched = match reply {
+            Ok(reply) => patiently(reply).await,
+            Err(error) => Err(error),
+        };
+        let run = match launched {
+            Ok(run) => run,
+            Err(error) => {
+                self.give_up(&container, taken).await;
+                return Err(error);
+            }
+        };
+        let running = self.watch(&container, &run, taken.cgroup, taken.slot);
+        self.sweep(Job::Refill).await;
+        Ok(running)
+    }
+
+    /// Takes what a run needs and sends it off. What was taken is told in any case.
+    fn take(
+        &self,
+        container: &Container,
+    ) -> Result<(Taken, Result<OwnedFd, EngineError>), EngineError> {
+        let slot = self.slot(container)?;
+        let cgroup = match self.pool.take(&self.cgroups) {
+            Ok(cgroup) => cgroup,
+            Err(error) => {
+                if !keeps_slot(container) {
+                    self.slots.give_back(slot, &container.spec.id)?;
+                }
+                return Err(error);
+            }
+        };
+        let taken = Taken { slot, cgroup };
+        let sent = self.send_off(container, &taken);
+        Ok((taken, sent))
+    }
+
+    fn send_off(&self, container: &Container, taken: &Taken) -> Result<OwnedFd, EngineError> {
+        let spec = &container.spec;
+        self.cgroups.limit(&taken.cgroup, &spec.limits)?;
+        let listening = match spec.ingress {
+            Ingress::Listener => {
+                let path = container.files.listener();
+                Some(listener::listen(&path, self.config.proxy_uid)?)
+            }
+            Ingress::None | Ingress::Dialer { .. } => None,
+        };
+        let launch = self.launch(container, taken);
+        // The cgroup and the slot are on disk before anything is in them, so that a
+        // crash from here on leaves nothing that cannot be found.
+        container.files.write_launch(&launch)?;
+        container.files.forget_run()?;
+        let listening = listening.as_ref().map(AsFd::as_fd);
+        self.launcher.send(&launch, listening)
+    }
+
+    fn launch(&self, container: &Container, taken: &Taken) -> Launch {
+        let spec = &container.spec;
+        let dialer = match spec.ingress {
+            Ingress::Dialer { address } => Some(Dialer {
+                address,
+                owner_uid: self.config.proxy_uid,
+            }),
+            Ingress::None | Ingress::Listener => None,
+        };
+        Launch {
+            version: VERSION,
+            id: spec.id.clone(),
+            state_dir: container.files.state.clone(),
+            run_dir: container.files.run.clone(),
+            root: spec.root.clone(),
+            id_base: taken.slot.base(),
+            hostname: spec.hostname().to_owned(),
+            binds: spec.binds.clone(),
+            files: spec.files.clone(),
+            process: spec.process.clone(),
+            cgroups: self.cgroups.members(&taken.cgroup),
+            network: match spec.network {
+                Network::None { address } => Network::None { address },
+                Network::Host => Network::Host,
+            },
+            dialer,
+            listener: spec.ingress == Ingress::Listener,
+            log: spec.log,
+        }
+    }
+
+    /// A free slot, or the one that the files of an earlier run belong to.
+    fn slot(&self, container: &Container) -> Result<Slot, EngineError> {
+        let id = &container.spec.id;
+        let before = keeps_slot(container)
+            .then(|| container.files.read_launch())
+            .flatten()
+            .and_then(|launch| Slot::of_base(launch.id_base));
+        let Some(slot) = before else {
+            return self.slots.take(id);
+        };
+        match self.slots.take_again(slot, id)? {
+            true => Ok(slot),
+            false => Err(EngineError::Missing {
+                missing: "the user ids that own this container's files are in use".to_owned(),
+                remedy: "remove the container that has them, or this one".to_owned(),
+            }),
+        }
+    }
+
+    /// Sweeps what was taken for a start that failed.
+    async fn give_up(&self, container: &Container, taken: Taken) {
+        let slot = (!keeps_slot(container)).then(|| (taken.slot, container.spec.id.clone()));
+        let cgroup = taken.cgroup;
+        self.sweep(Job::Run { cgroup, slot }).await;
+        self.sweep(Job::Refill).await;
+    }
+}
+
+/// Whether something on disk belongs to the ids of its runs.
+pub(super) fn keeps_slot(container: &Container) -> bool {
+    matches!(
+        container.spec.root,
+        Root::Overlay {
+            upper: Upper::Directory { .. },
+            ..
+        }
+    )
+}
+
+async fn patiently(reply: OwnedFd) -> Result<Run, EngineError> {
+    let answer = tokio::time::timeout(LAUNCH_PATIENCE, launcher::answer(reply)).await;
+    match answer {
+        Ok(Ok(Launched::Running(run))) => Ok(run),
+        Ok(Ok(Launched::Failed {
+            step,
+            errno,
+            detail,
+        })) => Err(EngineError::Start {
+            step,
+            errno,
+            detail,
+        }),
+        Ok(Err(error)) => Err(error),
+        Err(_elapsed) => Err(EngineError::Start {
+            step: "shim".to_owned(),
+            errno: 0,
+            detail: format!("no answer within {LAUNCH_PATIENCE:?}"),
+        }),
+    }
+}

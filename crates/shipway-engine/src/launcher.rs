@@ -1,0 +1,293 @@
+//! The small process that makes containers, so that the server never forks.
+//!
+//! Forking a server of many threads and much memory costs milliseconds and invites
+//! deadlocks; the launcher is a copy of the shim program, single-threaded, started
+//! once by `posix_spawn` (which shares memory until the exec). It is told what to
+//! make in packets; each carries the socket on which the new container's shim
+//! answers for itself. If the launcher dies, its shims live on, and the next launch
+//! starts another.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+use shipway_shim::protocol::{LAUNCHER_FD, Launch, Launched, MESSAGE_BYTES_MAX, SECCOMP_FD};
+
+use crate::EngineError;
+use crate::error::Doing;
+use crate::packet::{self, Packets};
+
+/// The first number for descriptors on their way to the launcher: above the ones
+/// they are copied to, so that no copy overwrites another's source.
+const ABOVE: RawFd = 10;
+
+/// The launcher, alive or to be started.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    shim: PathBuf,
+    paths: Vec<PathBuf>,
+    seccomp: OwnedFd,
+    errors: PathBuf,
+    alive: Mutex<Option<Alive>>,
+}
+
+#[derive(Debug)]
+struct Alive {
+    socket: OwnedFd,
+    pid: Pid,
+}
+
+impl Launcher {
+    /// Starts a launcher.
+    ///
+    /// `paths` are directories whose file systems it must see; `errors` is a file
+    /// for what it and its shims have to say when nobody else listens.
+    pub(crate) fn start(
+        shim: &Path,
+        paths: Vec<PathBuf>,
+        errors: PathBuf,
+    ) -> Result<Self, EngineError> {
+        let launcher = Self {
+            shim: shim.to_owned(),
+            paths,
+            seccomp: seccomp().doing(|| "keep the seccomp program in memory".to_owned())?,
+            errors,
+            alive: Mutex::new(None),
+        };
+        *launcher.lock() = Some(launcher.spawn()?);
+        Ok(launcher)
+    }
+
+    /// Sends a launch and returns the socket on which its shim will answer.
+    ///
+    /// Blocks for a moment at most; a launcher that is not there any more is
+    /// replaced first. `listener` goes along as the container's descriptor 3.
+    pub(crate) fn send(
+        &self,
+        launch: &Launch,
+        listener: Option<BorrowedFd<'_>>,
+    ) -> Result<OwnedFd, EngineError> {
+        let bytes = serde_json::to_vec(launch).expect("a launch is plain data");
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(EngineError::Invalid(format!(
+                "the specification takes {} bytes, more than {MESSAGE_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let (reply, theirs) = packet::pair().doing(|| "make a socket".to_owned())?;
+        let mut beside = vec![theirs.as_fd()];
+        beside.extend(listener);
+        let mut alive = self.lock();
+        for _ in 0..2 {
+            let current = match &mut *alive {
+                Some(current) => current,
+                none => none.insert(self.spawn()?),
+            };
+            match send_patiently(&current.socket, &bytes, &beside) {
+                Ok(()) => return Ok(reply),
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
+                    tracing::warn!(launcher.pid = current.pid.as_raw_nonzero(), "launcher died");
+                    if let Some(dead) = alive.take() {
+                        dead.reap();
+                    }
+                }
+                Err(error) => return Err(error).doing(|| "talk to the launcher".to_owned()),
+            }
+        }
+        Err(EngineError::Start {
+            step: "launcher".to_owned(),
+            errno: 0,
+            detail: format!("it dies at once; see {}", self.errors.display()),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Alive>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self) -> Result<Alive, EngineError> {
+        let (ours, theirs) = packet::pair().doing(|| "make a socket".to_owned())?;
+        packet::widen(&ours).doing(|| "widen a socket".to_owned())?;
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.on("open", Path::new("/dev/null"))?;
+        // Truncated: what an earlier launcher had to say has been read by now, or
+        // will not be.
+        let errors = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .open(&self.errors)
+            .on("open", &self.errors)?;
+        let mut words = vec![self.shim.as_os_str().as_bytes(), b"launcher"];
+        words.extend(self.paths.iter().map(|path| path.as_os_str().as_bytes()));
+        let descriptors = [
+            (null.as_fd(), 0),
+            (null.as_fd(), 1),
+            (errors.as_fd(), 2),
+            (theirs.as_fd(), LAUNCHER_FD),
+            (self.seccomp.as_fd(), SECCOMP_FD),
+        ];
+        let pid = spawn(&self.shim, &words, &descriptors)
+            .doing(|| format!("start the launcher {}", self.shim.display()))?;
+        Ok(Alive { socket: ours, pid })
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        if let Some(alive) = self.lock().take() {
+            alive.end();
+        }
+    }
+}
+
+impl Alive {
+    /// Hangs up, which ends it once it has sent its last launch off.
+    fn end(self) {
+        let Self { socket, pid } = self;
+        drop(socket);
+        // It forks and reads on, so the end of file is seen at once.
+        wait_for(pid);
+    }
+
+    fn reap(self) {
+        wait_for(self.pid);
+    }
+}
+
+fn wait_for(pid: Pid) {
+    let reaped = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
+    if let Err(error) = reaped {
+        tracing::debug!(%error, "somebody else has reaped the launcher");
+    }
+}
+
+/// Sends a packet; waits while the launcher is behind, at most 10 s.
+fn send_patiently(
+    socket: &OwnedFd,
+    bytes: &[u8],
+    beside: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let limit = Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    loop {
+        match packet::send_now(socket, bytes, beside) {
+            Err(Errno::AGAIN) => {
+                let mut wait = [PollFd::new(socket, PollFlags::OUT)];
+                if rustix::io::retry_on_intr(|| poll(&mut wait, Some(&limit)))? == 0 {
+                    return Err(Errno::TIMEDOUT);
+                }
+            }
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Waits for the answer of a launch.
+pub(crate) async fn answer(reply: OwnedFd) -> Result<Launched, EngineError> {
+    let doing = || "hear from a new shim".to_owned();
+    let packets = Packets::new(reply).doing(doing)?;
+    match packets.receive().await.doing(doing)? {
+        Some((launched, _)) => Ok(launched),
+        None => Ok(Launched::Failed {
+            step: "shim".to_owned(),
+            errno: 0,
+            detail: "the launcher or the shim died on the way".to_owned(),
+        }),
+    }
+}
+
+fn seccomp() -> io::Result<OwnedFd> {
+    use std::io::{Seek, Write};
+    let memory = rustix::fs::memfd_create("shipway-seccomp", MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(memory);
+    file.write_all(&crate::seccomp::program())?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Runs a program in a session of its own with exactly these descriptors and an
+/// empty environment; everything else of ours is closed on exec.
+#[expect(unsafe_code, reason = "posix_spawn has no safe binding that places descriptors")]
+fn spawn(program: &Path, words: &[&[u8]], places: &[(BorrowedFd<'_>, RawFd)]) -> io::Result<Pid> {
+    let program = CString::new(program.as_os_str().as_bytes())?;
+    let words: Vec<CString> = words
+        .iter()
+        .map(|word| CString::new(*word))
+        .collect::<Result<_, _>>()?;
+    let mut argv: Vec<*mut libc::c_char> =
+        words.iter().map(|word| word.as_ptr().cast_mut()).collect();
+    argv.push(std::ptr::null_mut());
+    let environment = [std::ptr::null_mut::<libc::c_char>()];
+    let sources: Vec<(OwnedFd, RawFd)> = places
+        .iter()
+        .map(|(from, to)| Ok((rustix::io::fcntl_dupfd_cloexec(from, ABOVE)?, *to)))
+        .collect::<io::Result<_>>()?;
+
+    let check = |error: libc::c_int| match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    };
+    let mut pid = 0;
+    // SAFETY: both structures are initialised before they are used and destroyed
+    // after, on every path; `argv`, `environment` and the strings they point to
+    // outlive the call; the descriptors are open, being owned by `sources`.
+    unsafe {
+        let mut actions = std::mem::zeroed();
+        let mut attributes = std::mem::zeroed();
+        check(libc::posix_spawn_file_actions_init(&raw mut actions))?;
+        check(libc::posix_spawnattr_init(&raw mut attributes))?;
+        let mut empty = std::mem::zeroed();
+        libc::sigemptyset(&raw mut empty);
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        let flags = libc::POSIX_SPAWN_SETSIGMASK
+            | libc::POSIX_SPAWN_SETSIGDEF
+            | libc::c_int::from(POSIX_SPAWN_SETSID);
+        let flags = libc::c_short::try_from(flags).expect("flags fit a short");
+        let mut result = check(libc::posix_spawnattr_setflags(&raw mut attributes, flags))
+            .and(check(libc::posix_spawnattr_setsigmask(
+                &raw mut attributes,
+                &raw const empty,
+            )))
+            .and(check(libc::posix_spawnattr_setsigdefault(
+                &raw mut attributes,
+                &raw const all,
+            )));
+        for (from, to) in &sources {
+            result = result.and(check(libc::posix_spawn_file_actions_adddup2(
+                &raw mut actions,
+                from.as_raw_fd(),
+                *to,
+            )));
+        }
+        if result.is_ok() {
+            result = check(libc::posix_spawn(
+                &raw mut pid,
+                program.as_ptr(),
+                &raw const actions,
+                &raw const attributes,
+                argv.as_ptr(),
+                environment.as_ptr(),
+            ));
+        }
+        libc::posix_spawn_file_actions_destroy(&raw mut actions);
+        libc::posix_spawnattr_destroy(&raw mut attributes);
+        result?;
+    }
+    Pid::from_raw(pid).ok_or_else(|| io::Error::other("the new process has no number"))
+}
+
+/// glibc's; not in the libc crate.
+const POSIX_SPAWN_SETSID: u8 = 0x80;

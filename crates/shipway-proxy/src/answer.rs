@@ -1,0 +1,155 @@
+//! What a visitor is told when there is no service's answer to pass on.
+//!
+//! Small and plain: one line with the reason, one with the request's id. The API's
+//! callers get `problem+json` instead, because that is what they parse.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::body::Body;
+use crate::client::Ticket;
+use crate::guard::Refusal;
+use crate::headers::X_REQUEST_ID;
+use crate::host::HostError;
+use crate::metrics::Limit;
+use crate::upstream::ConnectError;
+
+/// When to come back after a 503 that passes by itself.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+/// When to come back after a 503 that somebody must mend.
+const RETRY_LATER: Duration = Duration::from_secs(10);
+
+/// Why a request was not answered by a service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("{0}")]
+    Host(HostError),
+    #[error("this method is not supported")]
+    Method,
+    #[error("the request has more than 100 headers")]
+    TooManyFields,
+    #[error("no such service")]
+    NoSuchService,
+    #[error("the service has too many requests in flight")]
+    Busy,
+    #[error("too many requests wait for services that are not ready")]
+    HeldFull,
+    #[error("the service is starting")]
+    Starting,
+    #[error("the service is stopped")]
+    Stopped,
+    #[error("the service is unavailable: {0}")]
+    Unavailable(Box<str>),
+    #[error("the service is unavailable: {0}")]
+    Unreachable(ConnectError),
+    #[error("the service's answer is not valid HTTP")]
+    BadAnswer,
+    #[error("the service closed the connection before it answered")]
+    ClosedEarly,
+    #[error("the service did not answer in time")]
+    FirstByte,
+    #[error("the request's body is too large")]
+    BodyTooLarge,
+    #[error("the request's body did not arrive in time")]
+    BodyLate,
+    #[error("the request's body is broken")]
+    BodyBroken,
+    #[error("the API is not available right now")]
+    ApiAway,
+}
+
+impl Failure {
+    /// The status it is answered with.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::Host(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NoSuchService => StatusCode::NOT_FOUND,
+            Self::BadAnswer | Self::ClosedEarly => StatusCode::BAD_GATEWAY,
+            Self::FirstByte => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyLate => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// When another try makes sense.
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy | Self::HeldFull | Self::Starting | Self::Unreachable(_) | Self::ApiAway => {
+                Some(RETRY_SOON)
+            }
+            Self::Unavailable(_) => Some(RETRY_LATER),
+            _ => None,
+        }
+    }
+
+    /// The limit that it is a hit of.
+    pub(crate) const fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Refused(Refusal::HeadTimeout) => Some(Limit::HeaderTime),
+            Self::Refused(Refusal::HeadTooLarge | Refusal::TooManyFields) | Self::TooManyFields => {
+                Some(Limit::HeadSize)
+            }
+            Self::Busy => Some(Limit::Concurrency),
+            Self::HeldFull => Some(Limit::Held),
+            Self::FirstByte => Some(Limit::FirstByte),
+            Self::BodyTooLarge => Some(Limit::BodySize),
+            Self::BodyLate => Some(Limit::BodyIdle),
+            _ => None,
+        }
+    }
+
+    /// Whether the endpoint is to blame.
+    pub(crate) const fn is_upstream(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::BadAnswer | Self::ClosedEarly | Self::FirstByte
+        )
+    }
+
+    /// The answer itself.
+    pub(crate) fn response(&self, request_id: &HeaderValue, ticket: Ticket) -> Response<Body> {
+        let id = request_id.to_str().unwrap_or_default();
+        let (kind, text) = if matches!(self, Self::ApiAway) {
+            ("application/problem+json", self.problem(id))
+        } else {
+            ("text/plain; charset=utf-8", format!("{self}\nrequest id: {id}\n"))
+        };
+        let mut response = Response::new(Body::text(Bytes::from(text), ticket));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, request_id.clone());
+        if let Some(after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        }
+        if self.status() == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
+    }
+
+    /// RFC 9457, with the fields that the API's own problems have.
+    fn problem(&self, id: &str) -> String {
+        let status = self.status();
+        serde_json::json!({
+            "type": "about:blank",
+            "title": "API unavailable",
+            "status": status.as_u16(),
+            "code": "api_unavailable",
+            "detail": format!("{self}; services are not affected, try again in a second"),
+            "request_id": id,
+        })
+        .to_string()
+    }
+}

@@ -1,0 +1,101 @@
+//! One endpoint of a container: connecting to it, and keeping connections to it.
+//!
+//! A connection is used by one request at a time. It goes back to the pool only
+//! after its response has ended properly; whatever ends otherwise is closed.
+//! Pools belong to the thread that opened the connection, so that a request never
+//! wakes another processor.
+
+mod connect;
+mod pool;
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::wire::Endpoint;
+
+pub(crate) use connect::{ConnectError, handshake, open, open_unix};
+pub(crate) use pool::{Pool, Sender};
+
+/// An endpoint and the connections to it.
+///
+/// There are 100,000 of these and most are never used, so the pool is made by
+/// the first request.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    path: Box<str>,
+    is_dialer: bool,
+    retired: AtomicBool,
+    in_flight: AtomicU64,
+    pool: OnceLock<Box<Pool>>,
+}
+
+impl Upstream {
+    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+        let (path, is_dialer) = match endpoint {
+            Endpoint::Unix { path } => (path, false),
+            Endpoint::Dialer { path } => (path, true),
+        };
+        Self {
+            path: path.as_str().into(),
+            is_dialer,
+            retired: AtomicBool::new(false),
+            in_flight: AtomicU64::new(0),
+            pool: OnceLock::new(),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let path = self.path.to_string();
+        if self.is_dialer {
+            Endpoint::Dialer { path }
+        } else {
+            Endpoint::Unix { path }
+        }
+    }
+
+    /// Whether it is at `endpoint`.
+    pub(crate) fn answers_at(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Unix { path } => !self.is_dialer && *self.path == **path,
+            Endpoint::Dialer { path } => self.is_dialer && *self.path == **path,
+        }
+    }
+
+    /// Requests on their way here or being answered.
+    pub(crate) const fn in_flight(&self) -> &AtomicU64 {
+        &self.in_flight
+    }
+
+    /// Opens a new connection.
+    pub(crate) async fn connect(&self) -> Result<Sender, ConnectError> {
+        let io = open(&self.path, self.is_dialer).await?;
+        handshake(io).await
+    }
+
+    /// Takes an unused connection, not older than `age_max` since its last use.
+    pub(crate) fn take(&self, age_max: Duration) -> Option<Sender> {
+        self.pool.get()?.take(age_max)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn put(&self, sender: Sender, idle_max: usize) {
+        if !self.retired.load(Ordering::Relaxed) {
+            self.pool.get_or_init(Box::default).put(sender, idle_max);
+        }
+    }
+
+    /// Closes unused connections and keeps none from now on.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.close_idle(Duration::ZERO);
+    }
+
+    /// Closes connections unused for `age`.
+    pub(crate) fn close_idle(&self, age: Duration) {
+        if let Some(pool) = self.pool.get() {
+            pool.close_idle(age);
+        }
+    }
+}

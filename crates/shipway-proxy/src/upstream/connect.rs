@@ -1,0 +1,113 @@
+//! Opening connections: to a unix socket, or through a container's dialer.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::Sender;
+use crate::descriptors;
+use crate::streams::Inner;
+
+/// Longest wait for a dialer's answer. It connects within its own machine; a
+/// container too busy to accept for this long cannot serve either.
+const DIAL_TIME: Duration = Duration::from_secs(5);
+
+/// Longest response head a container may send, in bytes, and most fields in it.
+const RESPONSE_HEAD_MAX: usize = 256 * 1024;
+const RESPONSE_FIELDS_MAX: usize = 256;
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Nobody listens (yet, or any more): worth another try.
+    #[error("nothing listens at its endpoint")]
+    Absent(#[source] io::Error),
+    /// The endpoint exists but did not take the connection in time.
+    #[error("its endpoint did not accept in time")]
+    Slow,
+    /// Anything else.
+    #[error("its endpoint could not be reached")]
+    Failed(#[source] io::Error),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as K;
+        match error.kind() {
+            // WouldBlock: a unix listener whose queue is full right now.
+            K::NotFound
+            | K::ConnectionRefused
+            | K::ConnectionReset
+            | K::ConnectionAborted
+            | K::BrokenPipe
+            | K::UnexpectedEof
+            | K::HostUnreachable
+            | K::NetworkUnreachable
+            | K::WouldBlock => Self::Absent(error),
+            K::TimedOut => Self::Slow,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Connects to the socket at `path`, or to what the dialer there connects to.
+pub(crate) async fn open(path: &str, is_dialer: bool) -> Result<Inner, ConnectError> {
+    if !is_dialer {
+        return Ok(open_unix(path).await?.into());
+    }
+    tokio::time::timeout(DIAL_TIME, dial(path))
+        .await
+        .map_err(|_| ConnectError::Slow)?
+}
+
+/// Connects to the unix socket at `path`.
+pub(crate) async fn open_unix(path: impl AsRef<std::path::Path>) -> io::Result<UnixStream> {
+    UnixStream::connect(path).await
+}
+
+/// Asks a shim for a connection: it sends a status byte, 0 with the connected
+/// socket beside it, or an error number.
+async fn dial(path: &str) -> Result<Inner, ConnectError> {
+    let dialer = open_unix(path).await?;
+    let (mut status, mut fds) = ([0_u8; 1], Vec::new());
+    let count = descriptors::receive(&dialer, &mut status, &mut fds).await?;
+    if count == 0 {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    if status[0] != 0 {
+        return Err(io::Error::from_raw_os_error(i32::from(status[0])).into());
+    }
+    let socket = fds
+        .pop()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no socket came"))?;
+    Ok(adopt(socket)?.into())
+}
+
+fn adopt(socket: OwnedFd) -> io::Result<TcpStream> {
+    let socket = std::net::TcpStream::from(socket);
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    TcpStream::from_std(socket)
+}
+
+/// Starts HTTP/1.1 on a connection. Its driver lives until the connection ends,
+/// which it does once the sender and the response of its last request are gone.
+pub(crate) async fn handshake(io: Inner) -> Result<Sender, ConnectError> {
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(RESPONSE_FIELDS_MAX)
+        .max_buf_size(RESPONSE_HEAD_MAX)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
+    tokio::spawn(async move {
+        // Its errors reach whoever waits for the response.
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(%error, "a connection to an endpoint ended");
+        }
+    });
+    Ok(sender)
+}

@@ -1,0 +1,15 @@
+//! The proxy as a real process, real sockets on both sides, origins that record
+//! every byte. One binary; a module per subject.
+
+mod api;
+mod bodies;
+mod fixtures;
+mod http2;
+mod hygiene;
+mod limits;
+mod process;
+mod routes;
+mod smuggling;
+mod support;
+mod upgrades;
+mod upstreams;

@@ -1,0 +1,112 @@
+//! What a script leaves behind dies with its request.
+
+use crate::harness::{Reader, Setup, count_processes, exists, send, unique_seconds, wait_until};
+
+/// Runs a script that leaves a `sleep` of `$S` seconds behind in some way, and
+/// checks that it ran and is gone.
+#[track_caller]
+fn check_gone(salt: u32, script: &str) {
+    let seconds = unique_seconds(salt);
+    // The answer is given only once the sleeper is there.
+    let script =
+        format!("S={seconds}\n{script}\nuntil grep -qs $S /proc/[0-9]*/cmdline; do sleep 0.01; done; echo done");
+    let runner = Setup::script(&script).start();
+    let answer = runner.get("/");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "done\n"));
+    wait_until("its end", || count_processes(&format!("sleep\0{seconds}")) == 0);
+    assert_eq!(runner.get("/").status, 200);
+}
+
+#[test]
+fn a_background_child_that_holds_the_output_open() {
+    check_gone(10, "sleep $S &");
+}
+
+#[test]
+fn an_orphan_in_the_same_session() {
+    check_gone(11, "(sleep $S > /dev/null 2>&1 &)");
+}
+
+#[test]
+fn a_daemon_with_a_session_of_its_own() {
+    check_gone(12, "(setsid sleep $S > /dev/null 2>&1 &)");
+}
+
+#[test]
+fn a_daemon_that_wiped_its_environment() {
+    check_gone(13, "(env -i /usr/bin/setsid /bin/sh -c \"sleep $S & sleep $S\" > /dev/null 2>&1 &)");
+}
+
+#[test]
+fn a_family_of_daemons_that_ignore_signals() {
+    check_gone(
+        14,
+        "for i in 1 2 3 4 5; do (setsid sh -c \"trap '' TERM HUP INT; setsid sleep $S & sleep $S\" > /dev/null 2>&1 &); done",
+    );
+}
+
+#[test]
+fn a_daemon_started_by_python() {
+    let seconds = unique_seconds(15);
+    let script = format!(
+        "#!/usr/bin/python3\nimport os, time\nr, w = os.pipe()\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n    os.write(w, b'x')\n    os.execvp('sleep', ['sleep', '{seconds}'])\n  os._exit(0)\nos.read(r, 1)\nprint('done')\n"
+    );
+    let runner = Setup::script(&script).start();
+    assert_eq!(runner.get("/").text(), "done\n");
+    wait_until("its end", || count_processes(&seconds) == 0);
+}
+
+#[test]
+fn a_daemon_lives_while_its_own_request_does_and_no_longer() {
+    let (mine, yours) = (unique_seconds(16), unique_seconds(17));
+    // /slow starts a daemon and stays; /quick starts one that hides where it comes from.
+    let script = format!(
+        "case $PATH_INFO in\n/slow) setsid -f sleep {mine}; touch started; until [ -e go ]; do sleep 0.01; done; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep {mine}';;\n/quick) env -i /usr/bin/setsid -f /bin/sleep {yours}; echo quick;; esac"
+    );
+    let runner = Setup::script(&script).start();
+    let mut slow = runner.connect();
+    send(&mut slow, "GET /slow HTTP/1.1\nHost: a", b"");
+    wait_until("the daemon", || exists(&runner.folder.path().join("started")));
+    for _ in 0..5 {
+        assert_eq!(runner.get("/quick").text(), "quick\n");
+    }
+    // The other request goes on, so these die by judgement, not for want of a request.
+    wait_until("the end of the strangers", || count_processes(&format!("sleep\0{yours}")) == 0);
+    assert!(count_processes(&format!("sleep\0{mine}")) > 0);
+    std::fs::File::create(runner.folder.path().join("go")).unwrap();
+    assert_eq!(Reader::new(slow, false).answer().text(), "1\n");
+    wait_until("the daemon's end", || count_processes(&format!("sleep\0{mine}")) == 0);
+}
+
+#[test]
+fn a_fork_bomb_ends_with_its_request() {
+    let word = unique_seconds(18);
+    // Bounded, because a test's machine has no limit on processes for it.
+    let script = format!(
+        "bomb() {{ [ $1 -gt 0 ] || exec sleep {word}; bomb $(($1 - 1)) & bomb $(($1 - 1)) & wait; }}\nif [ $PATH_INFO = /bomb ]; then bomb 6; else echo fine; fi"
+    );
+    let runner = Setup::script(&script).with("--timeout-ms", "1000").start();
+    let mut bomb = runner.connect();
+    send(&mut bomb, "GET /bomb HTTP/1.1\nHost: a", b"");
+    wait_until("the bomb", || count_processes(&word) > 8);
+    assert_eq!(runner.get("/").text(), "fine\n");
+    assert_eq!(Reader::new(bomb, false).answer().status, 502);
+    wait_until("its end", || count_processes(&word) == 0);
+    assert_eq!(runner.get("/").text(), "fine\n");
+}
+
+#[test]
+fn no_zombie_stays() {
+    let runner = Setup::script("for i in 1 2 3; do (true &) ; done; (sleep 0 &) ; echo done").start();
+    for _ in 0..20 {
+        assert_eq!(runner.get("/").text(), "done\n");
+    }
+    let own = runner.child.id().to_string();
+    wait_until("no child", || {
+        std::fs::read_dir("/proc").unwrap().all(|entry| {
+            let stat = std::fs::read_to_string(entry.unwrap().path().join("stat")).unwrap_or_default();
+            let after = stat.rsplit(')').next().unwrap_or_default().to_owned();
+            after.split_ascii_whitespace().nth(1) != Some(own.as_str())
+        })
+    });
+}

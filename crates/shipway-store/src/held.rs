@@ -1,0 +1,212 @@
+//! Proof of holding a task, and what may only be done with it: ending the task,
+//! or putting it back into the queue.
+//!
+//! A worker may lose its lease without noticing: it slept, its host hung, its
+//! clock stood. So nothing here trusts what the caller believes. Every write
+//! first makes a [`Held`] of the lease, in its own transaction.
+
+use std::time::Duration;
+
+use shipway_model::task::Failure;
+use shipway_model::{EventKind, FailureCode, Outcome, Service, TaskId};
+use sqlx::FromRow;
+
+use crate::door::Tx;
+use crate::values::{micros, number, service_subject, to_json};
+use crate::{Lease, StoreError, services, sqlite};
+
+/// How a task ends whose service is gone.
+pub(crate) const NOTHING_LEFT: Outcome = Outcome::Done { release: None, changed: true };
+
+/// What it takes to prove that a lease is held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeaseKey {
+    task: TaskId,
+    token: i64,
+}
+
+impl Lease {
+    pub(crate) const fn key(&self) -> LeaseKey {
+        LeaseKey { task: self.task.id, token: self.token }
+    }
+}
+
+/// Proof that, in this transaction, a task is running and the caller may end it.
+/// All columns are as they are stored, so that even a row that makes no sense
+/// can be ended.
+#[derive(Debug, FromRow)]
+pub(crate) struct Held {
+    pub(crate) id: String,
+    pub(crate) project: String,
+    pub(crate) subject: String,
+    pub(crate) kind: String,
+    pub(crate) attempt: i64,
+    pub(crate) attempts_max: i64,
+}
+
+impl Held {
+    /// Proves that a lease is held: the task runs, under this very token, and
+    /// its deadline has not passed. A lease that has merely missed its heartbeat
+    /// is still held as long as nobody has been given the task.
+    pub(crate) async fn by(tx: &mut Tx, lease: LeaseKey) -> Result<Self, StoreError> {
+        sqlx::query_as(concat!(
+            "SELECT id, project, subject, kind, attempt, attempts_max FROM task
+             WHERE id = $1 AND lease_token = $2 AND state = 'running' AND deadline_at > ",
+            sqlite::now!()
+        ))
+        .bind(lease.task.to_string())
+        .bind(lease.token)
+        .fetch_optional(tx.db())
+        .await?
+        .ok_or(StoreError::Stale)
+    }
+
+    /// The subject of the events of the task's service.
+    pub(crate) fn event_subject(&self) -> String {
+        service_subject(&self.subject)
+    }
+
+    /// The task's service, which exists unless somebody edited the file.
+    pub(crate) async fn service(&self, tx: &mut Tx) -> Result<Service, StoreError> {
+        services::find(tx.db(), &self.subject).await?.ok_or(StoreError::NotFound("service"))
+    }
+
+    /// Ends the task, with its event. A release that is still `starting` was left
+    /// by this task or by an attempt that was cut off: it can no longer become
+    /// live, and says so.
+    pub(crate) async fn end(self, tx: &mut Tx, outcome: &Outcome) -> Result<(), StoreError> {
+        let word = match outcome {
+            Outcome::Done { .. } => "done",
+            Outcome::Failed(_) => "failed",
+        };
+        sqlx::query(concat!("UPDATE task SET state = $2, outcome = $3, ended_at = ", sqlite::now!(), " WHERE id = $1"))
+            .bind(&self.id)
+            .bind(word)
+            .bind(to_json("an outcome", outcome)?)
+            .execute(tx.db())
+            .await?;
+        // The next task of the subject may now be claimed.
+        tx.changed.tasks = true;
+        tx.changed.ended = true;
+        self.tell_end(tx, outcome).await
+    }
+
+    async fn tell_end(&self, tx: &mut Tx, outcome: &Outcome) -> Result<(), StoreError> {
+        let change = self.kind.clone();
+        match outcome {
+            Outcome::Done { changed, .. } => {
+                tx.give_up_releases(self, "its deploy was cut off and done anew").await?;
+                if change == "repair" && !changed {
+                    // Every start of the platform looks at every service; that
+                    // nothing was wrong is no news.
+                    return Ok(());
+                }
+                let done = EventKind::ChangeDone { change };
+                tx.event(&self.event_subject(), &self.project, &done).await
+            }
+            Outcome::Failed(failure) => {
+                tx.give_up_releases(self, &failure.detail).await?;
+                tx.fail_starting_service(self, &failure.detail).await?;
+                let failed = EventKind::ChangeFailed {
+                    change,
+                    code: failure.code.word().to_owned(),
+                    detail: failure.detail.clone(),
+                };
+                tx.event(&self.event_subject(), &self.project, &failed).await
+            }
+        }
+    }
+
+    /// Puts the task back into the queue, or ends it when it has been tried often
+    /// enough: a task that kills its worker must not do so for ever.
+    pub(crate) async fn put_back(
+        self,
+        tx: &mut Tx,
+        delay: Duration,
+        charge: bool,
+        cause: &str,
+    ) -> Result<(), StoreError> {
+        if charge && self.attempt >= self.attempts_max {
+            let failure = Failure {
+                code: FailureCode::Internal,
+                detail: format!("given up after {} attempts: {cause}", self.attempt),
+                hint: None,
+                log_tail: Vec::new(),
+            };
+            return self.end(tx, &Outcome::Failed(failure)).await;
+        }
+        sqlx::query(concat!(
+            "UPDATE task SET state = 'queued', worker = NULL, lease_until = NULL,
+                 deadline_at = NULL, attempt = attempt - $2, not_before = ",
+            sqlite::now!(),
+            " + $3 WHERE id = $1"
+        ))
+        .bind(&self.id)
+        .bind(i64::from(!charge))
+        .bind(micros(delay))
+        .execute(tx.db())
+        .await?;
+        tx.changed.tasks = true;
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Fails every release that is still `starting`, with an event for each.
+    async fn give_up_releases(&mut self, held: &Held, reason: &str) -> Result<(), StoreError> {
+        let numbers: Vec<i64> = sqlx::query_scalar(
+            "UPDATE release SET state = 'failed', reason = $2
+             WHERE service = $1 AND state = 'starting' RETURNING number",
+        )
+        .bind(&held.subject)
+        .bind(reason)
+        .fetch_all(self.db())
+        .await?;
+        for released in numbers {
+            let event = EventKind::ReleaseFailed {
+                release: number("a release's number", released)?,
+                reason: reason.to_owned(),
+            };
+            self.event(&held.event_subject(), &held.project, &event).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing else would ever bring such a service out of `starting`.
+    async fn fail_starting_service(&mut self, held: &Held, reason: &str) -> Result<(), StoreError> {
+        let changed = sqlx::query(concat!(
+            "UPDATE service SET state = 'failed', release = NULL, reason = $2,
+                 version = version + 1, updated_at = ",
+            sqlite::now!(),
+            " WHERE id = $1 AND state = 'starting'"
+        ))
+        .bind(&held.subject)
+        .bind(reason)
+        .execute(self.db())
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(());
+        }
+        self.changed.services = true;
+        let event = EventKind::StateChanged {
+            from: "starting".to_owned(),
+            to: "failed".to_owned(),
+            reason: Some(reason.to_owned()),
+        };
+        self.event(&held.event_subject(), &held.project, &event).await
+    }
+
+    /// Ends what is queued for a subject that is no more.
+    pub(crate) async fn end_queued_of(&mut self, subject: &str) -> Result<(), StoreError> {
+        sqlx::query(concat!(
+            "UPDATE task SET state = 'done', outcome = $2, ended_at = ",
+            sqlite::now!(),
+            " WHERE subject = $1 AND state = 'queued'"
+        ))
+        .bind(subject)
+        .bind(to_json("an outcome", &NOTHING_LEFT)?)
+        .execute(self.db())
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Opening: the file, the connections, the migrations, the checks.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolOptions;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::door::{Doubt, Inner};
+use crate::{OpenError, Store, sqlite};
+
+/// Connections for reading. More would not read faster on a small machine, and
+/// each has a thread and a cache of its own.
+const READERS: u32 = 4;
+
+/// How long a caller queues for a connection before it is told to come back.
+/// With the two seconds a locked database may take, an answer is never further
+/// away than seven.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+
+/// Every schema there has been, oldest first. A file is never changed once
+/// released; the next one is added below it.
+const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../migrations/sqlite/0001_services_and_tasks.sql"))];
+
+impl Store {
+    /// Opens or makes the database at `path`, migrates it, and checks it.
+    ///
+    /// The file is readable by its owner alone. Its folder must exist.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::LibraryTooOld`], [`OpenError::Newer`] (nothing is changed
+    /// then), and [`OpenError::Open`] with the cause.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Open { path: path.display().to_string(), source };
+        make_private_file(path).map_err(|error| failed(sqlx::Error::Io(error)))?;
+        let options = sqlite::writer(path);
+        let mut first = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        check_library(&mut first).await.map_err(failed)??;
+        migrate(&mut first).await.map_err(failed)??;
+        first.close().await.map_err(failed)?;
+
+        let doubt = Doubt::default();
+        let writer = pool(1, &doubt).connect_lazy_with(options);
+        let readers = pool(READERS, &doubt).connect_lazy_with(sqlite::reader(path));
+        let store = Self(Arc::new(Inner::new(writer, readers, doubt)));
+        tracing::debug!(path = %path.display(), "store opened");
+        Ok(store)
+    }
+
+    /// Closes all connections; later calls fail. Waits for writes under way.
+    pub async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.writer.close().await;
+    }
+}
+
+fn pool(connections: u32, doubt: &Doubt) -> PoolOptions<sqlx::Sqlite> {
+    let doubt = doubt.clone();
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECTION_WAIT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A connection that failed is closed where it failed.
+        .test_before_acquire(false)
+        .before_acquire(move |_, connection| {
+            let trusted = doubt.trusts(connection.age);
+            Box::pin(async move { Ok(trusted) })
+        })
+}
+
+/// SQLite gives the WAL and its index the mode of the database's own file.
+fn make_private_file(path: &Path) -> io::Result<()> {
+    let existed = path.exists();
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    if !existed && let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+type Checked = Result<Result<(), OpenError>, sqlx::Error>;
+
+async fn check_library(db: &mut SqliteConnection) -> Checked {
+    let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(db).await?;
+    if sqlite::is_new_enough(&found) {
+        return Ok(Ok(()));
+    }
+    let least = sqlite::LIBRARY_LEAST;
+    Ok(Err(OpenError::LibraryTooOld { found, least }))
+}
+
+/// Brings the schema up to date in one transaction: a crash leaves the old one.
+async fn migrate(db: &mut SqliteConnection) -> Checked {
+    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
+    sqlx::query(sqlite::BEGIN_WRITE).execute(&mut *db).await?;
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS schema_version (
+             version INTEGER NOT NULL PRIMARY KEY,
+             applied_at INTEGER NOT NULL
+         ) STRICT",
+    )
+    .execute(&mut *db)
+    .await?;
+    let found: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM schema_version").fetch_one(&mut *db).await?;
+    if found > known {
+        sqlx::query("ROLLBACK").execute(db).await?;
+        return Ok(Err(OpenError::Newer { found, known }));
+    }
+    for (version, sql) in MIGRATIONS.into_iter().filter(|(v, _)| *v > found) {
+        apply(db, version, sql).await?;
+    }
+    sqlx::query("COMMIT").execute(db).await?;
+    Ok(Ok(()))
+}
+
+async fn apply(db: &mut SqliteConnection, version: i64, sql: &'static str) -> sqlx::Result<()> {
+    sqlx::raw_sql(sql).execute(&mut *db).await?;
+    sqlx::query(concat!("INSERT INTO schema_version (version, applied_at) VALUES ($1, ", sqlite::now!(), ")"))
+        .bind(version)
+        .execute(db)
+        .await?;
+    tracing::info!(version, "database schema migrated");
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! How a change comes in: one transaction makes the service if needed, enqueues
+//! the task, notes what is wanted, and tells the timeline. When the answer is
+//! out, the change will happen, whatever is killed.
+
+use shipway_model::{
+    EventKind, ProjectName, Service, ServiceId, ServiceName, ServiceState, TaskId, TaskPayload, Wanted,
+};
+use uuid::Uuid;
+
+use crate::door::Tx;
+use crate::services::{self, wanted_word};
+use crate::values::{number, subject_of, to_json};
+use crate::{Accepted, Request, Store, StoreError, Target, sqlite};
+
+/// How often a task is tried that never comes to an end. More, and one that kills
+/// the process does so ten times; fewer, and a row of restarts fails an innocent.
+const ATTEMPTS_MAX: i64 = 10;
+
+/// All tasks are alike until there is a reason: then nobody starves.
+const PRIORITY: i64 = 0;
+
+/// Changes that may wait for one service. A client in a loop gets a 503 instead
+/// of filling the disk.
+const QUEUED_OF_SUBJECT_MAX: u32 = 100;
+
+impl Store {
+    /// Accepts a change: makes the service if asked to, enqueues the task, sets
+    /// `wanted`, appends the event, in one transaction.
+    ///
+    /// Of two equal requests at once both are accepted, with a task each.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] (also for a service of another project),
+    /// [`StoreError::VersionMismatch`] (`now` is 0 when there is no service yet),
+    /// [`StoreError::Deleting`], [`StoreError::Unavailable`] (also when 100
+    /// changes of the service are waiting already), [`StoreError::Corrupt`].
+    pub async fn request(&self, request: Request) -> Result<Accepted, StoreError> {
+        self.write(move |tx| Box::pin(tx.request(request))).await
+    }
+}
+
+impl Tx {
+    async fn request(&mut self, request: Request) -> Result<Accepted, StoreError> {
+        match self.target(&request).await? {
+            Some(service) => self.accept_for(service, &request).await,
+            None => self.accept_first(&request).await,
+        }
+    }
+
+    /// Finds the service of a request; `None` when it is to be made.
+    async fn target(&mut self, request: &Request) -> Result<Option<Service>, StoreError> {
+        let found = match &request.target {
+            Target::Existing(id) => services::find(self.db(), &id.to_string()).await?,
+            Target::NamedOrNew(name, _) => services::find_by_name(self.db(), &request.project, name).await?,
+        };
+        match (&request.target, &request.payload, found) {
+            (_, _, Some(service)) if service.project == request.project => Ok(Some(service)),
+            (Target::NamedOrNew(..), TaskPayload::Deploy(_), None) => Ok(None),
+            _ => Err(StoreError::NotFound("service")),
+        }
+    }
+
+    async fn accept_first(&mut self, request: &Request) -> Result<Accepted, StoreError> {
+        let Target::NamedOrNew(name, id) = &request.target else {
+            return Err(StoreError::NotFound("service"));
+        };
+        if request.if_version.is_some() {
+            return Err(StoreError::VersionMismatch { now: 0 });
+        }
+        self.insert_service(*id, &request.project, name).await?;
+        let service = services::find(self.db(), &id.to_string()).await?.ok_or(StoreError::NotFound("service"))?;
+        self.accept(service, request, true).await
+    }
+
+    async fn accept_for(&mut self, service: Service, request: &Request) -> Result<Accepted, StoreError> {
+        if request.if_version.is_some_and(|version| version != service.version) {
+            return Err(StoreError::VersionMismatch { now: service.version });
+        }
+        if self.is_being_deleted(service.id).await? {
+            return Err(StoreError::Deleting);
+        }
+        self.check_room(service.id).await?;
+        let wanted = match request.payload {
+            TaskPayload::Deploy(_) | TaskPayload::Rollback { .. } | TaskPayload::Start | TaskPayload::Restart => {
+                Wanted::Running
+            }
+            TaskPayload::Stop | TaskPayload::Delete => Wanted::Stopped,
+            TaskPayload::Repair => service.wanted,
+        };
+        let service = self.update_service(service.id, &service.state, wanted).await?;
+        self.accept(service, request, false).await
+    }
+
+    async fn accept(&mut self, service: Service, request: &Request, created: bool) -> Result<Accepted, StoreError> {
+        let task = self.enqueue(&service, &request.payload, &request.actor, 0).await?;
+        let event =
+            EventKind::ChangeRequested { change: request.payload.kind().to_owned(), actor: request.actor.clone() };
+        self.event(&subject_of(service.id), service.project.as_str(), &event).await?;
+        Ok(Accepted { service, created, task })
+    }
+
+    /// Adds a task to the queue, not before `delay` microseconds from now.
+    pub(crate) async fn enqueue(
+        &mut self,
+        service: &Service,
+        payload: &TaskPayload,
+        actor: &str,
+        delay: i64,
+    ) -> Result<TaskId, StoreError> {
+        let id = TaskId(Uuid::new_v4());
+        sqlx::query(concat!(
+            "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state,
+                 attempt, attempts_max, lease_token, not_before, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, 0, ",
+            sqlite::now!(),
+            " + $9, ",
+            sqlite::now!(),
+            ")"
+        ))
+        .bind(id.to_string())
+        .bind(service.project.as_str())
+        .bind(service.id.to_string())
+        .bind(payload.kind())
+        .bind(PRIORITY)
+        .bind(to_json("a task's payload", payload)?)
+        .bind(actor)
+        .bind(ATTEMPTS_MAX)
+        .bind(delay)
+        .execute(self.db())
+        .await?;
+        self.changed.tasks = true;
+        Ok(id)
+    }
+
+    async fn insert_service(
+        &mut self,
+        id: ServiceId,
+        project: &ProjectName,
+        name: &ServiceName,
+    ) -> Result<(), StoreError> {
+        sqlx::query(concat!(
+            "INSERT INTO service (id, project, name, wanted, state, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, 1, ",
+            sqlite::now!(),
+            ", ",
+            sqlite::now!(),
+            ")"
+        ))
+        .bind(id.to_string())
+        .bind(project.as_str())
+        .bind(name.as_str())
+        .bind(wanted_word(Wanted::Running))
+        .bind(ServiceState::Starting.word())
+        .execute(self.db())
+        .await?;
+        self.changed.services = true;
+        Ok(())
+    }
+
+    /// Whether a `delete` of the service is queued or running.
+    pub(crate) async fn is_being_deleted(&mut self, id: ServiceId) -> Result<bool, StoreError> {
+        // Two lookups, each by an index of its own.
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM task
+                 WHERE subject = $1 AND state = 'queued' AND kind = 'delete')
+             OR EXISTS (SELECT 1 FROM task
+                 WHERE subject = $1 AND state = 'running' AND kind = 'delete')",
+        )
+        .bind(id.to_string())
+        .fetch_one(self.db())
+        .await?)
+    }
+
+    async fn check_room(&mut self, id: ServiceId) -> Result<(), StoreError> {
+        let queued: i64 = sqlx::query_scalar("SELECT count(*) FROM task WHERE subject = $1 AND state = 'queued'")
+            .bind(id.to_string())
+            .fetch_one(self.db())
+            .await?;
+        let queued: u32 = number("a count", queued)?;
+        if queued < QUEUED_OF_SUBJECT_MAX {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable {
+            reason: format!("{queued} changes of this service are waiting already"),
+            source: None,
+        })
+    }
+}

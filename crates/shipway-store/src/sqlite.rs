@@ -1,0 +1,157 @@
+//! What is SQLite's own: its clock, its errors, how a connection is set up, the
+//! statement that claims. All other SQL of this crate is in the dialect that
+//! SQLite and PostgreSQL share.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+use crate::StoreError;
+
+/// The oldest library that is safe: those before 3.51.3 can corrupt a WAL when a
+/// checkpoint meets a commit.
+pub(crate) const LIBRARY_LEAST: &str = "3.51.3";
+
+/// How long a statement waits for another process that holds the write lock.
+/// Longer, and an API call hangs where it should say 503; shorter, and somebody
+/// looking into the database with the `sqlite3` shell fails our writes.
+const BUSY_WAIT: Duration = Duration::from_secs(2);
+
+/// The largest database, in pages of 4 KiB: 16 GiB. Past it writes fail like on a
+/// full disk, before the disk is full for everybody else.
+const PAGES_MAX: u32 = 4 << 20;
+
+/// The WAL file is cut back to this after a checkpoint, in bytes.
+const WAL_BYTES_KEPT: u32 = 16 << 20;
+
+/// The database's clock in microseconds, to the millisecond: SQLite keeps no
+/// finer time. One statement sees one time. The half rounds away what the
+/// fraction lost as a floating-point number.
+macro_rules! now {
+    () => {
+        "(CAST(unixepoch('subsec') * 1000 + 0.5 AS INTEGER) * 1000)"
+    };
+}
+pub(crate) use now;
+
+/// Starts a writing transaction: the lock is taken now, not at the first write,
+/// so that what was read inside still holds when it is written.
+pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// A queued task `t` that nothing of the same subject stands before: no running
+/// task, and none asked for earlier that still has to run. A `repair` that waits
+/// for its time is the exception: it lets the changes of users pass.
+macro_rules! unblocked {
+    () => {
+        concat!(
+            "t.state = 'queued'
+             AND NOT EXISTS (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running')
+             AND NOT EXISTS (
+                 SELECT 1 FROM task e
+                 WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
+                   AND (e.kind <> 'repair' OR e.not_before <= ",
+            $crate::sqlite::now!(),
+            "))"
+        )
+    };
+}
+pub(crate) use unblocked;
+
+/// Takes the next task: `$1` the worker, `$2` the heartbeat and `$3` the deadline
+/// in microseconds. The writer holds the only write lock, so no other claim can
+/// come between the choice and the change.
+pub(crate) const CLAIM: &str = concat!(
+    "UPDATE task SET
+         state = 'running', worker = $1, attempt = attempt + 1, claimed_at = ",
+    now!(),
+    ",
+         lease_token = (SELECT value + 1 FROM counter WHERE name = 'lease'),
+         lease_until = ",
+    now!(),
+    " + $2, deadline_at = ",
+    now!(),
+    " + $3
+     WHERE number = (
+         SELECT t.number FROM task t
+         WHERE t.not_before <= ",
+    now!(),
+    " AND ",
+    unblocked!(),
+    "
+         ORDER BY t.priority DESC, t.number LIMIT 1)
+     RETURNING id, project, subject, kind, payload, state, not_before, outcome, attempt,
+         attempts_max, lease_token, lease_until, deadline_at"
+);
+
+/// How the writer's connection is set up. `FULL`, because what was answered must
+/// survive a power cut; in WAL mode that is one `fsync` a commit.
+pub(crate) fn writer(path: &Path) -> SqliteConnectOptions {
+    common(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("max_page_count", PAGES_MAX.to_string())
+        .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
+}
+
+/// How a reader's connection is set up: it cannot write even by mistake.
+pub(crate) fn reader(path: &Path) -> SqliteConnectOptions {
+    common(path).pragma("query_only", "ON")
+}
+
+fn common(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(BUSY_WAIT)
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+}
+
+/// Whether the library's version is at least [`LIBRARY_LEAST`].
+pub(crate) fn is_new_enough(version: &str) -> bool {
+    parts(version) >= parts(LIBRARY_LEAST)
+}
+
+fn parts(version: &str) -> Vec<u32> {
+    version.split('.').map(|part| u32::from_str(part).unwrap_or(0)).collect()
+}
+
+/// Whether the write lock was held by somebody else all the time.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(kind(error), Some(5 | 6))
+}
+
+/// Whether the file failed, not the statement: read-only, a failed read or write,
+/// damage, not to be opened, no database.
+pub(crate) fn is_about_the_file(error: &sqlx::Error) -> bool {
+    matches!(kind(error), Some(8 | 10 | 11 | 14 | 26))
+}
+
+/// The kind of an error of the library's: the low byte of its code
+/// (<https://www.sqlite.org/rescode.html>).
+fn kind(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+/// Says what the library's error means to the caller.
+pub(crate) fn classify(error: sqlx::Error) -> StoreError {
+    let reason = match kind(&error).unwrap_or(0) {
+        5 | 6 => "it is locked by another process",
+        7 => "there is no memory left",
+        8 => "it is read-only",
+        10 => "the disk failed to read or write",
+        13 => "the disk is full, or the database has reached its largest size",
+        14 => "its file cannot be opened",
+        11 | 26 => "its file is damaged",
+        19 => return StoreError::Corrupt(format!("a rule of the tables refused a row: {error}")),
+        _ => return StoreError::Corrupt(error.to_string()),
+    };
+    StoreError::Unavailable { reason: reason.to_owned(), source: Some(error) }
+}
+
+#[cfg(test)]
+mod tests;

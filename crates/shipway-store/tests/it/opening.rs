@@ -1,0 +1,144 @@
+//! Opening a database: a new one, an old one, a newer one, none at all.
+
+use std::os::unix::fs::PermissionsExt;
+
+use shipway_store::{OpenError, Store};
+
+use crate::world::*;
+
+#[tokio::test]
+async fn the_database_is_for_its_owner_alone() {
+    let world = world().await;
+    world.ask_first("hello").await;
+    for suffix in ["", "-wal", "-shm"] {
+        let file = format!("{}{suffix}", world.path().display());
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_others_could_read_is_closed_to_them() {
+    let world = world().await;
+    std::fs::set_permissions(world.path(), PermissionsExt::from_mode(0o644)).unwrap();
+    Store::open(&world.path()).await.unwrap();
+    assert_eq!(std::fs::metadata(world.path()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    let world = world().await;
+    let id = world.live_service("hello").await;
+    let service = world.service(id).await;
+    world.close().await;
+    let store = Store::open(&world.path()).await.unwrap();
+    assert_eq!(store.find_service_by_id(id).await.unwrap(), Some(service));
+    let reason = unavailable(world.find_service_by_id(id).await);
+    assert_eq!(reason, "it is closed");
+}
+
+#[tokio::test]
+async fn writes_survive_a_power_cut_by_setting() {
+    let world = world().await;
+    let mut db = world.stranger().await;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut db).await.unwrap();
+    assert_eq!(mode, "wal");
+    assert_eq!(world.setting("synchronous").await.unwrap(), 2, "FULL");
+    assert_eq!(world.setting("foreign_keys").await.unwrap(), 1);
+    assert_eq!(world.setting("busy_timeout").await.unwrap(), 2000);
+    assert_eq!(world.setting("max_page_count").await.unwrap(), 4 << 20);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_untouched() {
+    let world = world().await;
+    world.ask_first("hello").await;
+    world.close().await;
+    world.spoil("INSERT INTO schema_version (version, applied_at) VALUES (999, 1)").await;
+    let before = std::fs::read(world.path()).unwrap();
+    let refused = Store::open(&world.path()).await;
+    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: 1 })), "{refused:?}");
+    assert_eq!(std::fs::read(world.path()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    let text = "dear diary, ".repeat(1000);
+    std::fs::write(&path, &text).unwrap();
+    let refused = Store::open(&path).await;
+    assert!(matches!(&refused, Err(OpenError::Open { path, .. }) if path.ends_with("notes.txt")), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = Store::open(&folder.path().join("nowhere/shipway.sqlite")).await;
+    assert!(matches!(refused, Err(OpenError::Open { .. })), "{refused:?}");
+    assert!(!folder.path().join("nowhere").exists());
+}
+
+#[tokio::test]
+async fn an_odd_path_is_a_path_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file:a b?mode=memory&x=%00#é");
+    let store = Store::open(&path).await.unwrap();
+    store.request(first_deploy("hello")).await.unwrap();
+    store.close().await;
+    assert!(std::fs::metadata(&path).unwrap().len() > 0);
+}
+
+#[tokio::test]
+async fn two_that_open_a_new_database_at_once_both_find_it_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shipway.sqlite");
+    let opened = futures_util::future::join_all((0..8).map(|_| Store::open(&path))).await;
+    for (index, store) in opened.into_iter().enumerate() {
+        store.unwrap().request(first_deploy(&format!("service-{index}"))).await.unwrap();
+    }
+}
+
+/// Schema 1 as its first release wrote it. It is never made anew: a later
+/// version must read what this one left.
+#[tokio::test]
+async fn the_first_schema_is_read_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shipway.sqlite");
+    std::fs::write(&path, include_bytes!("../fixtures/schema-0001.sqlite")).unwrap();
+    let store = Store::open(&path).await.unwrap();
+    let text = describe(&store, &path).await;
+    assert_eq!(text, include_str!("../fixtures/schema-0001.txt"));
+    store.request(first_deploy("one-more")).await.unwrap();
+}
+
+/// Everything the fixture holds, as text.
+async fn describe(store: &Store, path: &std::path::Path) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for service in store.list_all_services(None, 100).await.unwrap() {
+        writeln!(text, "{}", serde_json::to_string(&service).unwrap()).unwrap();
+        for release in store.list_releases(service.id, None, 100).await.unwrap() {
+            writeln!(text, "  {}", serde_json::to_string(&release).unwrap()).unwrap();
+        }
+        for instance in store.list_instances(Some(service.id)).await.unwrap() {
+            writeln!(text, "  {}", serde_json::to_string(&instance).unwrap()).unwrap();
+        }
+        for event in store.list_events(&format!("service/{}", service.id), 0, 100).await.unwrap() {
+            writeln!(text, "  {}", serde_json::to_string(&event).unwrap()).unwrap();
+        }
+    }
+    let mut db = connect(path).await;
+    let tasks: Vec<String> = sqlx::query_scalar("SELECT id FROM task ORDER BY number").fetch_all(&mut db).await.unwrap();
+    for task in tasks {
+        writeln!(text, "{:?}", store.find_task(task.parse().unwrap()).await.unwrap().unwrap()).unwrap();
+    }
+    for token in store.list_tokens().await.unwrap() {
+        writeln!(text, "{token:?}").unwrap();
+    }
+    writeln!(text, "{:?}", store.service_counts().await.unwrap()).unwrap();
+    let counts = store.task_counts().await.unwrap();
+    writeln!(text, "{} queued, {} due, {} running", counts.queued, counts.due, counts.running).unwrap();
+    text
+}

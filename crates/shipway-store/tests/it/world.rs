@@ -1,0 +1,254 @@
+//! The words the tests are written in: a throwaway store, services by name,
+//! tasks by what they do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shipway_model::task::{Content, Deploy, Failure};
+use shipway_model::{
+    ContainerId, ContentKind, Digest, EventKind, FailureCode, HealthCheck, Instance, InstanceRole, Limits, Outcome,
+    ProjectName, Release, ReleaseSpec, RootFs, Runner, Service, ServiceId, ServiceName, Source, TaskPayload,
+};
+use shipway_store::{Accepted, Lease, LeaseTerms, Request, Store, StoreError, Target};
+use sqlx::{Connection, SqliteConnection};
+use uuid::Uuid;
+
+/// Longer than any test takes.
+pub(crate) const LONG: LeaseTerms =
+    LeaseTerms { heartbeat: Duration::from_secs(600), deadline: Duration::from_secs(3600) };
+
+/// Nothing in a test may take longer.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for World {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+pub(crate) async fn world() -> World {
+    let (store, folder) = Store::open_temporary().await.unwrap();
+    World { store, folder }
+}
+
+impl World {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("shipway.sqlite")
+    }
+
+    /// A connection of somebody else's, to look at and to spoil rows.
+    pub(crate) async fn stranger(&self) -> SqliteConnection {
+        connect(&self.path()).await
+    }
+
+    /// Runs a statement behind the store's back.
+    pub(crate) async fn spoil(&self, sql: &'static str) {
+        let mut db = self.stranger().await;
+        sqlx::raw_sql(sql).execute(&mut db).await.unwrap();
+        db.close().await.unwrap();
+    }
+
+    /// The words of the events of a service, for reading aloud.
+    pub(crate) async fn story(&self, service: ServiceId) -> Vec<String> {
+        let events = self.list_events(&format!("service/{service}"), 0, 1000).await.unwrap();
+        for (index, event) in events.iter().enumerate() {
+            assert_eq!(event.seq, index as u64 + 1, "the numbers never skip");
+        }
+        events.iter().map(|event| word(&event.kind)).collect()
+    }
+
+    pub(crate) async fn service(&self, id: ServiceId) -> Service {
+        self.find_service_by_id(id).await.unwrap().unwrap()
+    }
+}
+
+pub(crate) async fn connect(path: &std::path::Path) -> SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).foreign_keys(false);
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+fn word(kind: &EventKind) -> String {
+    match kind {
+        EventKind::ChangeRequested { change, .. } => format!("{change} asked"),
+        EventKind::ReleaseCreated { release } => format!("release {release} made"),
+        EventKind::ReleaseLive { release } => format!("release {release} live"),
+        EventKind::ReleaseFailed { release, .. } => format!("release {release} failed"),
+        EventKind::StateChanged { from, to, .. } => format!("{from} to {to}"),
+        EventKind::ChangeDone { change } => format!("{change} done"),
+        EventKind::ChangeFailed { change, code, .. } => format!("{change} failed: {code}"),
+        EventKind::CrashLoop { release, .. } => format!("crash loop of {release}"),
+        EventKind::ContainerDied { release, .. } => format!("container of {release} died"),
+        EventKind::ContainerRestarted { release } => format!("container of {release} back"),
+        EventKind::Stopped => "stopped".to_owned(),
+        EventKind::Deleted => "deleted".to_owned(),
+        EventKind::Token { change, .. } => format!("token {change}"),
+    }
+}
+
+/// Waits until `condition` holds, at most [`LIMIT`].
+pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let holds = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, holds).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}
+
+pub(crate) fn default_project() -> ProjectName {
+    "default".parse().unwrap()
+}
+
+pub(crate) fn name(text: &str) -> ServiceName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn new_container() -> ContainerId {
+    ContainerId(Uuid::new_v4())
+}
+
+pub(crate) fn deploy_of(url: &str) -> TaskPayload {
+    TaskPayload::Deploy(Deploy {
+        content: Content::Url { url: url.to_owned() },
+        kind: ContentKind::Script,
+        runner: Runner::Native,
+        env: BTreeMap::from([("GREETING".to_owned(), "hello 'world' \"—\"".to_owned())]),
+        limits: Limits::default(),
+        health: HealthCheck::default(),
+    })
+}
+
+pub(crate) fn spec() -> ReleaseSpec {
+    ReleaseSpec {
+        source: Source {
+            digest: Digest::from_sha256([7; 32]),
+            size_bytes: 42,
+            content_type: Some("text/x-shellscript".to_owned()),
+            file_name: Some("hello.sh".to_owned()),
+            url: Some("http://127.0.0.1/hello.sh".to_owned()),
+        },
+        kind: ContentKind::Script,
+        runner: Runner::Native,
+        root: RootFs::HostImage { digest: Digest::from_sha256([9; 32]) },
+        env: BTreeMap::new(),
+        limits: Limits::default(),
+        health: HealthCheck::default(),
+    }
+}
+
+pub(crate) fn failure() -> Failure {
+    Failure {
+        code: FailureCode::ReleaseNotReady,
+        detail: "the probe saw nothing".to_owned(),
+        hint: None,
+        log_tail: vec!["exec format error".to_owned()],
+    }
+}
+
+pub(crate) const fn done(release: Option<u32>) -> Outcome {
+    Outcome::Done { release, changed: true }
+}
+
+pub(crate) fn first_deploy(of: &str) -> Request {
+    Request {
+        project: default_project(),
+        target: Target::NamedOrNew(name(of), ServiceId(Uuid::new_v4())),
+        payload: deploy_of("http://127.0.0.1/hello.sh"),
+        actor: "local".to_owned(),
+        if_version: None,
+    }
+}
+
+pub(crate) fn change(service: ServiceId, payload: TaskPayload) -> Request {
+    Request {
+        project: default_project(),
+        target: Target::Existing(service),
+        payload,
+        actor: "local".to_owned(),
+        if_version: None,
+    }
+}
+
+pub(crate) fn instance_of(release: &Release, role: InstanceRole) -> Instance {
+    Instance {
+        container: new_container(),
+        service: release.service,
+        release: release.number,
+        role,
+        endpoint: Some(shipway_model::instance::Endpoint::Dialer { path: "/run/shipway/dial".to_owned() }),
+        failures: 0,
+        started_at: Some(1),
+        handle: Some("opaque".to_owned()),
+    }
+}
+
+impl World {
+    pub(crate) async fn ask_first(&self, of: &str) -> Accepted {
+        self.request(first_deploy(of)).await.unwrap()
+    }
+
+    pub(crate) async fn ask(&self, service: ServiceId, payload: TaskPayload) -> Accepted {
+        self.request(change(service, payload)).await.unwrap()
+    }
+
+    /// Claims, expecting a task.
+    pub(crate) async fn take(&self) -> Lease {
+        self.claim("worker", LONG).await.unwrap().expect("a task is due")
+    }
+
+    /// Claims under a lease that runs out at once, and waits until it has.
+    pub(crate) async fn take_and_lose(&self) -> Lease {
+        let terms = LeaseTerms { heartbeat: Duration::from_millis(1), deadline: Duration::from_millis(1) };
+        let lease = self.claim("slow", terms).await.unwrap().expect("a task is due");
+        wait_until("the lease runs out", async || self.now().await.unwrap() >= lease.deadline).await;
+        lease
+    }
+
+    /// Makes a release with a candidate and publishes it under the lease.
+    pub(crate) async fn make_live(&self, lease: &Lease) -> (Release, Instance) {
+        let release = self.add_release(lease, &spec()).await.unwrap();
+        let instance = instance_of(&release, InstanceRole::Candidate);
+        self.put_instance(lease, &instance).await.unwrap();
+        let outcome = done(Some(release.number));
+        self.publish(lease, release.number, instance.container, &outcome).await.unwrap();
+        (release, instance)
+    }
+
+    /// A service that is live with release 1.
+    pub(crate) async fn live_service(&self, of: &str) -> ServiceId {
+        let accepted = self.ask_first(of).await;
+        let lease = self.take().await;
+        assert_eq!(lease.task.id, accepted.task);
+        self.make_live(&lease).await;
+        accepted.service.id
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_stale<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Stale)), "{result:?}");
+}
+
+#[track_caller]
+pub(crate) fn assert_not_found<T: std::fmt::Debug>(result: Result<T, StoreError>, expected: &str) {
+    match result {
+        Err(StoreError::NotFound(what)) => assert_eq!(what, expected),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The reason an `Unavailable` gives.
+#[track_caller]
+pub(crate) fn unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+    match result {
+        Err(StoreError::Unavailable { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,74 @@
+//! Deploy: get the content, make a release of it, make that live.
+
+use shipway_model::task::{Content, Deploy};
+use shipway_model::{FailureCode, Release, ReleaseSpec, ReleaseState, Service, ServiceState, Source};
+use url::Url;
+
+use super::{swap, unchanged};
+use crate::job::{Ended, Job};
+use crate::trouble::Trouble;
+
+pub(super) async fn deploy(job: &Job, wish: &Deploy) -> Result<Ended, Trouble> {
+    let service = job.service().await?;
+    job.discard_candidates().await?;
+    let source = job.content(&wish.content).await?;
+    let spec = ReleaseSpec {
+        source,
+        kind: wish.kind,
+        runner: wish.runner,
+        root: job.core.driver.current_root().await?,
+        env: wish.env.clone(),
+        limits: wish.limits.clone(),
+        health: wish.health.clone(),
+    };
+    if let Some(release) = job.is_live_already(&service, &spec).await? {
+        return Ok(unchanged(Some(release)));
+    }
+    let release = job.release_of(&spec).await?;
+    swap::go_live(job, &release).await
+}
+
+impl Job {
+    /// Content of a URL is always fetched; uploaded content is there or was collected.
+    async fn content(&self, content: &Content) -> Result<Source, Trouble> {
+        match content {
+            Content::Url { url } => {
+                let url =
+                    Url::parse(url).map_err(|error| Trouble::failed(FailureCode::FetchRefused, error.to_string()))?;
+                Ok(self.core.fetcher.fetch(&url, &self.core.blobs).await?)
+            }
+            Content::Blob(source) if self.has_content(source).await => Ok(source.clone()),
+            Content::Blob(_) => {
+                Err(Trouble::failed(FailureCode::StorageUnavailable, "the uploaded content is gone: upload it again"))
+            }
+        }
+    }
+
+    /// Whether a blob is there. Contents are never fetched a second time.
+    pub(super) async fn has_content(&self, source: &Source) -> bool {
+        let path = self.core.blobs.path(&source.digest);
+        tokio::fs::metadata(path).await.is_ok_and(|found| found.is_file() && found.len() == source.size_bytes)
+    }
+
+    /// Returns the live release if it is healthy and nothing about it would change.
+    async fn is_live_already(&self, service: &Service, spec: &ReleaseSpec) -> Result<Option<u32>, Trouble> {
+        let ServiceState::Live { release: number } = service.state else {
+            return Ok(None);
+        };
+        let release = self.core.store.find_release(service.id, number).await?;
+        let same = release.is_some_and(|release| release.spec == *spec);
+        Ok((same && self.runs(number).await?).then_some(number))
+    }
+
+    /// The release that an attempt before this one has made of the same, or a new one.
+    async fn release_of(&self, spec: &ReleaseSpec) -> Result<Release, Trouble> {
+        let store = &self.core.store;
+        let newest = store.list_releases(self.service_id(), None, 1).await?;
+        let unfinished =
+            newest.into_iter().find(|release| release.state == ReleaseState::Starting && release.spec == *spec);
+        match unfinished {
+            Some(release) => Ok(release),
+            None => Ok(store.add_release(&self.lease, spec).await?),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! One task under its lease, from claim to end.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use shipway_model::{ContainerId, FailureCode, InstanceRole, Outcome, Service, ServiceId};
+use shipway_store::Lease;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+use crate::measure::{self, Left};
+use crate::trouble::Trouble;
+use crate::{change, lease};
+
+/// A claimed task.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) core: Arc<Core>,
+    pub(crate) lease: Lease,
+    /// Containers started under this lease; ended if the lease is lost.
+    started: Mutex<Vec<ContainerId>>,
+}
+
+/// How a task's work came out well.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The store has ended the task in the same transaction as its effect.
+    Already,
+    /// The task is to be ended with this.
+    With(Outcome),
+}
+
+impl Job {
+    pub(crate) const fn new(core: Arc<Core>, lease: Lease) -> Self {
+        Self { core, lease, started: Mutex::new(Vec::new()) }
+    }
+
+    /// Works on the task until it has ended, was given back or lost.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        let begun = Instant::now();
+        let kind = self.lease.task.payload.kind();
+        let left = tokio::select! {
+            biased;
+            left = self.work() => left,
+            () = stop.cancelled() => self.hand_over().await,
+        };
+        measure::task(kind, left);
+        if kind == "deploy" {
+            measure::deploy(begun.elapsed(), left);
+        }
+        tracing::debug!(task.id = %self.lease.task.id, service.id = %self.service_id(), kind, ?left, "task left");
+        self.core.watch(self.service_id()).await;
+    }
+
+    async fn work(&self) -> Left {
+        let terms = self.core.config.lease;
+        let work = AssertUnwindSafe(self.carry_out()).catch_unwind();
+        match lease::hold(&self.core.store, &self.lease, terms, work).await {
+            Some(Ok(left)) => left,
+            Some(Err(_panic)) => {
+                let bug = Trouble::failed(FailureCode::Internal, "the worker met a bug of its own");
+                self.conclude(Err(bug)).await
+            }
+            None => {
+                tracing::warn!(task.id = %self.lease.task.id, "the lease was lost");
+                self.end_unpublished().await;
+                Left::Lost
+            }
+        }
+    }
+
+    async fn carry_out(&self) -> Left {
+        let result = change::carry_out(self).await;
+        self.conclude(result).await
+    }
+
+    /// The worker is stopping: the next one goes on at once, and nobody is charged.
+    async fn hand_over(&self) -> Left {
+        // In this order: a publish that was cut off here is committed or rolled back
+        // before the store takes the next write, so what is read after it is true.
+        let left = self.give_back(Duration::ZERO, false).await;
+        self.end_unpublished().await;
+        left
+    }
+
+    /// Ends what was started under this lease, unless it was published meanwhile.
+    async fn end_unpublished(&self) {
+        let started: Vec<ContainerId> = self.started().drain(..).collect();
+        if started.is_empty() {
+            return;
+        }
+        let Ok(rows) = self.core.instances(self.service_id()).await else {
+            // Whoever claims the task next discards its candidates first.
+            return;
+        };
+        for container in started {
+            let published = rows.iter().any(|row| row.container == container && row.role != InstanceRole::Candidate);
+            if !published && let Err(error) = self.core.destroy(container).await {
+                tracing::warn!(container.id = %container, %error, "a candidate stays for now");
+            }
+        }
+    }
+
+    pub(crate) fn note_started(&self, container: ContainerId) {
+        self.started().push(container);
+    }
+
+    fn started(&self) -> MutexGuard<'_, Vec<ContainerId>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) const fn service_id(&self) -> ServiceId {
+        self.lease.task.subject
+    }
+
+    /// The task's service, as it is now.
+    pub(crate) async fn service(&self) -> Result<Service, Trouble> {
+        let found = self.core.store.find_service_by_id(self.service_id()).await?;
+        found.ok_or_else(|| Trouble::failed(FailureCode::Internal, "the service is gone"))
+    }
+}

@@ -1,0 +1,147 @@
+//! Is it ready? One question over the socket that visitors will use.
+//!
+//! A runner of ours is asked `OPTIONS *` with `shipway-probe: ready`, which it
+//! answers itself with 204: a probe never runs a script. A service that names a
+//! health path is asked for that instead, like any visitor would. The answer is
+//! hostile: only the status is read, and never more than a few kilobytes.
+
+mod dial;
+
+use std::time::Duration;
+
+use shipway_driver::{Driver, DriverError};
+use shipway_model::instance::Endpoint;
+use shipway_model::{ContainerId, HealthCheck, ServiceId};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+
+/// The pauses between probes: short at first, because most runners are ready in a
+/// few milliseconds, and never so long that a visitor would notice.
+const PAUSE_FIRST: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(25);
+
+/// A runner that takes longer to say that it is ready is asked again: the question
+/// may have been lost in its start.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Enough for any status line; more is no answer.
+const STATUS_LINE_MAX: usize = 1024;
+
+/// What is probed.
+#[derive(Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) service: ServiceId,
+    pub(crate) container: ContainerId,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) health: &'a HealthCheck,
+}
+
+/// Why it did not become ready, in words for the user.
+#[derive(Debug)]
+pub(crate) struct NotReady(pub(crate) String);
+
+/// Asks until it is ready, its container ends, or the deadline passes.
+pub(crate) async fn until_ready(driver: &dyn Driver, subject: &Subject<'_>) -> Result<(), NotReady> {
+    tokio::select! {
+        biased;
+        how = end_of(driver, subject.container) => Err(NotReady(how)),
+        asked = ask_until_deadline(subject) => asked,
+    }
+}
+
+/// Returns how the container ended; never, if that cannot be known.
+async fn end_of(driver: &dyn Driver, container: ContainerId) -> String {
+    match driver.wait(container).await {
+        Ok(exit) => format!("its container ended before it was ready: {}", exit.words()),
+        Err(DriverError::Unknown(_)) => "its container is gone".to_owned(),
+        Err(error) => {
+            tracing::warn!(container.id = %container, %error, "cannot wait for a candidate");
+            std::future::pending().await
+        }
+    }
+}
+
+async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
+    let deadline = Duration::from_millis(u64::from(subject.health.deadline_ms));
+    let start = Instant::now();
+    let question = question(subject)?;
+    let patience = match subject.health.path {
+        Some(_) => deadline,
+        None => ANSWER_MAX,
+    };
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let left = deadline.saturating_sub(start.elapsed());
+        let limit = left.min(patience);
+        let saw = match timeout(limit, ask(subject.endpoint, &question)).await {
+            Ok(Ok(status)) if is_ready(subject.health, status) => return Ok(()),
+            Ok(Ok(status)) => format!("status {status}"),
+            Ok(Err(words)) => words,
+            Err(_) => format!("no answer within {} ms", limit.as_millis()),
+        };
+        if start.elapsed() + pause >= deadline {
+            let asked = subject.health.path.as_deref().unwrap_or("the runner");
+            return Err(NotReady(format!(
+                "it was not ready after {} ms: the last probe of {asked} saw {saw}",
+                deadline.as_millis()
+            )));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// The bytes to send. A path that would not be one line of a request is refused.
+fn question(subject: &Subject<'_>) -> Result<String, NotReady> {
+    let host = subject.service;
+    let Some(path) = &subject.health.path else {
+        return Ok(format!("OPTIONS * HTTP/1.1\r\nhost: {host}\r\nshipway-probe: ready\r\nconnection: close\r\n\r\n"));
+    };
+    if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(NotReady(format!("the health path {path:?} is not a path: it begins with / and has no spaces")));
+    }
+    Ok(format!(
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: shipway-probe\r\naccept: */*\r\nconnection: close\r\n\r\n"
+    ))
+}
+
+const fn is_ready(health: &HealthCheck, status: u16) -> bool {
+    match health.path {
+        Some(_) => status >= 200 && status < 400,
+        None => status == 204,
+    }
+}
+
+/// Asks once; returns the status, or what happened instead.
+async fn ask(endpoint: &Endpoint, question: &str) -> Result<u16, String> {
+    let connection = dial::connect(endpoint).await.map_err(|error| format!("no connection ({})", error.kind()))?;
+    converse(connection, question)
+        .await
+        .map_err(|error| format!("a broken connection ({})", error.kind()))?
+        .ok_or_else(|| "an answer that is no HTTP".to_owned())
+}
+
+async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, question: &str) -> std::io::Result<Option<u16>> {
+    connection.write_all(question.as_bytes()).await?;
+    let mut head = Vec::with_capacity(STATUS_LINE_MAX);
+    let mut rest = (&mut connection).take(STATUS_LINE_MAX as u64);
+    while !head.contains(&b'\n') {
+        if rest.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    Ok(status_of(&head))
+}
+
+/// Reads `HTTP/1.1 204 …` (RFC 9112 §4).
+fn status_of(head: &[u8]) -> Option<u16> {
+    let rest = head.strip_prefix(b"HTTP/1.")?;
+    let digits = rest.get(2..5)?;
+    let ends = matches!(rest.get(5), Some(b' ' | b'\r' | b'\n'));
+    let minor_and_space = matches!(rest, [b'0' | b'1', b' ', ..]);
+    let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (ends && minor_and_space && digits.iter().all(u8::is_ascii_digit)).then_some(status)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The loop: claim, work, sleep until there is more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipway_driver::Driver;
+use shipway_fetch::{Blobs, Fetcher};
+use shipway_model::{Instance, Service, ServiceId};
+use shipway_plan::{Move, next_moves, strays};
+use shipway_stdx::clock::Clock;
+use shipway_stdx::shutdown::Shutdown;
+use shipway_store::{Notice, Store, StoreError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+use crate::job::Job;
+use crate::{Drain, LiveStreams, WorkerConfig};
+
+/// The longest sleep: what a lost notice costs at most.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Services read at once when everything is compared.
+const SERVICES_PAGE: u32 = 500;
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where tasks come from.
+    pub store: Store,
+    /// What runs containers.
+    pub driver: Arc<dyn Driver>,
+    /// What downloads content.
+    pub fetcher: Fetcher,
+    /// Where content is kept.
+    pub blobs: Blobs,
+    /// The time, for back-off; leases go by the database's.
+    pub clock: Arc<dyn Clock>,
+    /// What serves the visitors.
+    pub drain: Arc<dyn Drain>,
+}
+
+/// A worker. Dropping it ends its watchers; what it runs goes on.
+#[derive(Debug)]
+pub struct Worker {
+    core: Arc<Core>,
+}
+
+impl Worker {
+    /// Makes a worker; nothing happens before [`run`](Self::run) or [`tick`](Self::tick).
+    #[must_use]
+    pub fn new(config: WorkerConfig, parts: Parts) -> Self {
+        let Parts { store, driver, fetcher, blobs, clock, drain } = parts;
+        let core =
+            Core { config, store, driver, fetcher, blobs, clock, drain, watchers: crate::watch::Watchers::default() };
+        Self { core: Arc::new(core) }
+    }
+
+    /// Logs, stats and exec of what runs, for the api to relay.
+    #[must_use]
+    pub fn live(&self) -> LiveStreams {
+        LiveStreams::new(self.core.store.clone(), Arc::clone(&self.core.driver))
+    }
+
+    /// Claims one task that is due and works on it to its end. Returns whether
+    /// there was one.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing could be claimed. A task's own failure is written into the task.
+    pub async fn tick(&self) -> Result<bool, StoreError> {
+        let Some(job) = self.claim().await? else {
+            return Ok(false);
+        };
+        job.run(CancellationToken::new()).await;
+        Ok(true)
+    }
+
+    /// Works until told to stop, then gives back what is unfinished.
+    ///
+    /// It first compares everything once. Tasks that a worker before it held are
+    /// claimed when their leases run out; the main function of a sole process calls
+    /// [`Store::rescue`] with `all` before this, and they are claimed at once.
+    pub async fn run(self, mut shutdown: Shutdown) {
+        let stop = CancellationToken::new();
+        let mut chores = JoinSet::new();
+        chores.spawn(compare_for_ever(Arc::clone(&self.core), stop.clone()));
+        chores.spawn(rescue_for_ever(Arc::clone(&self.core), stop.clone()));
+        let mut jobs = JoinSet::new();
+        let mut notices = self.core.store.notices();
+        while !shutdown.is_requested() {
+            let seen = *notices.borrow_and_update();
+            let pause = self.fill(&mut jobs, &stop).await;
+            tokio::select! {
+                () = shutdown.requested() => break,
+                () = news(&mut notices, seen) => {}
+                Some(ended) = jobs.join_next() => log_panic(ended),
+                () = sleep(pause) => {}
+            }
+        }
+        stop.cancel();
+        while let Some(ended) = jobs.join_next().await {
+            log_panic(ended);
+        }
+        while let Some(ended) = chores.join_next().await {
+            log_panic(ended);
+        }
+        self.core.watchers.join().await;
+    }
+
+    /// Compares every service once with what the driver sees: repairs are asked for
+    /// where they differ, watchers set up where they do not, strays removed.
+    ///
+    /// # Errors
+    ///
+    /// The store or the driver cannot be asked now.
+    pub async fn reconcile(&self) -> anyhow::Result<()> {
+        compare(&self.core).await
+    }
+
+    /// Claims tasks until there are none or enough. Returns when to look again.
+    async fn fill(&self, jobs: &mut JoinSet<()>, stop: &CancellationToken) -> Duration {
+        while jobs.len() < self.core.config.concurrency {
+            match self.claim().await {
+                Ok(Some(job)) => {
+                    let stop = stop.clone();
+                    jobs.spawn(async move { job.run(stop).await });
+                }
+                Ok(None) => return self.until_due().await,
+                Err(error) => {
+                    tracing::warn!(%error, "nothing can be claimed now");
+                    return SLEEP_MAX;
+                }
+            }
+        }
+        SLEEP_MAX
+    }
+
+    async fn claim(&self) -> Result<Option<Job>, StoreError> {
+        let Core { store, config, .. } = self.core.as_ref();
+        let lease = store.claim(&config.name, config.lease).await?;
+        Ok(lease.map(|lease| Job::new(Arc::clone(&self.core), lease)))
+    }
+
+    /// How long until a queued task becomes due. One that is due and could not be
+    /// claimed waits for another of its subject, whose end is a notice.
+    async fn until_due(&self) -> Duration {
+        let store = &self.core.store;
+        let (Ok(Some(due)), Ok(now)) = (store.next_due().await, store.now().await) else {
+            return SLEEP_MAX;
+        };
+        match u64::try_from(due - now) {
+            Ok(micros) if micros > 0 => Duration::from_micros(micros).min(SLEEP_MAX),
+            _ => SLEEP_MAX,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.core.watchers.cancel();
+    }
+}
+
+/// Waits for a notice that there may be a task to claim.
+async fn news(notices: &mut watch::Receiver<Notice>, seen: Notice) {
+    let matters = |now: &Notice| (now.tasks, now.ended) != (seen.tasks, seen.ended);
+    if notices.wait_for(matters).await.is_err() {
+        // The store is closing; the loop's own pace is enough for what is left.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of the worker ended badly");
+    }
+}
+
+async fn compare_for_ever(core: Arc<Core>, stop: CancellationToken) {
+    loop {
+        let pause = match stop.run_until_cancelled(compare(&core)).await {
+            None => return,
+            Some(Ok(())) => core.config.reconcile_every,
+            Some(Err(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "services could not be compared");
+                SLEEP_MAX
+            }
+        };
+        if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Tasks of a worker that died, or hung past its deadline, become claimable again.
+async fn rescue_for_ever(core: Arc<Core>, stop: CancellationToken) {
+    let pause = core.config.lease.heartbeat / 4;
+    while stop.run_until_cancelled(sleep(pause)).await.is_some() {
+        if let Err(error) = core.store.rescue(false).await {
+            tracing::warn!(%error, "lost tasks could not be looked for");
+        }
+    }
+}
+
+async fn compare(core: &Arc<Core>) -> anyhow::Result<()> {
+    // In this order: see `strays`.
+    let seen = core.driver.recover().await?;
+    let mut rows: BTreeMap<ServiceId, Vec<Instance>> = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for row in core.store.list_instances(None).await? {
+        known.insert(row.container);
+        rows.entry(row.service).or_default().push(row);
+    }
+    for stray in strays(seen.iter().map(|one| one.container), &known) {
+        tracing::info!(container.id = %stray, "removing a container without a row");
+        if let Err(error) = core.destroy(stray).await {
+            tracing::warn!(container.id = %stray, %error, "it stays for now");
+        }
+    }
+    let mut after = None;
+    let mut result = Ok(());
+    loop {
+        let services = core.store.list_all_services(after, SERVICES_PAGE).await?;
+        let Some(last) = services.last() else {
+            return result;
+        };
+        after = Some(last.id);
+        for service in &services {
+            let rows = rows.remove(&service.id).unwrap_or_default();
+            // One that cannot be looked at must not hide the others.
+            let compared = compare_one(core, service, rows).await;
+            result = result.and(compared);
+        }
+    }
+}
+
+async fn compare_one(core: &Arc<Core>, service: &Service, rows: Vec<Instance>) -> anyhow::Result<()> {
+    rows.iter().for_each(|row| core.watch_instance(row));
+    let world = core.world(service, rows).await?;
+    let moves = next_moves(&world, &core.config.policy);
+    let delay = match moves.first() {
+        None => return Ok(()),
+        Some(Move::Wait { until }) => Duration::from_micros(until.abs_diff(world.now)),
+        Some(_) => Duration::ZERO,
+    };
+    Ok(core.store.request_repair(service.id, delay).await?)
+}

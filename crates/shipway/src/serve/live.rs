@@ -1,0 +1,154 @@
+//! What the API asks of running services, answered by the worker.
+//!
+//! Roles know nothing of each other: the API says what it needs in a trait, the
+//! worker offers what it has, and these few lines turn one's words into the
+//! other's. With roles on several hosts, a relay will stand here instead.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use shipway_api::live::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
+use shipway_api_types::{LogLine, LogStream, Stats, TerminalSize};
+use shipway_driver as driver;
+use shipway_model::ServiceId;
+use shipway_stdx::clock::rfc3339;
+use shipway_worker::LiveStreams;
+use tokio::sync::mpsc;
+
+/// Messages that may wait between an exec's two ends.
+const EXEC_BACKLOG: usize = 16;
+
+/// The worker's streams, in the API's words.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerLive(Arc<LiveStreams>);
+
+impl WorkerLive {
+    pub(crate) fn new(streams: LiveStreams) -> Self {
+        Self(Arc::new(streams))
+    }
+}
+
+#[async_trait]
+impl Live for WorkerLive {
+    async fn logs(&self, service: ServiceId, query: LogQuery) -> Result<LogLines, LiveError> {
+        let wanted = query.stream;
+        let after = query.after.as_deref().map(cursor_from).transpose()?;
+        let query = driver::LogQuery { follow: query.follow, tail: query.tail, since: query.since, after };
+        let lines = match self.0.logs(service, query).await {
+            Ok(lines) => lines,
+            // A service that does not run has an empty log, which is no error.
+            Err(shipway_worker::LiveError::NotRunning) => return Ok(futures_util::stream::empty().boxed()),
+            Err(error) => return Err(told(error)),
+        };
+        let lines = lines.map(|line| line.map(line_to).map_err(|error| told(error.into())));
+        let ours = move |line: &Result<LogLine, LiveError>| match line {
+            Ok(line) => wanted.is_none_or(|stream| line.stream == stream),
+            Err(_) => true,
+        };
+        Ok(lines.filter(move |line| std::future::ready(ours(line))).boxed())
+    }
+
+    async fn stats(&self, service: ServiceId) -> Result<Stats, LiveError> {
+        let stats = self.0.stats(service).await.map_err(told)?;
+        Ok(Stats {
+            cpu_usec: stats.cpu_usec,
+            memory_bytes: stats.memory_bytes,
+            memory_peak_bytes: stats.memory_peak_bytes,
+            memory_limit_bytes: stats.memory_limit_bytes,
+            pids: stats.pids,
+            pids_limit: stats.pids_limit,
+            io_read_bytes: stats.io_read_bytes,
+            io_write_bytes: stats.io_write_bytes,
+        })
+    }
+
+    async fn exec(&self, service: ServiceId, spec: ExecSpec) -> Result<ExecSession, LiveError> {
+        let terminal = spec.terminal.map(|size| (size.columns, size.rows));
+        let spec = driver::ExecSpec { argv: spec.argv, env: spec.env.into_iter().collect(), terminal };
+        let session = self.0.exec(service, spec).await.map_err(told)?;
+        Ok(relay(session))
+    }
+}
+
+/// Two tasks carry an exec's messages. Each ends when either of its ends does, so
+/// a caller that hangs up still kills the process.
+fn relay(session: driver::ExecSession) -> ExecSession {
+    let (input, mut from_caller) = mpsc::channel(EXEC_BACKLOG);
+    let (to_caller, output) = mpsc::channel(EXEC_BACKLOG);
+    let driver::ExecSession { input: to_process, output: mut from_process } = session;
+    tokio::spawn(async move {
+        while let Some(message) = from_caller.recv().await {
+            if to_process.send(input_to(message)).await.is_err() {
+                break;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(message) = from_process.recv().await {
+            if to_caller.send(output_from(message)).await.is_err() {
+                break;
+            }
+        }
+    });
+    ExecSession { input, output }
+}
+
+fn input_to(message: ExecInput) -> driver::ExecInput {
+    match message {
+        ExecInput::Stdin(bytes) => driver::ExecInput::Stdin(bytes),
+        ExecInput::Eof => driver::ExecInput::Eof,
+        ExecInput::Resize(TerminalSize { columns, rows }) => driver::ExecInput::Resize(columns, rows),
+        ExecInput::Signal(signal) => driver::ExecInput::Signal(signal),
+    }
+}
+
+fn output_from(message: driver::ExecOutput) -> ExecOutput {
+    match message {
+        driver::ExecOutput::Stdout(bytes) => ExecOutput::Stdout(bytes),
+        driver::ExecOutput::Stderr(bytes) => ExecOutput::Stderr(bytes),
+        driver::ExecOutput::Exited(code) => ExecOutput::Exited(code),
+    }
+}
+
+fn line_to(line: driver::LogLine) -> LogLine {
+    let stream = match line.stream {
+        driver::LogStream::Stdout => LogStream::Stdout,
+        driver::LogStream::Stderr => LogStream::Stderr,
+    };
+    let cursor = format!("{}.{}", line.cursor.segment, line.cursor.offset);
+    LogLine { at: rfc3339(line.at), stream, partial: line.partial, text: line.text, cursor }
+}
+
+fn cursor_from(text: &str) -> Result<driver::LogCursor, LiveError> {
+    let (segment, offset) = text.split_once('.').ok_or(LiveError::BadCursor)?;
+    match (segment.parse(), offset.parse()) {
+        (Ok(segment), Ok(offset)) => Ok(driver::LogCursor { segment, offset }),
+        _ => Err(LiveError::BadCursor),
+    }
+}
+
+fn told(error: shipway_worker::LiveError) -> LiveError {
+    use driver::DriverError as D;
+    use shipway_worker::LiveError as W;
+    match error {
+        W::NotFound | W::NotRunning => LiveError::NotRunning,
+        W::Driver(D::Unknown(_) | D::NotRunning(_)) => LiveError::NotRunning,
+        W::Driver(D::Invalid(reason)) => LiveError::Refused(reason),
+        W::Driver(D::Unavailable { what, .. }) => LiveError::Unavailable(what),
+        W::Store(error) => LiveError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_nonsense_is_refused() {
+        assert_eq!(cursor_from("3.77"), Ok(driver::LogCursor { segment: 3, offset: 77 }));
+        for nonsense in ["", "3", "3.", "a.b", "-1.2", "1.2.3"] {
+            assert_eq!(cursor_from(nonsense), Err(LiveError::BadCursor), "{nonsense}");
+        }
+    }
+}

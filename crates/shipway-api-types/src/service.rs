@@ -59,13 +59,7 @@ pub enum ServiceState {
 
 impl ServiceState {
     /// Every state, in the order of a service's life.
-    pub const ALL: [Self; 5] = [
-        Self::Starting,
-        Self::Live,
-        Self::Unhealthy,
-        Self::Stopped,
-        Self::Failed,
-    ];
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Live, Self::Unhealthy, Self::Stopped, Self::Failed];
 
     /// The word, as in JSON.
     #[must_use]
@@ -130,9 +124,7 @@ pub struct ServicePut {
     pub url: Option<String>,
     /// The digest that `POST /v1/uploads` answered with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(
-        example = "sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"
-    )]
+    #[schema(example = "sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")]
     pub upload: Option<String>,
     /// With `upload`: the file's name, which decides its type when none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -48,8 +48,6 @@ pub struct NewToken {
 impl std::fmt::Debug for NewToken {
     /// Leaves the secret out: debug output ends up in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewToken")
-            .field("token", &self.token)
-            .finish_non_exhaustive()
+        f.debug_struct("NewToken").field("token", &self.token).finish_non_exhaustive()
     }
 }

@@ -110,11 +110,7 @@ pub(crate) enum Denied {
 }
 
 /// Decides whether `actor` may do `action` on `resource`.
-pub(crate) fn authorize(
-    actor: &Actor,
-    action: Action,
-    resource: Resource<'_>,
-) -> Result<(), Denied> {
+pub(crate) fn authorize(actor: &Actor, action: Action, resource: Resource<'_>) -> Result<(), Denied> {
     match actor {
         Actor::Local => Ok(()),
         Actor::Anonymous if action == Action::DeployAnonymously => Ok(()),
@@ -152,11 +148,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Reject;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Reject> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| Reject::internal("a route ran without its guard"))
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Reject::internal("a route ran without its guard"))
     }
 }
 
@@ -165,21 +157,11 @@ mod tests {
     use super::*;
 
     fn token(role: Role, project: &str) -> Actor {
-        Actor::Token {
-            id: TokenId(uuid::Uuid::nil()),
-            role,
-            project: project.parse().unwrap(),
-        }
+        Actor::Token { id: TokenId(uuid::Uuid::nil()), role, project: project.parse().unwrap() }
     }
 
-    const ACTIONS: [Action; 6] = [
-        Action::Read,
-        Action::Change,
-        Action::Delete,
-        Action::Exec,
-        Action::Tokens,
-        Action::Observe,
-    ];
+    const ACTIONS: [Action; 6] =
+        [Action::Read, Action::Change, Action::Delete, Action::Exec, Action::Tokens, Action::Observe];
 
     #[test]
     fn nobody_may_do_nothing_but_what_is_open_to_everybody() {
@@ -188,11 +170,7 @@ mod tests {
             let answer = authorize(&Actor::Anonymous, action, Resource::Project(&project));
             assert_eq!(answer, Err(Denied::Unauthenticated), "{action:?}");
         }
-        let open = authorize(
-            &Actor::Anonymous,
-            Action::DeployAnonymously,
-            Resource::Project(&project),
-        );
+        let open = authorize(&Actor::Anonymous, Action::DeployAnonymously, Resource::Project(&project));
         assert_eq!(open, Ok(()));
     }
 
@@ -202,10 +180,7 @@ mod tests {
         let actor = token(Role::Admin, "mine");
         for action in ACTIONS {
             assert_eq!(authorize(&actor, action, Resource::Project(&own)), Ok(()));
-            assert_eq!(
-                authorize(&actor, action, Resource::Project(&foreign)),
-                Err(Denied::Hidden)
-            );
+            assert_eq!(authorize(&actor, action, Resource::Project(&foreign)), Err(Denied::Hidden));
         }
     }
 
@@ -214,10 +189,7 @@ mod tests {
         let own = "mine".parse().unwrap();
         let actor = token(Role::from_word("deity"), "mine");
         for action in ACTIONS {
-            assert_eq!(
-                authorize(&actor, action, Resource::Project(&own)),
-                Err(Denied::Forbidden)
-            );
+            assert_eq!(authorize(&actor, action, Resource::Project(&own)), Err(Denied::Forbidden));
         }
     }
 }

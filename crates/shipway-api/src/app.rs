@@ -52,9 +52,7 @@ impl std::ops::Deref for App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -77,12 +75,7 @@ impl App {
 
     /// Finds the service a path means, by id or by name, if the caller may do
     /// `action` to it. Anybody else's is answered like none.
-    pub(crate) async fn service(
-        &self,
-        caller: &Caller,
-        action: Action,
-        reference: &str,
-    ) -> Result<Service, Reject> {
+    pub(crate) async fn service(&self, caller: &Caller, action: Action, reference: &str) -> Result<Service, Reject> {
         let store = &self.parts.store;
         let found = if let Ok(id) = reference.parse::<ServiceId>() {
             store.find_service_by_id(id).await?
@@ -92,19 +85,12 @@ impl App {
             None
         };
         let service = found.ok_or_else(|| Reject::not_found("service"))?;
-        caller
-            .may(action, &service.project)
-            .map_err(|_| Reject::not_found("service"))?;
+        caller.may(action, &service.project).map_err(|_| Reject::not_found("service"))?;
         Ok(service)
     }
 
     /// Takes a place among those at work, or says that there is none.
-    pub(crate) fn place(
-        places: &Arc<Semaphore>,
-        what: &'static str,
-    ) -> Result<OwnedSemaphorePermit, Reject> {
-        Arc::clone(places)
-            .try_acquire_owned()
-            .map_err(|_| Reject::overloaded(what))
+    pub(crate) fn place(places: &Arc<Semaphore>, what: &'static str) -> Result<OwnedSemaphorePermit, Reject> {
+        Arc::clone(places).try_acquire_owned().map_err(|_| Reject::overloaded(what))
     }
 }

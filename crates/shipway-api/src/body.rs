@@ -67,9 +67,7 @@ impl<T: Input, S: Sync> FromRequest<S> for Strict<T> {
 
 /// Reads a whole body, bounded in size and time.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
@@ -77,30 +75,20 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejec
     match tokio::time::timeout(BODY_TIME, whole).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Reject::new(
-            ProblemCode::InvalidJson,
-            "the body ended before it was whole",
-        )),
-        Err(_) => Err(Reject::new(
-            ProblemCode::Timeout,
-            format!("the body did not arrive within {} s", BODY_TIME.as_secs()),
-        )),
+        Ok(Err(_)) => Err(Reject::new(ProblemCode::InvalidJson, "the body ended before it was whole")),
+        Err(_) => {
+            Err(Reject::new(ProblemCode::Timeout, format!("the body did not arrive within {} s", BODY_TIME.as_secs())))
+        }
     }
 }
 
 fn too_large() -> Reject {
-    Reject::new(
-        ProblemCode::BodyTooLarge,
-        format!("a JSON body has at most {BODY_BYTES_MAX} bytes"),
-    )
-    .hint("content itself goes to POST /v1/uploads")
+    Reject::new(ProblemCode::BodyTooLarge, format!("a JSON body has at most {BODY_BYTES_MAX} bytes"))
+        .hint("content itself goes to POST /v1/uploads")
 }
 
 fn check_media(headers: &HeaderMap) -> Result<(), Reject> {
-    let declared = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -119,10 +107,7 @@ pub(crate) fn parse<T: Input>(bytes: &[u8]) -> Result<T, Reject> {
         return Err(wrong("#", "expected a JSON object"));
     };
     for name in T::OBJECTS {
-        if fields
-            .get(*name)
-            .is_some_and(|field| !field.is_object() && !field.is_null())
-        {
+        if fields.get(*name).is_some_and(|field| !field.is_object() && !field.is_null()) {
             return Err(wrong(format!("#/{name}"), "expected a JSON object"));
         }
     }
@@ -139,11 +124,8 @@ pub(crate) fn parse<T: Input>(bytes: &[u8]) -> Result<T, Reject> {
 }
 
 fn not_json(error: &serde_json::Error) -> Reject {
-    Reject::new(
-        ProblemCode::InvalidJson,
-        format!("the body is not JSON: {error}"),
-    )
-    .hint("expected one JSON object, as {\"url\": \"https://example.com/hello.sh\"}")
+    Reject::new(ProblemCode::InvalidJson, format!("the body is not JSON: {error}"))
+        .hint("expected one JSON object, as {\"url\": \"https://example.com/hello.sh\"}")
 }
 
 fn wrong_field(path: String, error: &serde_json::Error) -> Reject {
@@ -154,9 +136,7 @@ fn wrong_field(path: String, error: &serde_json::Error) -> Reject {
         .iter()
         .find_map(|prefix| text.strip_prefix(prefix)?.split('`').next());
     match named {
-        Some(name) if !path.ends_with(&format!("/{name}")) => {
-            wrong(format!("{path}/{name}"), text)
-        }
+        Some(name) if !path.ends_with(&format!("/{name}")) => wrong(format!("{path}/{name}"), text),
         _ => wrong(path, text),
     }
 }
@@ -196,15 +176,8 @@ mod tests {
         match parse::<ServicePut>(body.as_bytes()) {
             Ok(_) => "ok".to_owned(),
             Err(reject) => {
-                let pointers: Vec<_> = reject
-                    .problem
-                    .errors
-                    .iter()
-                    .map(|error| error.pointer.as_str())
-                    .collect();
-                format!("{} {}", reject.problem.code, pointers.join(" "))
-                    .trim()
-                    .to_owned()
+                let pointers: Vec<_> = reject.problem.errors.iter().map(|error| error.pointer.as_str()).collect();
+                format!("{} {}", reject.problem.code, pointers.join(" ")).trim().to_owned()
             }
         }
     }
@@ -238,10 +211,7 @@ mod tests {
     #[test]
     fn the_detail_says_what_was_expected() {
         let reject = parse::<ServicePut>(br#"{"limits":{"pids":"many"}}"#).unwrap_err();
-        assert_eq!(
-            reject.problem.detail,
-            "limits/pids: invalid type: string \"many\", expected u32"
-        );
+        assert_eq!(reject.problem.detail, "limits/pids: invalid type: string \"many\", expected u32");
     }
 
     #[test]

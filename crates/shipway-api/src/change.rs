@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use shipway_api_types::ProblemCode;
 use shipway_model::{ContentKind, Outcome, Service, ServiceId};
 use shipway_store::Request;
@@ -18,6 +18,8 @@ use crate::present;
 use crate::query::Query;
 use crate::reply::Reject;
 
+/// Tells whether a change changed anything: a deploy of what is live does not.
+const CHANGED: HeaderName = HeaderName::from_static("shipway-changed");
 /// How long a change is waited for unless told.
 const WAIT_DEFAULT: u64 = 60;
 /// The longest `?wait=`.
@@ -30,6 +32,8 @@ pub(crate) enum Progress {
     Done {
         /// Whether the service was made by this request.
         created: bool,
+        /// False when nothing had to change.
+        changed: bool,
         /// Which.
         id: ServiceId,
     },
@@ -52,10 +56,9 @@ pub(crate) async fn ask(app: &App, request: Request, wait: Duration) -> Result<P
         () = shutdown.requested() => None,
     };
     match outcome {
-        Some(Outcome::Done { .. }) => Ok(Progress::Done {
-            created: accepted.created,
-            id: accepted.service.id,
-        }),
+        Some(Outcome::Done { changed, .. }) => {
+            Ok(Progress::Done { created: accepted.created, changed, id: accepted.service.id })
+        }
         Some(Outcome::Failed(failure)) => Err(Reject::from(failure)),
         None => Ok(Progress::AtWork(accepted.service)),
     }
@@ -64,15 +67,14 @@ pub(crate) async fn ask(app: &App, request: Request, wait: Duration) -> Result<P
 /// Answers with the service: 200 or 201 when done, 202 when not yet.
 pub(crate) async fn answer(app: &App, progress: Progress) -> Result<Response, Reject> {
     match progress {
-        Progress::Done { created, id } => {
+        Progress::Done { created, changed, id } => {
             let service = app.parts.store.find_service_by_id(id).await?;
             let service = service.ok_or_else(|| Reject::not_found("service"))?;
-            let status = if created {
-                StatusCode::CREATED
-            } else {
-                StatusCode::OK
-            };
-            show(app, status, &service).await
+            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+            let mut response = show(app, status, &service).await?;
+            let word = HeaderValue::from_static(if changed { "true" } else { "false" });
+            response.headers_mut().insert(CHANGED, word);
+            Ok(response)
         }
         Progress::AtWork(service) => {
             let mut response = show(app, StatusCode::ACCEPTED, &service).await?;
@@ -83,11 +85,7 @@ pub(crate) async fn answer(app: &App, progress: Progress) -> Result<Response, Re
 }
 
 /// Answers with a service as it is.
-pub(crate) async fn show(
-    app: &App,
-    status: StatusCode,
-    service: &Service,
-) -> Result<Response, Reject> {
+pub(crate) async fn show(app: &App, status: StatusCode, service: &Service) -> Result<Response, Reject> {
     let kind = kind_of(app, service).await?;
     let body = present::service(&app.config, service, kind);
     let etag = HeaderValue::from_str(&body.etag).map_err(Reject::internal)?;
@@ -139,10 +137,7 @@ impl IfMatch {
         }
         let version = version(text).filter(|_| values.next().is_none());
         version.map(Self::Version).ok_or_else(|| {
-            Reject::parameter(
-                "header:If-Match",
-                "expected one ETag as a service's answer gives it, like \"v7\", or *",
-            )
+            Reject::parameter("header:If-Match", "expected one ETag as a service's answer gives it, like \"v7\", or *")
         })
     }
 
@@ -162,8 +157,5 @@ pub(crate) fn version(etag: &str) -> Option<u64> {
 
 /// `If-Match` on what does not exist.
 pub(crate) fn nothing_to_match() -> Reject {
-    Reject::new(
-        ProblemCode::PreconditionFailed,
-        "If-Match was given, and there is no such service",
-    )
+    Reject::new(ProblemCode::PreconditionFailed, "If-Match was given, and there is no such service")
 }

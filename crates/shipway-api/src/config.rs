@@ -55,9 +55,7 @@ pub struct Contracts {
 
 impl Default for Contracts {
     fn default() -> Self {
-        Self {
-            url_deploy: Contract::Authorised,
-        }
+        Self { url_deploy: Contract::Authorised }
     }
 }
 
@@ -123,9 +121,6 @@ pub struct Parts {
 
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts")
-            .field("live", &self.live)
-            .field("checks", &self.checks)
-            .finish_non_exhaustive()
+        f.debug_struct("Parts").field("live", &self.live).field("checks", &self.checks).finish_non_exhaustive()
     }
 }

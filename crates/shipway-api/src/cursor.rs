@@ -20,17 +20,10 @@ const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 500;
 
 /// `?cursor=`.
-pub(crate) const CURSOR: Parameter =
-    Parameter::query("cursor", Form::Text, "`next` of the page before.");
+pub(crate) const CURSOR: Parameter = Parameter::query("cursor", Form::Text, "`next` of the page before.");
 /// `?limit=`.
-pub(crate) const LIMIT: Parameter = Parameter::query(
-    "limit",
-    Form::Integer {
-        least: 1,
-        most: LIMIT_MAX,
-    },
-    "Most items on a page; 50 unless told.",
-);
+pub(crate) const LIMIT: Parameter =
+    Parameter::query("limit", Form::Integer { least: 1, most: LIMIT_MAX }, "Most items on a page; 50 unless told.");
 
 /// How many items a page has.
 pub(crate) fn limit(query: &Query) -> u32 {
@@ -48,13 +41,9 @@ pub(crate) fn open<T: std::str::FromStr>(query: &Query) -> Result<Option<T>, Rej
     let Some(cursor) = query.text("cursor") else {
         return Ok(None);
     };
-    let text = URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let last = text.and_then(|text| text.parse().ok());
-    last.map(Some)
-        .ok_or_else(|| Reject::parameter("query:cursor", "expected `next` of another page"))
+    last.map(Some).ok_or_else(|| Reject::parameter("query:cursor", "expected `next` of another page"))
 }
 
 /// Answers with a page, and with `Link: rel="next"` (RFC 8288) when it has a next one.

@@ -26,16 +26,11 @@ const DEADLINE_MS: std::ops::RangeInclusive<u32> = 100..=600_000;
 /// Reads a name of `/v1`.
 pub(crate) fn name(config: &ApiConfig, text: &str) -> Result<ServiceName, Reject> {
     let wrong = |detail: String| {
-        Reject::new(ProblemCode::InvalidName, detail.clone())
-            .field("path:name", detail)
-            .hint("for example: my-service")
+        Reject::new(ProblemCode::InvalidName, detail.clone()).field("path:name", detail).hint("for example: my-service")
     };
     let name: ServiceName = text.parse().map_err(|error| wrong(format!("{error}")))?;
     if is_reserved(config, &name) {
-        return Err(wrong(format!(
-            "`{name}` is taken: {name}.{} is the API's own host name",
-            config.host
-        )));
+        return Err(wrong(format!("`{name}` is taken: {name}.{} is the API's own host name", config.host)));
     }
     Ok(name)
 }
@@ -61,14 +56,7 @@ pub(crate) async fn read(app: &App, put: ServicePut) -> Result<Deploy, Reject> {
         api::Runner::Native => Runner::Native,
     };
     match (content, mistakes.0.is_empty()) {
-        (Some(content), true) => Ok(Deploy {
-            content,
-            kind,
-            runner,
-            env: put.env,
-            limits,
-            health,
-        }),
+        (Some(content), true) => Ok(Deploy { content, kind, runner, env: put.env, limits, health }),
         _ => Err(mistakes.into_reject()),
     }
 }
@@ -79,10 +67,7 @@ struct Mistakes(Vec<FieldError>);
 
 impl Mistakes {
     fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(FieldError {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        });
+        self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
     }
 
     fn into_reject(self) -> Reject {
@@ -96,18 +81,11 @@ impl Mistakes {
             .collect();
         let mut problem = Problem::new(ProblemCode::InvalidField, told.join("; "));
         problem.errors = self.0;
-        Reject {
-            problem: Box::new(problem),
-            headers: http::HeaderMap::new(),
-        }
+        Reject { problem: Box::new(problem), headers: http::HeaderMap::new() }
     }
 }
 
-async fn content(
-    app: &App,
-    put: &ServicePut,
-    mistakes: &mut Mistakes,
-) -> Result<Option<Content>, Reject> {
+async fn content(app: &App, put: &ServicePut, mistakes: &mut Mistakes) -> Result<Option<Content>, Reject> {
     match (&put.url, &put.upload) {
         (Some(url), None) => {
             of_upload_only(put, mistakes);
@@ -137,15 +115,17 @@ fn of_upload_only(put: &ServicePut, mistakes: &mut Mistakes) {
 
 /// Refuses a URL that may not be fetched, as far as it tells without a look-up.
 pub(crate) fn fetchable(app: &App, url: &str) -> Result<(), Reject> {
-    let refuse = |detail: String| {
-        Reject::new(ProblemCode::FetchRefused, detail.clone()).field("#/url", detail)
-    };
+    let refuse = |detail: String| Reject::new(ProblemCode::FetchRefused, detail.clone()).field("#/url", detail);
     if url.len() > URL_BYTES_MAX {
         return Err(refuse(format!("a url has at most {URL_BYTES_MAX} bytes")));
     }
     match app.parts.fetcher.check(url) {
         Ok(_) => Ok(()),
-        Err(error) => Err(refuse(error.to_string())),
+        Err(error) => {
+            let mut reject = refuse(error.detail());
+            reject.problem.hint = error.hint();
+            Err(reject)
+        }
     }
 }
 
@@ -163,7 +143,7 @@ async fn uploaded(
             return Ok(None);
         }
     };
-    let Some(size_bytes) = crate::content::size_of(app, &digest).await? else {
+    let Some(size_bytes) = crate::content::size_of(app, digest.clone()).await? else {
         mistakes.add("#/upload", "there is no such upload: send it to POST /v1/uploads first");
         return Ok(None);
     };
@@ -196,16 +176,11 @@ fn check_file(put: &ServicePut, mistakes: &mut Mistakes) {
 fn is_media_type(text: &str) -> bool {
     let essence = text.split(';').next().unwrap_or_default().trim();
     let token = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
     text.len() <= MEDIA_TYPE_BYTES_MAX
         && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        && essence
-            .split_once('/')
-            .is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 
 fn limits(given: api::Limits, mistakes: &mut Mistakes) -> Limits {
@@ -219,9 +194,7 @@ fn limits(given: api::Limits, mistakes: &mut Mistakes) -> Limits {
         inodes: given.inodes.unwrap_or(plain.inodes),
         log_bytes: given.log_bytes.unwrap_or(plain.log_bytes),
         request_timeout_ms: given.request_timeout_ms.unwrap_or(plain.request_timeout_ms),
-        request_output_bytes: given
-            .request_output_bytes
-            .unwrap_or(plain.request_output_bytes),
+        request_output_bytes: given.request_output_bytes.unwrap_or(plain.request_output_bytes),
         concurrency: given.concurrency.unwrap_or(plain.concurrency),
     };
     if let Err(error) = limits.check() {
@@ -246,10 +219,7 @@ fn health(given: api::HealthCheck, mistakes: &mut Mistakes) -> HealthCheck {
         let detail = format!("expected {least} to {most}, not {deadline_ms}");
         mistakes.add("#/health/deadline_ms", detail);
     }
-    HealthCheck {
-        path: given.path,
-        deadline_ms,
-    }
+    HealthCheck { path: given.path, deadline_ms }
 }
 
 fn env(env: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
@@ -271,9 +241,7 @@ fn env(env: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
 /// The rule for a variable's name is the shell's, because scripts are what reads it.
 pub(crate) fn variable(name: &str, value: &str) -> Result<(), &'static str> {
     let mut letters = name.bytes();
-    let begins = letters
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let begins = letters.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if !begins || !letters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err("a variable's name has letters, digits and underscores, and does not begin with a digit");
     }
@@ -304,26 +272,14 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once() {
         let mut mistakes = Mistakes::default();
-        let given = api::Limits {
-            pids: Some(1),
-            ..api::Limits::default()
-        };
+        let given = api::Limits { pids: Some(1), ..api::Limits::default() };
         limits(given, &mut mistakes);
-        let check = api::HealthCheck {
-            path: Some("ready".to_owned()),
-            deadline_ms: Some(1),
-        };
+        let check = api::HealthCheck { path: Some("ready".to_owned()), deadline_ms: Some(1) };
         health(check, &mut mistakes);
-        env(
-            &[("1A".to_owned(), String::new()), ("B".to_owned(), "\0".to_owned())].into(),
-            &mut mistakes,
-        );
+        env(&[("1A".to_owned(), String::new()), ("B".to_owned(), "\0".to_owned())].into(), &mut mistakes);
         let problem = mistakes.into_reject().problem;
         let pointers: Vec<_> = problem.errors.iter().map(|e| e.pointer.as_str()).collect();
-        assert_eq!(
-            pointers,
-            ["#/limits/pids", "#/health/path", "#/health/deadline_ms", "#/env/1A", "#/env/B"]
-        );
+        assert_eq!(pointers, ["#/limits/pids", "#/health/path", "#/health/deadline_ms", "#/env/1A", "#/env/B"]);
     }
 
     #[test]

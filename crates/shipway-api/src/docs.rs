@@ -4,8 +4,6 @@
 //! Rendered once at start. The policy allows exactly one style sheet, by its hash,
 //! and nothing else: a page on the API's own origin must not be a way in.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
@@ -37,8 +35,7 @@ impl DocsPage {
         );
         Self {
             html: page(document),
-            policy: HeaderValue::from_str(&policy)
-                .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")),
+            policy: HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")),
         }
     }
 }
@@ -52,9 +49,12 @@ fn page(document: &Value) -> String {
     html.push_str("<title>Shipway API</title><style>");
     html.push_str(STYLE);
     html.push_str("</style><h1>Shipway API</h1>");
-    add(&mut html, format_args!(
-        "<p class=dim>{version} · <a href=\"/openapi.json\">openapi.json</a> · <a href=\"#problems\">problems</a> · <a href=\"#shapes\">shapes</a></p>"
-    ));
+    add(
+        &mut html,
+        format_args!(
+            "<p class=dim>{version} · <a href=\"/openapi.json\">openapi.json</a> · <a href=\"#problems\">problems</a> · <a href=\"#shapes\">shapes</a></p>"
+        ),
+    );
     for paragraph in text(&info["description"]).split("\n\n") {
         add(&mut html, format_args!("<p>{}</p>", marked(paragraph)));
     }
@@ -64,9 +64,8 @@ fn page(document: &Value) -> String {
     html
 }
 
-/// Writing to a `String` cannot fail.
 fn add(html: &mut String, arguments: std::fmt::Arguments<'_>) {
-    drop(html.write_fmt(arguments));
+    html.push_str(&arguments.to_string());
 }
 
 fn operations(html: &mut String, document: &Value) {
@@ -87,19 +86,25 @@ fn operation(html: &mut String, path: &str, method: &str, operation: &Value) {
     let id = escape(text(&operation["operationId"]));
     let summary = escape(text(&operation["summary"]));
     let (method, path) = (method.to_uppercase(), escape(path));
-    add(html, format_args!(
-        "<details id=\"{id}\"><summary><b>{method}</b> <code>{path}</code> <span class=dim>{summary}</span></summary>"
-    ));
+    add(
+        html,
+        format_args!(
+            "<details id=\"{id}\"><summary><b>{method}</b> <code>{path}</code> <span class=dim>{summary}</span></summary>"
+        ),
+    );
     add(html, format_args!("<p>{}</p>", marked(text(&operation["description"]))));
     if let Value::Array(parameters) = &operation["parameters"] {
         html.push_str("<table>");
         for parameter in parameters {
-            add(html, format_args!(
-                "<tr><td><code>{}</code><td class=dim>{}<td>{}",
-                escape(text(&parameter["name"])),
-                escape(text(&parameter["in"])),
-                marked(text(&parameter["description"])),
-            ));
+            add(
+                html,
+                format_args!(
+                    "<tr><td><code>{}</code><td class=dim>{}<td>{}",
+                    escape(text(&parameter["name"])),
+                    escape(text(&parameter["in"])),
+                    marked(text(&parameter["description"])),
+                ),
+            );
         }
         html.push_str("</table>");
     }
@@ -108,12 +113,15 @@ fn operation(html: &mut String, path: &str, method: &str, operation: &Value) {
     }
     html.push_str("<table>");
     for (status, response) in object(&operation["responses"]) {
-        add(html, format_args!(
-            "<tr><td><code>{}</code><td>{} {}",
-            escape(status),
-            marked(text(&response["description"])),
-            media(response),
-        ));
+        add(
+            html,
+            format_args!(
+                "<tr><td><code>{}</code><td>{} {}",
+                escape(status),
+                marked(text(&response["description"])),
+                media(response),
+            ),
+        );
     }
     html.push_str("</table></details>");
 }
@@ -126,11 +134,7 @@ fn media(body: &Value) -> String {
         told.push(if shape.is_empty() {
             format!("<code>{}</code>", escape(media))
         } else {
-            format!(
-                "<code>{}</code> <a href=\"#shape-{shape}\">{shape}</a>",
-                escape(media),
-                shape = escape(shape),
-            )
+            format!("<code>{}</code> <a href=\"#shape-{shape}\">{shape}</a>", escape(media), shape = escape(shape),)
         });
     }
     told.join(", ")
@@ -139,12 +143,15 @@ fn media(body: &Value) -> String {
 fn problems(html: &mut String) {
     html.push_str("<h2 id=problems>Problems</h2><table>");
     for code in ProblemCode::ALL {
-        add(html, format_args!(
-            "<tr id=\"{word}\"><td><code>{word}</code><td>{}<td>{}",
-            code.status(),
-            marked(code.doc().trim()),
-            word = code.word(),
-        ));
+        add(
+            html,
+            format_args!(
+                "<tr id=\"{word}\"><td><code>{word}</code><td>{}<td>{}",
+                code.status(),
+                marked(code.doc().trim()),
+                word = code.word(),
+            ),
+        );
     }
     html.push_str("</table>");
 }
@@ -153,20 +160,19 @@ fn shapes(html: &mut String, document: &Value) {
     html.push_str("<h2 id=shapes>Shapes</h2>");
     for (name, shape) in object(&document["components"]["schemas"]) {
         let name = escape(name);
-        add(html, format_args!(
-            "<details id=\"shape-{name}\"><summary><code>{name}</code> <span class=dim>{}</span></summary><pre>{}</pre></details>",
-            marked(text(&shape["description"]).lines().next().unwrap_or_default()),
-            escape(&format!("{shape:#}")),
-        ));
+        add(
+            html,
+            format_args!(
+                "<details id=\"shape-{name}\"><summary><code>{name}</code> <span class=dim>{}</span></summary><pre>{}</pre></details>",
+                marked(text(&shape["description"]).lines().next().unwrap_or_default()),
+                escape(&format!("{shape:#}")),
+            ),
+        );
     }
 }
 
 fn object(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| (name.as_str(), value))
+    value.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
 }
 
 fn text(value: &Value) -> &str {
@@ -174,10 +180,7 @@ fn text(value: &Value) -> &str {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Escapes, and sets what stands between backticks as code.

@@ -139,24 +139,15 @@ pub(crate) struct Content {
 
 impl Content {
     pub(crate) const fn json(schema: &'static str) -> Self {
-        Self {
-            media: &["application/json"],
-            schema: Some(schema),
-        }
+        Self { media: &["application/json"], schema: Some(schema) }
     }
 
     pub(crate) const fn stream(schema: &'static str) -> Self {
-        Self {
-            media: &["application/x-ndjson", "text/event-stream"],
-            schema: Some(schema),
-        }
+        Self { media: &["application/x-ndjson", "text/event-stream"], schema: Some(schema) }
     }
 
     pub(crate) const fn plain(media: &'static [&'static str]) -> Self {
-        Self {
-            media,
-            schema: None,
-        }
+        Self { media, schema: None }
     }
 }
 
@@ -175,10 +166,7 @@ impl Endpoint {
         H: Handler<T, App>,
         T: 'static,
     {
-        Self {
-            rules,
-            handler: on(rules.verb.filter(), handler),
-        }
+        Self { rules, handler: on(rules.verb.filter(), handler) }
     }
 
     /// Adds the route to a router, behind its guard.
@@ -191,29 +179,14 @@ impl Endpoint {
 
 impl Parameter {
     pub(crate) const fn path(name: &'static str, doc: &'static str) -> Self {
-        Self {
-            place: Place::Path,
-            name,
-            form: Form::Text,
-            doc,
-        }
+        Self { place: Place::Path, name, form: Form::Text, doc }
     }
 
     pub(crate) const fn query(name: &'static str, form: Form, doc: &'static str) -> Self {
-        Self {
-            place: Place::Query,
-            name,
-            form,
-            doc,
-        }
+        Self { place: Place::Query, name, form, doc }
     }
 
     pub(crate) const fn header(name: &'static str, doc: &'static str) -> Self {
-        Self {
-            place: Place::Header,
-            name,
-            form: Form::Text,
-            doc,
-        }
+        Self { place: Place::Header, name, form: Form::Text, doc }
     }
 }

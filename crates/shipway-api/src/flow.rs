@@ -28,11 +28,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// `?follow`.
-pub(crate) const FOLLOW: Parameter = Parameter::query(
-    "follow",
-    Form::Flag,
-    "Go on when the end is reached.",
-);
+pub(crate) const FOLLOW: Parameter = Parameter::query("follow", Form::Flag, "Go on when the end is reached.");
 /// `?format=`.
 pub(crate) const FORMAT: Parameter = Parameter::query(
     "format",
@@ -40,10 +36,8 @@ pub(crate) const FORMAT: Parameter = Parameter::query(
     "Lines of JSON, or server-sent events; `Accept` decides when not told.",
 );
 /// `Last-Event-ID`.
-pub(crate) const RESUME: Parameter = Parameter::header(
-    "Last-Event-ID",
-    "Go on after the item of this id; the same as `cursor`.",
-);
+pub(crate) const RESUME: Parameter =
+    Parameter::header("Last-Event-ID", "Go on after the item of this id; the same as `cursor`.");
 
 /// How a stream is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +132,7 @@ pub(crate) fn resume(query: &Query, headers: &HeaderMap) -> Option<String> {
 }
 
 pub(crate) fn accepts(headers: &HeaderMap, media: &str) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.contains(media))
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(media))
 }
 
 struct Flow<T> {
@@ -158,12 +148,7 @@ pub(crate) fn respond<T: Item>(
     format: Format,
     shutdown: Shutdown,
 ) -> Response {
-    let flow = Flow {
-        items,
-        shutdown,
-        format,
-        over: false,
-    };
+    let flow = Flow { items, shutdown, format, over: false };
     let chunks = stream::unfold(flow, |mut flow| async move {
         if flow.over {
             return None;

@@ -32,11 +32,7 @@ const QUICK_LIMIT: Duration = Duration::from_secs(30);
 const WAITS_LIMIT: Duration = Duration::from_secs(330);
 
 /// The guard of one route.
-pub(crate) async fn guard(
-    State((app, rules)): State<(App, &'static Rules)>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn guard(State((app, rules)): State<(App, &'static Rules)>, request: Request, next: Next) -> Response {
     let mut response = match pass(&app, rules, request, next).await {
         Ok(response) => response,
         Err(reject) => reject.into_response(),
@@ -47,12 +43,7 @@ pub(crate) async fn guard(
     response
 }
 
-async fn pass(
-    app: &App,
-    rules: &'static Rules,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Reject> {
+async fn pass(app: &App, rules: &'static Rules, mut request: Request, next: Next) -> Result<Response, Reject> {
     origin::check(&rules.verb.method(), request.headers())?;
     let trusted = is_trusted(request.extensions());
     let actor = admit(app, rules, request.headers(), trusted).await?;
@@ -71,19 +62,12 @@ async fn pass(
     }
 }
 
-async fn in_time(
-    app: &App,
-    limit: Duration,
-    request: Request,
-    next: Next,
-) -> Result<Response, Reject> {
+async fn in_time(app: &App, limit: Duration, request: Request, next: Next) -> Result<Response, Reject> {
     let _place = App::place(&app.requests, "requests")?;
-    tokio::time::timeout(limit, next.run(request))
-        .await
-        .map_err(|_| {
-            let detail = format!("not done within {} s", limit.as_secs());
-            Reject::new(ProblemCode::Timeout, detail)
-        })
+    tokio::time::timeout(limit, next.run(request)).await.map_err(|_| {
+        let detail = format!("not done within {} s", limit.as_secs());
+        Reject::new(ProblemCode::Timeout, detail)
+    })
 }
 
 /// A stream keeps its place until its body is gone.
@@ -101,19 +85,12 @@ async fn stream(app: &App, request: Request, next: Next) -> Result<Response, Rej
 }
 
 /// Finds out who asks, and whether they may.
-async fn admit(
-    app: &App,
-    rules: &Rules,
-    headers: &HeaderMap,
-    trusted: bool,
-) -> Result<Actor, Reject> {
+async fn admit(app: &App, rules: &Rules, headers: &HeaderMap, trusted: bool) -> Result<Actor, Reject> {
     let Access::Needs(action) = rules.access else {
         return Ok(Actor::Anonymous);
     };
     let action = match action {
-        Action::DeployAnonymously if app.config.contracts.url_deploy != Contract::Anonymous => {
-            Action::Change
-        }
+        Action::DeployAnonymously if app.config.contracts.url_deploy != Contract::Anonymous => Action::Change,
         action => action,
     };
     let actor = identify(app, headers, trusted).await?;
@@ -126,18 +103,10 @@ async fn admit(
 }
 
 /// Who asks: the token's holder if there is one, else whom the kernel vouches for.
-pub(crate) async fn identify(
-    app: &App,
-    headers: &HeaderMap,
-    trusted: bool,
-) -> Result<Actor, Reject> {
+pub(crate) async fn identify(app: &App, headers: &HeaderMap, trusted: bool) -> Result<Actor, Reject> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = given.next() else {
-        return Ok(if trusted {
-            Actor::Local
-        } else {
-            Actor::Anonymous
-        });
+        return Ok(if trusted { Actor::Local } else { Actor::Anonymous });
     };
     let secret = (given.next().is_none())
         .then(|| value.to_str().ok())
@@ -147,11 +116,7 @@ pub(crate) async fn identify(
         .ok_or_else(wrong_token)?;
     let token = app.parts.store.use_token(secret.sha256()).await?;
     let token = token.ok_or_else(wrong_token)?;
-    Ok(Actor::Token {
-        id: token.id,
-        role: Role::from_word(&token.role),
-        project: token.project,
-    })
+    Ok(Actor::Token { id: token.id, role: Role::from_word(&token.role), project: token.project })
 }
 
 /// Whether the kernel vouches for the other end of the connection.
@@ -162,16 +127,11 @@ pub(crate) fn is_trusted(extensions: &Extensions) -> bool {
 /// The scheme's name is case-insensitive (RFC 9110 §11.1).
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, rest) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| rest.trim_matches(' '))
+    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim_matches(' '))
 }
 
 fn wrong_token() -> Reject {
     Reject::new(ProblemCode::Unauthorized, "")
         .hint("the token is not valid: it may be mistyped, expired or revoked")
-        .header(
-            header::WWW_AUTHENTICATE,
-            "Bearer realm=\"shipway\", error=\"invalid_token\"",
-        )
+        .header(header::WWW_AUTHENTICATE, "Bearer realm=\"shipway\", error=\"invalid_token\"")
 }

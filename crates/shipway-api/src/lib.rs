@@ -10,7 +10,8 @@
 //!   which socket, and for whom: [`Door::Admin`] for people on this machine,
 //!   [`Door::Edge`] for the proxy.
 //! * [`Live`]: logs, stats and exec of running services, to be given in [`Parts`].
-//! * [`Secret`]: makes a token's secret (for the first admin token).
+//! * [`Secret`]: a token's secret and what the store keeps of it, for the first
+//!   admin token.
 //! * [`openapi_json`]: the document committed as `openapi/shipway.json`.
 //!
 //! # A request's way
@@ -33,7 +34,7 @@ mod docs;
 mod endpoint;
 mod flow;
 mod guard;
-mod live;
+pub mod live;
 mod observe;
 mod openapi;
 mod origin;
@@ -48,19 +49,16 @@ mod serve;
 mod sock_diag;
 mod time;
 
-pub use config::{
-    ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck,
-};
-pub use live::{
-    ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery,
-};
+pub use axum::Router;
+pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck};
+pub use live::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 pub use peer::Door;
 pub use secret::Secret;
 pub use serve::{bind_unix, serve_unix};
 
 /// Builds the API.
 #[must_use]
-pub fn build(config: ApiConfig, parts: Parts) -> axum::Router {
+pub fn build(config: ApiConfig, parts: Parts) -> Router {
     routes::router(&app::App::new(config, parts))
 }
 

@@ -24,23 +24,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 /// Probes come every few seconds and would drown what people do.
-const UNCOUNTED: [&str; 6] = [
-    "/livez",
-    "/readyz",
-    "/readyz/{check}",
-    "/health",
-    "/healthz",
-    "/metrics",
-];
+const UNCOUNTED: [&str; 6] = ["/livez", "/readyz", "/readyz/{check}", "/health", "/healthz", "/metrics"];
 
 /// The outermost layer.
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unmatched", MatchedPath::as_str)
-        .to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let wants_problem = wants_problem(request.headers());
@@ -114,12 +103,8 @@ fn finish(mut response: Response, id: &str, path: &str, wants_problem: bool) -> 
 }
 
 fn count(method: &http::Method, route: &str, status: u16, began: Instant) {
-    let labels = [
-        ("method", method_label(method).to_owned()),
-        ("route", route.to_owned()),
-    ];
-    metrics::histogram!("http_request_duration_seconds", &labels)
-        .record(began.elapsed().as_secs_f64());
+    let labels = [("method", method_label(method).to_owned()), ("route", route.to_owned())];
+    metrics::histogram!("http_request_duration_seconds", &labels).record(began.elapsed().as_secs_f64());
     let [method, route] = labels;
     let labels = [method, route, ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
@@ -148,9 +133,7 @@ fn wants_problem(headers: &HeaderMap) -> bool {
 
 /// The caller's id for this request if it is a sane one, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let given = headers
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok());
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     match given {
         Some(id) if is_sane(id) => id.to_owned(),
         _ => uuid::Uuid::new_v4().as_simple().to_string(),
@@ -158,30 +141,17 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn is_sane(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// The trace id of a W3C `traceparent` (version 00, §3.2), or nothing.
 fn trace_id(headers: &HeaderMap) -> &str {
-    let given = headers
-        .get(TRACEPARENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let given = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut fields = given.split('-');
     let (Some(version), Some(id)) = (fields.next(), fields.next()) else {
         return "";
     };
-    let hex = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     let valid = version.len() == 2 && hex(version) && id.len() == 32 && hex(id);
-    if valid && id.bytes().any(|byte| byte != b'0') {
-        id
-    } else {
-        ""
-    }
+    if valid && id.bytes().any(|byte| byte != b'0') { id } else { "" }
 }

@@ -194,17 +194,13 @@ fn responses(rules: &Rules) -> Value {
     statuses.dedup();
     for status in statuses {
         let codes = problems.iter().filter(|code| code.status() == status);
-        responses
-            .entry(status.to_string())
-            .or_insert_with(|| problem(codes, rules.errors));
+        responses.entry(status.to_string()).or_insert_with(|| problem(codes, rules.errors));
     }
     responses.into()
 }
 
 fn problem<'a>(codes: impl Iterator<Item = &'a ProblemCode>, style: ErrorStyle) -> Value {
-    let told: Vec<String> = codes
-        .map(|code| format!("`{}`: {}.", code.word(), code.title()))
-        .collect();
+    let told: Vec<String> = codes.map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
     let mut content = Map::new();
     if style == ErrorStyle::BareCode {
         let text = json!({ "schema": { "type": "string" } });
@@ -233,10 +229,7 @@ pub(crate) fn problems(rules: &Rules) -> Vec<ProblemCode> {
     if rules.pace != Pace::Instant {
         codes.extend([ProblemCode::Overloaded, ProblemCode::Timeout]);
     }
-    if let Some(Content {
-        schema: Some(_), ..
-    }) = rules.doc.request
-    {
+    if let Some(Content { schema: Some(_), .. }) = rules.doc.request {
         codes.extend([ProblemCode::InvalidJson, ProblemCode::BodyTooLarge]);
         if rules.errors == ErrorStyle::ProblemJson {
             codes.extend([ProblemCode::InvalidField, ProblemCode::UnsupportedMediaType]);

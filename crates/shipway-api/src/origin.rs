@@ -19,22 +19,15 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Refuses a request whose `Host` names no host of the API.
-pub(crate) fn check_host(
-    headers: &HeaderMap,
-    api_hosts: &BTreeSet<String>,
-) -> Result<(), Reject> {
+pub(crate) fn check_host(headers: &HeaderMap, api_hosts: &BTreeSet<String>) -> Result<(), Reject> {
     let host = single(headers, &header::HOST).and_then(|host| name_of(host));
-    let known = host.as_deref().is_some_and(|name| {
-        LOOPBACK_NAMES.contains(&name) || api_hosts.iter().any(|api| api == name)
-    });
+    let known =
+        host.as_deref().is_some_and(|name| LOOPBACK_NAMES.contains(&name) || api_hosts.iter().any(|api| api == name));
     if known {
         return Ok(());
     }
-    Err(Reject::new(
-        ProblemCode::WrongHost,
-        "the Host header names no host of the API",
-    )
-    .hint("use the API's host name (`api.host`), or localhost on this machine"))
+    Err(Reject::new(ProblemCode::WrongHost, "the Host header names no host of the API")
+        .hint("use the API's host name (`api.host`), or localhost on this machine"))
 }
 
 /// The name in a `Host` header: lower case, without port and final dot.
@@ -60,18 +53,12 @@ pub(crate) fn check(method: &Method, headers: &HeaderMap) -> Result<(), Reject> 
     if harmless || (site_is_ours(headers) && origin_is_ours(headers)) {
         return Ok(());
     }
-    Err(Reject::new(
-        ProblemCode::ForeignOrigin,
-        "this request comes from a web page of another origin",
-    ))
+    Err(Reject::new(ProblemCode::ForeignOrigin, "this request comes from a web page of another origin"))
 }
 
 fn site_is_ours(headers: &HeaderMap) -> bool {
     // `same-site` is not enough: services are our site, and are not trusted.
-    headers
-        .get_all(SEC_FETCH_SITE)
-        .iter()
-        .all(|site| site == "same-origin" || site == "none")
+    headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none")
 }
 
 fn origin_is_ours(headers: &HeaderMap) -> bool {
@@ -86,9 +73,7 @@ fn origin_is_ours(headers: &HeaderMap) -> bool {
         let Ok(origin) = origin.to_str() else {
             return false;
         };
-        let authority = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     })
 }
@@ -104,9 +89,7 @@ mod tests {
     use super::*;
 
     fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
-        rows.iter()
-            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
-            .collect()
+        rows.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
     #[track_caller]

@@ -25,9 +25,6 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
 pub(crate) fn release_number(text: &str) -> Result<u32, Reject> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err(Reject::parameter(
-            "path:release",
-            format!("expected a release's number, not `{text}`"),
-        )),
+        _ => Err(Reject::parameter("path:release", format!("expected a release's number, not `{text}`"))),
     }
 }

@@ -14,9 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, sockopt,
-};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, sockopt};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -25,6 +23,9 @@ use crate::sock_diag;
 
 /// Longest the proxy may take to say whose connection this is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
+
+/// The byte that carries the visitor's socket; another one is another protocol.
+const GREETING: u8 = 1;
 
 /// A socket of the API's, and who may use it.
 #[derive(Debug, Clone)]
@@ -60,20 +61,11 @@ pub(crate) struct Peer {
 pub(crate) async fn meet(door: &Door, stream: &UnixStream) -> io::Result<Option<Peer>> {
     let uid = stream.peer_cred()?.uid();
     match door {
-        Door::Admin { uids } => Ok(Some(Peer {
-            trusted: uids.contains(&uid),
-            visitor: None,
-        })),
+        Door::Admin { uids } => Ok(Some(Peer { trusted: uids.contains(&uid), visitor: None })),
         Door::Edge { proxy_uids, .. } if !proxy_uids.contains(&uid) => Ok(None),
         Door::Edge { open, .. } => {
             let socket = tokio::time::timeout(INTRODUCTION, introduced(stream)).await??;
-            Ok(Some(socket.map_or(
-                Peer {
-                    trusted: false,
-                    visitor: None,
-                },
-                |socket| judge(&socket, open.as_ref()),
-            )))
+            Ok(Some(socket.map_or(Peer { trusted: false, visitor: None }, |socket| judge(&socket, open.as_ref()))))
         }
     }
 }
@@ -93,14 +85,13 @@ fn receive(stream: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut byte = [0; 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::net::recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let received =
+        rustix::net::recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     if received.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if byte[0] != GREETING {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not the proxy's greeting"));
     }
     Ok(control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
@@ -114,10 +105,7 @@ fn judge(socket: &OwnedFd, open: Option<&OpenLoopback>) -> Peer {
         (Some((local, remote)), Some(open)) => is_let_in(open, local, remote),
         _ => false,
     };
-    Peer {
-        trusted,
-        visitor: visitor.map(|(_, remote)| remote),
-    }
+    Peer { trusted, visitor: visitor.map(|(_, remote)| remote) }
 }
 
 /// The two ends of a TCP connection, ours first.

@@ -8,11 +8,7 @@ use shipway_stdx::clock::rfc3339;
 use crate::config::ApiConfig;
 
 /// A service, with the kind of its live release.
-pub(crate) fn service(
-    config: &ApiConfig,
-    service: &model::Service,
-    kind: Option<model::ContentKind>,
-) -> api::Service {
+pub(crate) fn service(config: &ApiConfig, service: &model::Service, kind: Option<model::ContentKind>) -> api::Service {
     let urls = urls(config, service);
     api::Service {
         id: service.id.to_string(),
@@ -20,8 +16,9 @@ pub(crate) fn service(
         project: service.project.to_string(),
         state: state(&service.state),
         reason: match &service.state {
-            model::ServiceState::Unhealthy { reason, .. }
-            | model::ServiceState::Failed { reason } => Some(reason.clone()),
+            model::ServiceState::Unhealthy { reason, .. } | model::ServiceState::Failed { reason } => {
+                Some(reason.clone())
+            }
             _ => None,
         },
         wanted: match service.wanted {
@@ -94,10 +91,7 @@ pub(crate) fn release(release: &model::Release) -> api::Release {
         root: root.to_string(),
         env: spec.env.clone(),
         limits: limits(&spec.limits),
-        health: api::HealthCheck {
-            path: spec.health.path.clone(),
-            deadline_ms: Some(spec.health.deadline_ms),
-        },
+        health: api::HealthCheck { path: spec.health.path.clone(), deadline_ms: Some(spec.health.deadline_ms) },
         created_at: rfc3339(release.created_at),
     }
 }
@@ -107,9 +101,7 @@ fn release_state(state: &model::ReleaseState) -> (api::ReleaseState, Option<Stri
         model::ReleaseState::Starting => (api::ReleaseState::Starting, None),
         model::ReleaseState::Live => (api::ReleaseState::Live, None),
         model::ReleaseState::Retired => (api::ReleaseState::Retired, None),
-        model::ReleaseState::Failed { reason } => {
-            (api::ReleaseState::Failed, Some(reason.clone()))
-        }
+        model::ReleaseState::Failed { reason } => (api::ReleaseState::Failed, Some(reason.clone())),
     }
 }
 
@@ -184,18 +176,10 @@ pub(crate) fn diff(from: &model::Release, to: &model::Release) -> api::ReleaseDi
     fields.dedup();
     let changes = fields
         .into_iter()
-        .map(|field| api::Change {
-            field: field.clone(),
-            from: find(&before, field),
-            to: find(&after, field),
-        })
+        .map(|field| api::Change { field: field.clone(), from: find(&before, field), to: find(&after, field) })
         .filter(|change| change.from != change.to)
         .collect();
-    api::ReleaseDiff {
-        from: from.number,
-        to: to.number,
-        changes,
-    }
+    api::ReleaseDiff { from: from.number, to: to.number, changes }
 }
 
 /// A release without what is its own history: number, state, time.

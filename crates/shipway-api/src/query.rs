@@ -52,11 +52,8 @@ pub(crate) fn check(rules: &Rules, uri: &Uri) -> Result<(), Reject> {
     let query = Query::of(uri);
     for (at, (name, value)) in query.0.iter().enumerate() {
         let pointer = || format!("query:{name}");
-        let known = rules
-            .doc
-            .parameters
-            .iter()
-            .find(|parameter| parameter.place == Place::Query && parameter.name == name);
+        let known =
+            rules.doc.parameters.iter().find(|parameter| parameter.place == Place::Query && parameter.name == name);
         let Some(parameter) = known else {
             return Err(Reject::parameter(pointer(), unknown(rules)));
         };
@@ -90,9 +87,7 @@ fn check_form(parameter: &Parameter, value: &str) -> Result<(), String> {
         Form::Flag => Err(format!("expected true or false, not `{value}`")),
         Form::Integer { least, most } => match value.parse::<u64>() {
             Ok(number) if (least..=most).contains(&number) => Ok(()),
-            _ => Err(format!(
-                "expected a whole number from {least} to {most}, not `{value}`"
-            )),
+            _ => Err(format!("expected a whole number from {least} to {most}, not `{value}`")),
         },
         Form::OneOf(words) if words.contains(&value) => Ok(()),
         Form::OneOf(words) => Err(format!("expected {}, not `{value}`", words.join(" or "))),

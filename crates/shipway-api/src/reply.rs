@@ -32,10 +32,7 @@ pub(crate) enum ErrorStyle {
 
 impl Reject {
     pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self {
-            problem: Box::new(Problem::new(code, detail)),
-            headers: HeaderMap::new(),
-        }
+        Self { problem: Box::new(Problem::new(code, detail)), headers: HeaderMap::new() }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -68,8 +65,7 @@ impl Reject {
     /// A wrong parameter of the query, or a wrong header.
     pub(crate) fn parameter(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let (pointer, detail) = (pointer.into(), detail.into());
-        Self::new(ProblemCode::InvalidParameter, format!("{pointer}: {detail}"))
-            .field(pointer, detail)
+        Self::new(ProblemCode::InvalidParameter, format!("{pointer}: {detail}")).field(pointer, detail)
     }
 
     /// Too much at once.
@@ -82,8 +78,7 @@ impl Reject {
 
 impl IntoResponse for Reject {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.problem.status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
         response.headers_mut().extend(self.headers);
         response.extensions_mut().insert(self.problem);
@@ -95,14 +90,10 @@ impl IntoResponse for Reject {
 pub(crate) fn render(response: Response, problem: &Problem, style: ErrorStyle) -> Response {
     let (mut parts, _) = response.into_parts();
     let (media, body) = match style {
-        ErrorStyle::ProblemJson => (
-            HeaderValue::from_static(PROBLEM_JSON),
-            serde_json::to_string(problem).unwrap_or_default(),
-        ),
-        ErrorStyle::BareCode => (
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-            format!("{}\n", problem.code),
-        ),
+        ErrorStyle::ProblemJson => {
+            (HeaderValue::from_static(PROBLEM_JSON), serde_json::to_string(problem).unwrap_or_default())
+        }
+        ErrorStyle::BareCode => (HeaderValue::from_static("text/plain; charset=utf-8"), format!("{}\n", problem.code)),
     };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, media);
@@ -154,10 +145,7 @@ impl From<Failure> for Reject {
         let mut problem = Problem::new(problem_code(failure.code), failure.detail);
         problem.hint = failure.hint;
         problem.log_tail = failure.log_tail;
-        let mut reject = Self {
-            problem: Box::new(problem),
-            headers: HeaderMap::new(),
-        };
+        let mut reject = Self { problem: Box::new(problem), headers: HeaderMap::new() };
         if reject.problem.status == 503 {
             reject = reject.header(header::RETRY_AFTER, "2");
         }
@@ -189,8 +177,9 @@ impl From<LiveError> for Reject {
                 .hint("start it, or see its events for why it does not run"),
             LiveError::BadCursor => Self::parameter("query:cursor", error.to_string()),
             LiveError::Refused(detail) => Self::new(ProblemCode::Conflict, detail),
-            LiveError::Unavailable(detail) => Self::new(ProblemCode::EngineUnavailable, detail)
-                .header(header::RETRY_AFTER, "2"),
+            LiveError::Unavailable(detail) => {
+                Self::new(ProblemCode::EngineUnavailable, detail).header(header::RETRY_AFTER, "2")
+            }
             LiveError::Internal(detail) => Self::internal(detail),
         }
     }

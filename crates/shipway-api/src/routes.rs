@@ -71,9 +71,7 @@ pub(crate) fn router(app: &App) -> Router {
 }
 
 async fn no_route() -> Response {
-    Reject::not_found("route")
-        .hint("GET / lists what there is")
-        .into_response()
+    Reject::not_found("route").hint("GET / lists what there is").into_response()
 }
 
 async fn wrong_method(method: http::Method) -> Response {

@@ -29,14 +29,12 @@ impl Secret {
         let mut body = String::with_capacity(RANDOM_LETTERS);
         while body.len() < RANDOM_LETTERS {
             let mut bytes = [0; 64];
-            let filled =
-                rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
+            let filled = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
             // 248 is the largest multiple of 62 in a byte: taking only what is
             // below keeps every letter equally likely.
             let fair = bytes[..filled].iter().filter(|byte| **byte < 248);
             body.extend(
-                fair.take(RANDOM_LETTERS - body.len())
-                    .map(|byte| char::from(ALPHABET[usize::from(byte % 62)])),
+                fair.take(RANDOM_LETTERS - body.len()).map(|byte| char::from(ALPHABET[usize::from(byte % 62)])),
             );
         }
         let check = check_letters(&body);
@@ -76,10 +74,7 @@ impl fmt::Debug for Secret {
 
 fn check_letters(body: &str) -> String {
     let digest = Sha256::digest(body.as_bytes());
-    digest[..CHECK_LETTERS]
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 62)]))
-        .collect()
+    digest[..CHECK_LETTERS].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 62)])).collect()
 }
 
 #[cfg(test)]

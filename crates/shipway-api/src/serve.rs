@@ -42,10 +42,7 @@ pub async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
             ));
         }
         if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                format!("somebody answers on {}", path.display()),
-            ));
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("somebody answers on {}", path.display())));
         }
         std::fs::remove_file(path)?;
     }
@@ -57,12 +54,7 @@ pub async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
 
 /// Serves `router` on `listener` until stopping is requested; then lets requests
 /// at work finish, for five seconds at most.
-pub async fn serve_unix(
-    listener: UnixListener,
-    door: Door,
-    router: Router,
-    mut shutdown: Shutdown,
-) {
+pub async fn serve_unix(listener: UnixListener, door: Door, router: Router, mut shutdown: Shutdown) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

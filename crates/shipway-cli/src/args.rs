@@ -1,288 +1,160 @@
-//! The whole command line.
+//! The command line: every command, flag and word of help.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::units::{Duration, KeyValue, Size};
+use crate::units::{self, KeyValue};
 
-const ABOUT: &str = "Turns what you have into something that runs";
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
-const EXIT_CODES: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no such thing, 4 not allowed, 5 Shipway cannot be \
-    reached. `exec` ends with the command's own status (126: it cannot be run, 127: there is no such program).";
-
-const EXAMPLES: &str = "Examples:
-  shipway deploy https://example.org/hello.sh --script --name hello
-  shipway deploy ./page.html
+const EXAMPLES: &str = "\
+Examples:
+  shipway deploy https://example.com/hello.sh --script
+  shipway deploy ./site.html --name site
   shipway ps
   shipway logs -f hello
   shipway exec -it hello -- sh
-  shipway rollback hello";
+  shipway rollback hello
 
-/// The whole command line.
+Exit codes:
+  0  done
+  1  it failed
+  2  the command line is wrong
+  3  there is no such service, release or token
+  4  refused: no token, a wrong one, or not allowed
+  5  the server cannot be reached, or cannot do it now
+  exec exits with the command's own code: 126 it could not be run, 127 there is no
+  such program, 128 and a signal's number; 125 when shipway itself failed";
+
+/// Turns what you have into something that runs.
 #[derive(Debug, Parser)]
-#[command(name = "shipway", version, about = ABOUT, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(
+    name = "shipway",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    after_help = EXAMPLES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    infer_long_args = false
+)]
 pub struct Cli {
-    /// For every command.
+    /// What every command knows.
     #[command(flatten)]
-    pub global: Global,
+    pub global: Globals,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// For every command.
-#[derive(Debug, Clone, Args)]
-pub struct Global {
-    /// Where the API is: `http://host:port` or `unix:///path`
-    ///
-    /// Unless told: the socket in /run/shipway if you may open it, else `http://127.0.0.1:8080`.
-    #[arg(long, global = true, env = "SHIPWAY_URL", value_name = "URL")]
+/// What every command knows.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Where shipway is: http://host[:port] or unix:///path [default: the admin socket for root,
+    /// else http://127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "URL", env = "SHIPWAY_URL", hide_env_values = true)]
     pub url: Option<String>,
-    /// An API token; not needed by root and by who started Shipway on this machine
-    #[arg(long, global = true, env = "SHIPWAY_TOKEN", hide_env_values = true, value_name = "SECRET")]
+    /// API token; in the environment no other user of this machine sees it
+    #[arg(long, global = true, value_name = "TOKEN", env = "SHIPWAY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Print data as JSON, one object a line
+    /// Print JSON, for programs
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print names and URLs alone, and no progress
+    /// Print only what was asked for: names, URLs, no notes
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// No colours
+    #[arg(long, global = true, env = "NO_COLOR", hide_env_values = true,
+          value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_color: bool,
 }
 
-/// What to do.
+/// Everything `shipway` can do. The last ones are the platform itself, carried out
+/// by the binary; the others ask the API.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Deploy a URL or a file as a service
-    Deploy(Deploy),
+    /// Make a service of a URL or a file, or a new release of it
+    Deploy(DeployArgs),
     /// List services
     #[command(visible_alias = "ls")]
-    Ps,
-    /// Show everything about a service
-    Inspect(Named),
-    /// Show a service's log
-    Logs(Logs),
+    Ps(PsArgs),
+    /// Print a service's log
+    Logs(LogsArgs),
     /// Run a command in a service's container
-    Exec(Exec),
+    Exec(ExecArgs),
     /// Show what services use
     Stats(StatsArgs),
-    /// Stop services, keep their releases
-    Stop(Names),
+    /// Stop services; their releases are kept
+    Stop(ChangeArgs),
     /// Start stopped services
-    Start(Names),
+    Start(ChangeArgs),
     /// Replace services' containers by new ones of the same release
-    Restart(Names),
+    Restart(ChangeArgs),
     /// List a service's releases
-    Releases(Named),
-    /// Show what differs between two releases of a service
-    Diff(Diff),
-    /// Make an older release live again; nothing is downloaded
-    Rollback(Rollback),
-    /// Remove services with all their releases
-    Rm(Rm),
-    /// Show what happened to a service
-    Events(Named),
+    Releases(ReleasesArgs),
+    /// Show what differs between two releases
+    Diff(DiffArgs),
+    /// Go back to an older release, with no new download
+    Rollback(RollbackArgs),
+    /// Delete services, with all their releases
+    Rm(RmArgs),
     /// Print a service's URL, and open it in a browser if there is one
-    Open(Named),
+    Open(NameArgs),
+    /// Print what happened to a service
+    Events(EventsArgs),
+    /// Print everything about a service, as JSON
+    Inspect(NameArgs),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Run the platform
+    /// Print a script that completes commands in your shell
+    Completions(CompletionsArgs),
+    /// Print the version
+    Version,
+    /// Run shipway itself
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(PlatformArgs),
-    /// End the platform on this machine: the process, its proxy and its containers
+    /// End shipway on this machine: the process, its proxy and its containers
     ///
     /// What was deployed is kept; the next `serve` brings it back.
     Down(PlatformArgs),
-    /// Say what this host offers, what is missing, and the remedy
+    /// Say what this machine offers, what is missing, and the remedy
     Doctor(PlatformArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print a completion script for your shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
     /// Print the API's OpenAPI document
     #[command(hide = true)]
     Openapi,
-    /// The proxy's own process, started by `serve`
+    /// Serve visitors; started by `serve`, not by people
     #[command(hide = true)]
     Proxy(ProxyArgs),
 }
 
-/// What and how to deploy.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  shipway deploy https://example.org/hello.sh --script --name hello
-  shipway deploy ./report.py --script --env GREETING=hi --timeout 5s
-  shipway deploy ./page.html --static")]
-pub struct Deploy {
-    /// A URL (http or https), or a file on this machine
-    pub source: String,
-    /// Run it on every request
-    ///
-    /// Unless told, a file that begins with `#!` or ends in .sh, .py, .pl or .js is a script.
-    #[arg(long, conflicts_with = "static")]
-    pub script: bool,
-    /// Serve it as it is
-    #[arg(long = "static")]
-    pub r#static: bool,
-    /// The service's name: a DNS label; unless told, made of the file's name
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Environment of the script; may be given again
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub env: Vec<KeyValue>,
-    /// Memory of the whole container, such as 128M
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<Size>,
-    /// Processors, such as 0.5
-    #[arg(long, value_name = "NUMBER", value_parser = crate::units::cpus)]
-    pub cpus: Option<u32>,
-    /// Processes and threads at once
-    #[arg(long, value_name = "NUMBER")]
-    pub pids: Option<u32>,
-    /// Bytes that may be written inside, such as 64M
-    #[arg(long, value_name = "SIZE")]
-    pub disk: Option<Size>,
-    /// Longest one request may take, such as 5s
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<Duration>,
-    /// Scripts at work at once
-    #[arg(long, value_name = "NUMBER")]
-    pub concurrency: Option<u32>,
-    /// Path that must answer before the release goes live
-    #[arg(long, value_name = "PATH")]
-    pub health_path: Option<String>,
-}
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  shipway serve
+  shipway serve --set listen=127.0.0.1:9000 --set api.open=loopback
+  shipway serve --config /etc/shipway/config.yml";
 
-/// One service.
-#[derive(Debug, Args)]
-pub struct Named {
-    /// Name or id of the service
-    pub service: String,
-}
-
-/// Some services.
-#[derive(Debug, Args)]
-pub struct Names {
-    /// Names or ids of the services
-    #[arg(required = true)]
-    pub services: Vec<String>,
-}
-
-/// Which services, or all.
-#[derive(Debug, Args)]
-pub struct StatsArgs {
-    /// Names or ids of the services; all that run, unless told
-    pub services: Vec<String>,
-}
-
-/// What to read of a log.
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// Name or id of the service
-    pub service: String,
-    /// Go on when the end is reached
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Only the last so many lines
-    #[arg(short = 'n', long, value_name = "LINES")]
-    pub tail: Option<u64>,
-    /// Only lines of this time or later: RFC 3339, or an age such as 15m
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Put the time before each line
-    #[arg(short, long)]
-    pub timestamps: bool,
-}
-
-/// What to run where.
-#[derive(Debug, Args)]
-pub struct Exec {
-    /// Pass standard input on
-    #[arg(short, long)]
-    pub interactive: bool,
-    /// Give the command a terminal
-    #[arg(short, long)]
-    pub tty: bool,
-    /// Further environment; may be given again
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub env: Vec<KeyValue>,
-    /// Name or id of the service
-    pub service: String,
-    /// Program and arguments
-    #[arg(last = true, required = true)]
-    pub argv: Vec<String>,
-}
-
-/// Which two releases.
-#[derive(Debug, Args)]
-pub struct Diff {
-    /// Name or id of the service
-    pub service: String,
-    /// The first release's number
-    pub from: u32,
-    /// The second release's number
-    pub to: u32,
-}
-
-/// Which release.
-#[derive(Debug, Args)]
-pub struct Rollback {
-    /// Name or id of the service
-    pub service: String,
-    /// The release's number; the last one that was live before, unless told
-    pub release: Option<u32>,
-}
-
-/// What to remove.
-#[derive(Debug, Args)]
-pub struct Rm {
-    /// Names or ids of the services
-    #[arg(required = true)]
-    pub services: Vec<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
-}
-
-/// What to do about tokens.
-#[derive(Debug, Subcommand)]
-pub enum TokenCommand {
-    /// Make a token; its secret is printed this once
-    Create {
-        /// For people: who or what will use it
-        name: String,
-        /// Stops working after this, such as 30d
-        #[arg(long, value_name = "DURATION")]
-        expires: Option<Duration>,
-    },
-    /// List tokens
-    Ls,
-    /// Make a token work no more
-    Rm {
-        /// Its id
-        id: String,
-    },
-}
-
-/// What to do about the configuration.
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Print every setting, the value in force, and where it came from
-    Check(PlatformArgs),
-}
-
-/// How the platform is told what to do.
-#[derive(Debug, Clone, Args)]
+/// Where the platform's own commands take their settings from.
+#[derive(Debug, Clone, Default, Args)]
 pub struct PlatformArgs {
-    /// The configuration file; `config.yml` here, unless told
-    #[arg(long, env = "SHIPWAY_CONFIG", value_name = "FILE")]
+    /// Configuration file [default: ./config.yml, if there is one]
+    #[arg(short, long, value_name = "FILE", env = "SHIPWAY_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
-    /// A setting, as in `--set listen=127.0.0.1:9000`; may be given again
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// One setting, as log.level=debug; `shipway config check` lists them all; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<KeyValue>,
 }
 
@@ -292,4 +164,312 @@ pub struct ProxyArgs {
     /// Names its installation in the process list
     #[arg(long)]
     pub run_dir: PathBuf,
+}
+
+/// `shipway config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print what is in force, and where each value came from
+    Check(PlatformArgs),
+}
+
+/// `shipway deploy`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The content is fetched (or uploaded) once, now; a restart never fetches it again. Deploying the same name again makes the next release; if that
+does not become ready, the one before it stays live.
+
+Examples:
+  shipway deploy https://example.com/hello.sh --script
+  shipway deploy ./report.py --name report --env LEVEL=full --timeout 60s
+  shipway deploy ./index.html --static
+  generate | shipway deploy - --name today --type text/html")]
+pub struct DeployArgs {
+    /// URL, file, or - for standard input
+    #[arg(value_name = "URL|FILE")]
+    pub source: String,
+    /// Run it on every request
+    #[arg(long, conflicts_with = "static")]
+    pub script: bool,
+    /// Serve it as it is
+    #[arg(long = "static")]
+    pub r#static: bool,
+    /// Name of the service [default: made of the file's name]
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// A variable for the script; may be repeated
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<KeyValue>,
+    /// Media type of an uploaded file, as text/html [default: by its name]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub media_type: Option<String>,
+    /// Memory of its container, as 256M
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes, help_heading = "Limits")]
+    pub memory: Option<u64>,
+    /// Processors, as 0.5
+    #[arg(long, value_name = "NUMBER", value_parser = units::cpus, help_heading = "Limits")]
+    pub cpus: Option<u32>,
+    /// Processes and threads
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub pids: Option<u32>,
+    /// Bytes it may write, as 64M; they count as memory
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes, help_heading = "Limits")]
+    pub disk: Option<u64>,
+    /// Longest one request of a script may take, as 30s
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Limits")]
+    pub timeout: Option<Duration>,
+    /// Requests of a script at work at once
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub concurrency: Option<u32>,
+    /// Path that must answer before the release goes live [default: the runner is asked, and no
+    /// script is run]
+    #[arg(long, value_name = "PATH", help_heading = "Health")]
+    pub health: Option<String>,
+    /// How long it may take to become ready, as 10s
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Health")]
+    pub ready_within: Option<Duration>,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// How long a change is waited for.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct WaitArgs {
+    /// Longest to wait until it is done; at most 300s
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "60s")]
+    pub wait: Duration,
+    /// Return at once; see `shipway events` for what becomes of it
+    #[arg(long, conflicts_with = "wait")]
+    pub no_wait: bool,
+}
+
+/// `shipway ps`.
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Only services in this state
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<StateArg>,
+}
+
+/// A service's state, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StateArg {
+    /// Nothing has been live yet.
+    Starting,
+    /// Visitors reach it.
+    Live,
+    /// Its container keeps dying.
+    Unhealthy,
+    /// Stopped, as asked.
+    Stopped,
+    /// Its first deploy did not become ready.
+    Failed,
+}
+
+/// A service.
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// Name or id of the service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// Services to change.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
+    /// Names or ids of the services
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// `shipway rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Names or ids of the services
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// A service that is not there is no failure
+    #[arg(short, long)]
+    pub force: bool,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// `shipway logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shipway logs hello --tail 20
+  shipway logs -f hello --since 15m
+  shipway logs hello --stream stderr --json | jq .text")]
+pub struct LogsArgs {
+    /// Name or id of the service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Go on as new lines come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub tail: Option<u64>,
+    /// Only lines of this time or later: 2026-11-22T10:00:00Z, or an age as 15m
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only this output
+    #[arg(long, value_name = "STREAM")]
+    pub stream: Option<StreamArg>,
+    /// Begin each line with its time
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+/// One of a container's outputs, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StreamArg {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// `shipway exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The command is given to no shell: what stands after -- is the program and its arguments.
+
+Examples:
+  shipway exec -it hello -- sh
+  shipway exec hello -- ls -l /tmp
+  echo data | shipway exec -i hello -- tee /tmp/file")]
+pub struct ExecArgs {
+    /// Pass standard input on
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// A variable for the command; may be repeated
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<KeyValue>,
+    /// Name or id of the service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Program and arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// `shipway stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// Names or ids of services [default: all that run]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// `shipway releases`.
+#[derive(Debug, Args)]
+pub struct ReleasesArgs {
+    /// Name or id of the service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Only the newest
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub limit: u32,
+}
+
+/// `shipway diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Name or id of the service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// First release [default: the one before the newest]
+    #[arg(value_name = "FROM")]
+    pub from: Option<u32>,
+    /// Second release [default: the newest]
+    #[arg(value_name = "TO", requires = "from")]
+    pub to: Option<u32>,
+}
+
+/// `shipway rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Name or id of the service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Number of the release [default: the last one that was live before]
+    #[arg(value_name = "RELEASE")]
+    pub release: Option<u32>,
+    /// How long to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// `shipway events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Name or id of the service; a deleted one by its id
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Go on as new events come
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `shipway token …`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; its secret is printed this once
+    Create {
+        /// What it is for
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Stops working after this time, as 30d [default: never]
+        #[arg(long, value_name = "TIME", value_parser = units::duration)]
+        expires: Option<Duration>,
+    },
+    /// List tokens, without their secrets
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Revoke tokens
+    #[command(visible_alias = "revoke")]
+    Rm {
+        /// Ids of the tokens
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+    },
+}
+
+/// `shipway completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shipway completions bash > /etc/bash_completion.d/shipway
+  shipway completions zsh > \"${fpath[1]}/_shipway\"
+  shipway completions fish > ~/.config/fish/completions/shipway.fish")]
+pub struct CompletionsArgs {
+    /// Your shell
+    #[arg(value_name = "SHELL")]
+    pub shell: ShellArg,
+}
+
+/// A shell, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ShellArg {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// Fish.
+    Fish,
 }

@@ -1,45 +1,143 @@
-//! Each command of the API's, by its subject.
+//! What each command does. One function per command, in the file of its kind.
 
+use std::future::Future;
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+use shipway_client::{Client, Error};
+
+use crate::args::{Command, Globals, WaitArgs};
+use crate::connection;
+use crate::env::Env;
+use crate::failure::{DONE, Failure};
+use crate::progress;
+
+mod change;
 mod deploy;
 mod exec;
-mod life;
-mod logs;
-mod look;
-mod terminal;
+mod follow;
+mod list;
+mod local;
 mod token;
 
-use clap::CommandFactory as _;
+/// What every command has at hand.
+pub(crate) struct Context {
+    pub(crate) globals: Globals,
+    pub(crate) env: Env,
+}
 
-use crate::args::{Cli, Command};
-use crate::ask::Asker;
-use crate::exit::Failure;
-use crate::output::Output;
+impl Context {
+    pub(crate) const fn new(globals: Globals, env: Env) -> Self {
+        Self { globals, env }
+    }
 
-/// Carries out one command and returns the exit status.
-pub(crate) async fn carry_out(command: Command, asker: &Asker, output: &Output) -> Result<u8, Failure> {
-    match command {
-        Command::Deploy(args) => deploy::deploy(args, asker, output).await?,
-        Command::Ps => look::ps(asker, output).await?,
-        Command::Inspect(args) => look::inspect(&args.service, asker, output).await?,
-        Command::Stats(args) => look::stats(args.services, asker, output).await?,
-        Command::Releases(args) => look::releases(&args.service, asker, output).await?,
-        Command::Diff(args) => look::diff(&args, asker, output).await?,
-        Command::Events(args) => look::events(&args.service, asker, output).await?,
-        Command::Open(args) => look::open(&args.service, asker, output).await?,
-        Command::Logs(args) => logs::logs(args, asker, output).await?,
-        Command::Exec(args) => return exec::exec(args, asker, output).await,
-        Command::Stop(args) => life::act(&args.services, life::Action::Stop, asker, output).await?,
-        Command::Start(args) => life::act(&args.services, life::Action::Start, asker, output).await?,
-        Command::Restart(args) => life::act(&args.services, life::Action::Restart, asker, output).await?,
-        Command::Rollback(args) => life::rollback(&args, asker, output).await?,
-        Command::Rm(args) => life::remove(&args, asker, output).await?,
-        Command::Token(command) => token::token(command, asker, output).await?,
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "shipway", &mut std::io::stdout());
-        }
-        Command::Serve(_) | Command::Down(_) | Command::Doctor(_) | Command::Config(_) | Command::Openapi | Command::Proxy(_) => {
-            return Err(Failure::new(2, "this command belongs to the platform's binary"));
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        connection::client(&self.globals, &self.env)
+    }
+
+    /// Data, on standard output.
+    pub(crate) fn print(&mut self, text: &str) -> Result<(), Failure> {
+        let out = &mut self.env.stdout;
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
+    }
+
+    /// A value as JSON, for people who pipe it and for programs.
+    pub(crate) fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(|e| Failure::output(e.into()))?;
+        self.print(&format!("{text}\n"))
+    }
+
+    /// One item of a stream as a line of JSON.
+    pub(crate) fn print_json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).map_err(|e| Failure::output(e.into()))?;
+        self.print(&format!("{text}\n"))
+    }
+
+    /// Something a person may want to know, on standard error.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !self.globals.quiet && !self.globals.json {
+            self.complain(&format!("{text}\n"));
         }
     }
-    Ok(0)
+
+    /// Standard error. If even that is closed, nobody is there to be told.
+    pub(crate) fn complain(&mut self, text: &str) {
+        drop(self.env.stderr.write_all(text.as_bytes()));
+        drop(self.env.stderr.flush());
+    }
+
+    /// Colours a text on standard output, if it is a terminal that may have colours.
+    pub(crate) fn paint(&self, colour: Option<&str>, text: &str) -> String {
+        let wanted = self.env.surroundings.stdout_is_terminal && !self.globals.no_color;
+        match colour {
+            Some(colour) if wanted => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// The same for the word that begins an error.
+    pub(crate) fn paint_error(&self, text: &str) -> String {
+        if self.env.surroundings.stderr_is_terminal && !self.globals.no_color {
+            format!("\u{1b}[1;31m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Waits for an answer, with a sign of life when it takes long.
+    pub(crate) async fn during<T>(
+        &self,
+        message: String,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let visible = self.env.surroundings.stderr_is_terminal && !self.globals.quiet;
+        Ok(progress::during(visible, message, work).await?)
+    }
+}
+
+impl WaitArgs {
+    pub(crate) fn limit(self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(300);
+        if self.no_wait { Duration::ZERO } else { self.wait.min(LONGEST) }
+    }
+
+    /// What to say when a change was not done in time: nothing to be sorry for if
+    /// nobody wanted to wait.
+    pub(crate) fn overdue(self, what: &str) -> Result<u8, Failure> {
+        if self.no_wait {
+            return Ok(DONE);
+        }
+        let text = format!("{what} is still at work after {} s", self.limit().as_secs());
+        let hint = "it goes on by itself; `shipway events NAME` tells what becomes of it";
+        Err(Failure::Said(text, Some(hint.to_owned())))
+    }
+}
+
+/// Runs a command and returns its exit code.
+pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, Failure> {
+    use Command as C;
+    match command {
+        C::Deploy(args) => deploy::deploy(context, args).await,
+        C::Ps(args) => list::ps(context, args).await,
+        C::Logs(args) => follow::logs(context, args).await,
+        C::Exec(args) => exec::exec(context, args).await,
+        C::Stats(args) => list::stats(context, args).await,
+        C::Stop(args) => change::stop(context, args).await,
+        C::Start(args) => change::start(context, args).await,
+        C::Restart(args) => change::restart(context, args).await,
+        C::Releases(args) => list::releases(context, args).await,
+        C::Diff(args) => list::diff(context, args).await,
+        C::Rollback(args) => change::rollback(context, args).await,
+        C::Rm(args) => change::rm(context, args).await,
+        C::Open(args) => local::open(context, args).await,
+        C::Events(args) => follow::events(context, args).await,
+        C::Inspect(args) => list::inspect(context, args).await,
+        C::Token(command) => token::token(context, command).await,
+        C::Completions(args) => local::completions(context, &args),
+        C::Version => local::version(context),
+        C::Serve(_) | C::Down(_) | C::Doctor(_) | C::Config(_) | C::Openapi | C::Proxy(_) => {
+            Err(Failure::Usage("this command belongs to the platform's binary".to_owned()))
+        }
+    }
 }

@@ -1,115 +1,58 @@
-//! How things are printed: tables for people, JSON for programs.
-//!
-//! Text that came from outside (log lines, reasons, names of files) never reaches
-//! a terminal with its control characters: they could rewrite what one reads.
+//! Tables: columns as wide as they need to be, nothing else.
 
-use std::io::Write as _;
-
-use serde::Serialize;
-
-use crate::args::Global;
-use crate::ask::Surroundings;
-use crate::exit::Failure;
-use crate::progress::Progress;
-
-/// Where everything is printed.
+/// A table under construction.
 #[derive(Debug)]
-pub(crate) struct Output {
-    pub(crate) json: bool,
-    pub(crate) quiet: bool,
-    progress: bool,
-    raw: bool,
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
 }
 
-/// Replaces what could steer a terminal: C0 and C1 controls but tab, and the
-/// marks that turn the direction of text.
-pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+impl Table {
+    pub(crate) fn new(head: &[&str]) -> Self {
+        Self { rows: vec![head.iter().map(|cell| (*cell).to_owned()).collect()] }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Writes it out. `paint` may colour a cell, given its row and column; colours
+    /// take no room.
+    pub(crate) fn render(&self, paint: impl Fn(usize, usize, &str) -> String) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0))
+            .collect();
+        let mut text = String::new();
+        for (at, row) in self.rows.iter().enumerate() {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let room = widths[column].saturating_sub(width(cell));
+                let last = column + 1 == row.len();
+                let pad = if last { 0 } else { room + 2 };
+                line.push_str(&paint(at, column, cell));
+                line.extend(std::iter::repeat_n(' ', pad));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
 }
 
-impl Output {
-    pub(crate) fn new(global: &Global, surroundings: &Surroundings) -> Self {
-        Self {
-            json: global.json,
-            quiet: global.quiet,
-            progress: surroundings.stderr_is_terminal && !global.quiet && !global.json,
-            raw: !surroundings.stdout_is_terminal,
-        }
-    }
-
-    /// Text from outside, for standard output: as it is into a pipe, harmless on a terminal.
-    pub(crate) fn foreign(&self, text: &str) -> String {
-        if self.raw { text.to_owned() } else { plain(text) }
-    }
-
-    /// Prints a line of data.
-    pub(crate) fn line(&self, text: &str) {
-        // A reader that has gone away (`| head`) is no failure of ours.
-        drop(writeln!(std::io::stdout().lock(), "{text}"));
-    }
-
-    /// Prints an object.
-    pub(crate) fn object(&self, object: &impl Serialize) {
-        self.line(&serde_json::to_string(object).unwrap_or_default());
-    }
-
-    /// Says something that is no data.
-    pub(crate) fn note(&self, text: &str) {
-        if !self.quiet && !self.json {
-            drop(writeln!(std::io::stderr().lock(), "{text}"));
-        }
-    }
-
-    pub(crate) fn progress(&self, message: impl Into<String>) -> Progress {
-        Progress::begin(self.progress, message.into())
-    }
-
-    /// Prints rows under their heads, columns as wide as they must be.
-    pub(crate) fn table(&self, heads: &[&str], rows: &[Vec<String>]) {
-        let width = |column: usize| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
-            cells.chain([heads[column].len()]).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-        let line = |cells: &mut dyn Iterator<Item = &str>| {
-            let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            padded.join("  ").trim_end().to_owned()
-        };
-        self.line(&line(&mut heads.iter().copied()));
-        for row in rows {
-            self.line(&line(&mut row.iter().map(String::as_str)));
-        }
-    }
-
-    /// Says why a command failed, and returns its exit status.
-    pub(crate) fn failure(&self, failure: &Failure) -> u8 {
-        let mut err = std::io::stderr().lock();
-        if let (true, Some(problem)) = (self.json, &failure.problem) {
-            drop(writeln!(err, "{}", serde_json::to_string(problem).unwrap_or_default()));
-            return failure.code;
-        }
-        drop(writeln!(err, "error: {}", plain(&failure.message)));
-        for field in failure.problem.iter().flat_map(|problem| &problem.errors) {
-            drop(writeln!(err, "  {}: {}", plain(&field.pointer), plain(&field.detail)));
-        }
-        if !failure.log_tail.is_empty() {
-            drop(writeln!(err, "\nits last log lines:"));
-            failure.log_tail.iter().for_each(|line| drop(writeln!(err, "  {}", plain(line))));
-        }
-        if let Some(hint) = &failure.hint {
-            drop(writeln!(err, "\nhint: {}", plain(hint)));
-        }
-        failure.code
-    }
+fn width(cell: &str) -> usize {
+    cell.chars().count()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::*;
 
     #[test]
-    fn nothing_from_outside_steers_a_terminal() {
-        assert_eq!(plain("a\u{1b}[2Jb\u{202e}c\td\u{9b}"), "a\u{fffd}[2Jb\u{fffd}c\td\u{fffd}");
+    fn columns_stand_below_each_other() {
+        let mut table = Table::new(&["NAME", "STATE"]);
+        table.row(vec!["a-long-name".to_owned(), "live".to_owned()]);
+        table.row(vec!["é".to_owned(), String::new()]);
+        let text = table.render(|_, _, cell| cell.to_owned());
+        assert_eq!(text, "NAME         STATE\na-long-name  live\né\n");
     }
 }

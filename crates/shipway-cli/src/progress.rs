@@ -1,46 +1,29 @@
-//! Something moves while one waits: on a terminal, after a second, on standard error.
+//! A sign of life for whatever takes longer than a second; on terminals only.
 
+use std::future::Future;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// What takes less than this needs no show.
+/// What is done sooner needs no sign.
 const PATIENCE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(120);
 
-/// Shows that something is going on, until dropped.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    task: Option<tokio::task::JoinHandle<()>>,
-    bar: ProgressBar,
-}
-
-impl Progress {
-    /// Begins to wait for what `message` says.
-    pub(crate) fn begin(shown: bool, message: String) -> Self {
-        let bar = ProgressBar::hidden();
-        if !shown {
-            return Self { task: None, bar };
-        }
-        let bar = ProgressBar::new_spinner().with_message(message);
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            bar.set_style(style);
-        }
-        let shown = bar.clone();
-        let task = tokio::spawn(async move {
-            tokio::time::sleep(PATIENCE).await;
-            shown.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-            shown.enable_steady_tick(Duration::from_millis(100));
-        });
-        Self { task: Some(task), bar }
+/// Waits for `work`, with a spinner beside `message` when it takes long.
+pub(crate) async fn during<T>(visible: bool, message: String, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if !visible {
+        return work.await;
     }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
-        self.bar.finish_and_clear();
+    if let Ok(done) = tokio::time::timeout(PATIENCE, work.as_mut()).await {
+        return done;
     }
+    let spinner = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+    spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner.set_message(message);
+    spinner.enable_steady_tick(TICK);
+    let done = work.await;
+    spinner.finish_and_clear();
+    done
 }

@@ -49,10 +49,7 @@ impl Address {
             Self::Unix(_) => true,
             Self::Http { host, .. } => {
                 let bare = host.trim_start_matches('[').trim_end_matches(']');
-                bare == "localhost"
-                    || bare
-                        .parse::<std::net::IpAddr>()
-                        .is_ok_and(|address| address.is_loopback())
+                bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
             }
         }
     }
@@ -64,10 +61,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let wrong = || AddressError::NotAnAddress(text.to_owned());
         if let Some(path) = text.strip_prefix("unix://") {
-            return path
-                .starts_with('/')
-                .then(|| Self::Unix(PathBuf::from(path)))
-                .ok_or_else(wrong);
+            return path.starts_with('/').then(|| Self::Unix(PathBuf::from(path))).ok_or_else(wrong);
         }
         let url = Url::parse(text).map_err(|_| wrong())?;
         match url.scheme() {
@@ -106,12 +100,7 @@ mod tests {
 
     #[test]
     fn addresses_read_back() {
-        for text in [
-            "http://localhost",
-            "http://127.0.0.1:8080",
-            "http://[::1]:8080",
-            "unix:///run/shipway/api.sock",
-        ] {
+        for text in ["http://localhost", "http://127.0.0.1:8080", "http://[::1]:8080", "unix:///run/shipway/api.sock"] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
             assert!(address.is_local(), "{text}");

@@ -22,10 +22,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     pub(crate) async fn open(address: &Address) -> Result<Self, Error> {
-        let unreachable = |source| Error::Unreachable {
-            address: address.to_string(),
-            source,
-        };
+        let unreachable = |source| Error::Unreachable { address: address.to_string(), source };
         let opened = tokio::time::timeout(CONNECT_TIME, Self::dial(address)).await;
         match opened {
             Ok(opened) => opened.map_err(unreachable),
@@ -48,11 +45,7 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -61,11 +54,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),

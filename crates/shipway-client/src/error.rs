@@ -35,11 +35,7 @@ pub enum Error {
 }
 
 fn told(problem: &Problem) -> String {
-    if problem.detail.is_empty() {
-        problem.title.clone()
-    } else {
-        format!("{}: {}", problem.title, problem.detail)
-    }
+    if problem.detail.is_empty() { problem.title.clone() } else { format!("{}: {}", problem.title, problem.detail) }
 }
 
 impl Error {

@@ -67,22 +67,11 @@ impl Client {
         let path = format!("/v1/services/{safe}/exec");
         let request = self.upgrade(&path)?;
         let stream = Stream::open(self.address()).await?;
-        let (socket, _) = tokio_tungstenite::client_async(request, stream)
-            .await
-            .map_err(broken)?;
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(broken)?;
         let (sink, output) = socket.split();
         let mut input = ExecInput(sink);
-        input
-            .tell(&ExecClient::Start {
-                argv: start.argv,
-                env: start.env,
-                terminal: start.terminal,
-            })
-            .await?;
-        Ok(Exec {
-            input,
-            output: ExecOutputs(output),
-        })
+        input.tell(&ExecClient::Start { argv: start.argv, env: start.env, terminal: start.terminal }).await?;
+        Ok(Exec { input, output: ExecOutputs(output) })
     }
 
     fn upgrade(&self, path: &str) -> Result<Request<()>, Error> {
@@ -194,9 +183,6 @@ impl ExecInput {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Error> {
-        self.0
-            .send(message)
-            .await
-            .map_err(|error| Error::Broken(Box::new(error)))
+        self.0.send(message).await.map_err(|error| Error::Broken(Box::new(error)))
     }
 }

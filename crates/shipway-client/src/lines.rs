@@ -31,12 +31,7 @@ struct Trouble {
 
 impl<T: DeserializeOwned> Lines<T> {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self {
-            body,
-            rest: BytesMut::new(),
-            over: false,
-            item: PhantomData,
-        }
+        Self { body, rest: BytesMut::new(), over: false, item: PhantomData }
     }
 
     /// The next item, or `None` when the stream has ended. May be called again

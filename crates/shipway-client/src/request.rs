@@ -36,9 +36,7 @@ pub struct Client {
 impl std::fmt::Debug for Client {
     /// Leaves the token out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -104,10 +102,7 @@ impl<T> SyncStream<T> {
 impl<T> futures_util::Stream for SyncStream<T> {
     type Item = T;
 
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<T>> {
+    fn poll_next(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<T>> {
         let stream = self.get_mut().0.get_mut();
         let stream = stream.unwrap_or_else(std::sync::PoisonError::into_inner);
         stream.poll_next_unpin(cx)
@@ -157,23 +152,17 @@ impl Client {
     /// Sends a request and returns the answer, whatever it is.
     pub(crate) async fn exchange(&self, call: Call) -> Result<Response<Incoming>, Error> {
         let stream = Stream::open(&self.address).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| Error::Broken(error.into()))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| Error::Broken(error.into()))?;
         // Ends by itself when the answer's body is read or dropped.
         tokio::spawn(connection);
         let mut request = Request::new(call.body);
         *request.method_mut() = call.method;
-        *request.uri_mut() = call
-            .path
-            .parse()
-            .map_err(|_| Error::Nonsense(format!("`{}` cannot be asked for", call.path)))?;
+        *request.uri_mut() =
+            call.path.parse().map_err(|_| Error::Nonsense(format!("`{}` cannot be asked for", call.path)))?;
         *request.headers_mut() = call.headers;
         self.complete(request.headers_mut())?;
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| Error::Broken(error.into()))
+        sender.send_request(request).await.map_err(|error| Error::Broken(error.into()))
     }
 
     /// Adds what every request has, unless the caller has set it.
@@ -200,9 +189,7 @@ impl Client {
 }
 
 /// Reads a JSON answer.
-pub(crate) async fn read_json<T: DeserializeOwned>(
-    response: Response<Incoming>,
-) -> Result<T, Error> {
+pub(crate) async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Error> {
     let bytes = read(response).await?;
     serde_json::from_slice(&bytes).map_err(|error| Error::Nonsense(error.to_string()))
 }
@@ -212,9 +199,7 @@ pub(crate) async fn read(response: Response<Incoming>) -> Result<Bytes, Error> {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
     match body.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Error::Nonsense("the answer is far too large".to_owned()))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::Nonsense("the answer is far too large".to_owned())),
         Err(error) => Err(Error::Broken(error)),
     }
 }

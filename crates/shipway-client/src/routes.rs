@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use shipway_api_types::{
-    Event, LogLine, LogStream, NewToken, Page, Release, ReleaseDiff, Rollback, Service,
-    ServicePut, ServiceState, Stats, Token, TokenCreate, Upload,
+    Event, LogLine, LogStream, NewToken, Page, Release, ReleaseDiff, Rollback, Service, ServicePut, ServiceState,
+    Stats, Token, TokenCreate, Upload,
 };
 use tokio::io::AsyncReadExt;
 use url::form_urlencoded;
@@ -20,6 +20,9 @@ use crate::{Client, Error, Lines};
 const CHUNK_BYTES: usize = 64 << 10;
 /// Longest an upload may take.
 const UPLOAD_TIME: Duration = Duration::from_secs(900);
+
+/// Tells whether a deploy changed anything.
+const CHANGED: HeaderName = HeaderName::from_static("shipway-changed");
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Deployed {
     pub service: Service,
     /// Whether it is new.
     pub created: bool,
+    /// False when the live release was just like it, so that nothing had to change.
+    pub changed: bool,
     /// False when the wait was too short: the deploy is still at work.
     pub done: bool,
 }
@@ -87,18 +92,15 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`]; a release that did not become ready is [`Error::Refused`].
-    pub async fn deploy(
-        &self,
-        name: &str,
-        put: &ServicePut,
-        wait: Duration,
-    ) -> Result<Deployed, Error> {
+    pub async fn deploy(&self, name: &str, put: &ServicePut, wait: Duration) -> Result<Deployed, Error> {
         let path = with_query(service_path(name, ""), &[wait_pair(wait)]);
         let call = Call::new(Method::PUT, path).json(put)?.patience(wait);
         let response = self.send(call).await?;
         let status = response.status();
+        let same = response.headers().get(CHANGED).is_some_and(|value| value == "false");
         Ok(Deployed {
             service: read_json(response).await?,
+            changed: !same,
             created: status == StatusCode::CREATED,
             done: status != StatusCode::ACCEPTED,
         })
@@ -110,10 +112,7 @@ impl Client {
     ///
     /// [`Error::File`] when it cannot be read, and the others.
     pub async fn upload(&self, path: &Path) -> Result<Upload, Error> {
-        let unreadable = |source| Error::File {
-            path: path.display().to_string(),
-            source,
-        };
+        let unreadable = |source| Error::File { path: path.display().to_string(), source };
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let length = file.metadata().await.map_err(unreadable)?.len();
         let chunks = stream::try_unfold(file, |mut file| async move {
@@ -121,11 +120,20 @@ impl Client {
             let read = file.read_buf(&mut chunk).await?;
             Ok((read > 0).then(|| (chunk.freeze(), file)))
         });
-        let mut call = Call::new(Method::POST, "/v1/uploads")
-            .stream(chunks.boxed())
-            .patience(UPLOAD_TIME);
-        call.headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        let mut call = Call::new(Method::POST, "/v1/uploads").stream(chunks.boxed()).patience(UPLOAD_TIME);
+        call.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        self.json(call).await
+    }
+
+    /// Uploads what is in memory, to be deployed by its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn upload_bytes(&self, bytes: bytes::Bytes) -> Result<Upload, Error> {
+        let mut call = Call::new(Method::POST, "/v1/uploads").bytes(bytes).patience(UPLOAD_TIME);
+        let media = HeaderValue::from_static("application/octet-stream");
+        call.headers.insert(header::CONTENT_TYPE, media);
         self.json(call).await
     }
 
@@ -174,8 +182,7 @@ impl Client {
     ///
     /// [`Error`].
     pub async fn service(&self, reference: &str) -> Result<Service, Error> {
-        self.json(Call::new(Method::GET, service_path(reference, "")))
-            .await
+        self.json(Call::new(Method::GET, service_path(reference, ""))).await
     }
 
     /// Waits, at most so long, until a service is no longer as `etag` names it.
@@ -184,16 +191,11 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn service_changed(
-        &self,
-        reference: &str,
-        etag: &str,
-        wait: Duration,
-    ) -> Result<Option<Service>, Error> {
+    pub async fn service_changed(&self, reference: &str, etag: &str, wait: Duration) -> Result<Option<Service>, Error> {
         let path = with_query(service_path(reference, ""), &[wait_pair(wait)]);
         let mut call = Call::new(Method::GET, path).patience(wait);
-        let value = HeaderValue::from_str(etag)
-            .map_err(|_| Error::Nonsense("an etag with strange characters".to_owned()))?;
+        let value =
+            HeaderValue::from_str(etag).map_err(|_| Error::Nonsense("an etag with strange characters".to_owned()))?;
         call.headers.insert(header::IF_NONE_MATCH, value);
         let response = self.send(call).await?;
         if response.status() == StatusCode::NOT_MODIFIED {
@@ -211,10 +213,7 @@ impl Client {
         let path = with_query(service_path(reference, ""), &[wait_pair(wait)]);
         let call = Call::new(Method::DELETE, path).patience(wait);
         let status = self.done(call).await?;
-        Ok(Waited {
-            value: (),
-            done: status != StatusCode::ACCEPTED,
-        })
+        Ok(Waited { value: (), done: status != StatusCode::ACCEPTED })
     }
 
     /// Starts a stopped service.
@@ -255,8 +254,7 @@ impl Client {
         release: Option<u32>,
         wait: Duration,
     ) -> Result<Waited<Service>, Error> {
-        self.act(reference, "/rollback", Some(Rollback { release }), wait)
-            .await
+        self.act(reference, "/rollback", Some(Rollback { release }), wait).await
     }
 
     async fn act(
@@ -273,10 +271,7 @@ impl Client {
         }
         let response = self.send(call).await?;
         let done = response.status() != StatusCode::ACCEPTED;
-        Ok(Waited {
-            value: read_json(response).await?,
-            done,
-        })
+        Ok(Waited { value: read_json(response).await?, done })
     }
 
     /// One page of a service's releases, newest first.
@@ -284,18 +279,10 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn releases(
-        &self,
-        reference: &str,
-        limit: u32,
-        cursor: Option<&str>,
-    ) -> Result<Page<Release>, Error> {
+    pub async fn releases(&self, reference: &str, limit: u32, cursor: Option<&str>) -> Result<Page<Release>, Error> {
         let path = with_query(
             service_path(reference, "/releases"),
-            &[
-                ("limit", Some(limit.to_string())),
-                ("cursor", cursor.map(str::to_owned)),
-            ],
+            &[("limit", Some(limit.to_string())), ("cursor", cursor.map(str::to_owned))],
         );
         self.json(Call::new(Method::GET, path)).await
     }
@@ -325,11 +312,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn logs(
-        &self,
-        reference: &str,
-        options: &LogOptions,
-    ) -> Result<Lines<LogLine>, Error> {
+    pub async fn logs(&self, reference: &str, options: &LogOptions) -> Result<Lines<LogLine>, Error> {
         let stream = options.stream.map(|stream| match stream {
             LogStream::Stdout => "stdout".to_owned(),
             LogStream::Stderr => "stderr".to_owned(),
@@ -354,17 +337,10 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn events(
-        &self,
-        reference: &str,
-        cursor: Option<&str>,
-    ) -> Result<Page<Event>, Error> {
+    pub async fn events(&self, reference: &str, cursor: Option<&str>) -> Result<Page<Event>, Error> {
         let path = with_query(
             service_path(reference, "/events"),
-            &[
-                ("limit", Some("500".to_owned())),
-                ("cursor", cursor.map(str::to_owned)),
-            ],
+            &[("limit", Some("500".to_owned())), ("cursor", cursor.map(str::to_owned))],
         );
         self.json(Call::new(Method::GET, path)).await
     }
@@ -374,11 +350,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn follow_events(
-        &self,
-        reference: &str,
-        cursor: Option<&str>,
-    ) -> Result<Lines<Event>, Error> {
+    pub async fn follow_events(&self, reference: &str, cursor: Option<&str>) -> Result<Lines<Event>, Error> {
         let path = with_query(
             service_path(reference, "/events"),
             &[
@@ -407,8 +379,7 @@ impl Client {
     ///
     /// [`Error`].
     pub async fn create_token(&self, create: &TokenCreate) -> Result<NewToken, Error> {
-        self.json(Call::new(Method::POST, "/v1/tokens").json(create)?)
-            .await
+        self.json(Call::new(Method::POST, "/v1/tokens").json(create)?).await
     }
 
     /// All tokens, without their secrets.

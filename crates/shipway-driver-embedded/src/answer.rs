@@ -4,8 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use shipway_driver::{
-    DriverError, ExecInput, ExecOutput, ExecSession, Exit, LogCursor, LogLine, LogQuery,
-    LogStream, Phase, Seen, Stats,
+    DriverError, ExecInput, ExecOutput, ExecSession, Exit, LogCursor, LogLine, LogQuery, LogStream, Phase, Seen, Stats,
 };
 use shipway_engine::host_image::HostImageError;
 use shipway_engine::logs::Source;
@@ -22,31 +21,18 @@ pub(crate) fn error(container: ContainerId, error: EngineError) -> DriverError {
     match error {
         EngineError::Unknown(_) => DriverError::Unknown(container),
         EngineError::NotRunning(_) => DriverError::NotRunning(container),
-        EngineError::Running(_) => {
-            DriverError::Invalid(format!("container {container} is running; stop it first"))
-        }
+        EngineError::Running(_) => DriverError::Invalid(format!("container {container} is running; stop it first")),
         EngineError::Invalid(rule) => DriverError::Invalid(rule),
-        EngineError::Start {
-            ref step, errno, ..
-        } if step.contains("exec") && NO_PROGRAM.contains(&errno) => {
+        EngineError::Start { ref step, errno, .. } if step.contains("exec") && NO_PROGRAM.contains(&errno) => {
             DriverError::Invalid(error.to_string())
         }
-        EngineError::Missing { missing, remedy } => DriverError::Unavailable {
-            what: missing,
-            hint: Some(remedy),
-        },
-        error => DriverError::Unavailable {
-            what: chain(&error),
-            hint: None,
-        },
+        EngineError::Missing { missing, remedy } => DriverError::Unavailable { what: missing, hint: Some(remedy) },
+        error => DriverError::Unavailable { what: chain(&error), hint: None },
     }
 }
 
 pub(crate) fn image(error: HostImageError) -> DriverError {
-    DriverError::Unavailable {
-        what: chain(&error),
-        hint: Some(error.remedy()),
-    }
+    DriverError::Unavailable { what: chain(&error), hint: Some(error.remedy()) }
 }
 
 /// An error and its causes: the contract's errors carry words only.
@@ -110,10 +96,7 @@ pub(crate) fn log_query(query: &LogQuery) -> engine::LogQuery {
         follow: query.follow,
         tail: query.tail,
         since: query.since,
-        after: query.after.map(|cursor| engine::Cursor {
-            segment: cursor.segment,
-            offset: cursor.offset,
-        }),
+        after: query.after.map(|cursor| engine::Cursor { segment: cursor.segment, offset: cursor.offset }),
     }
 }
 
@@ -126,20 +109,14 @@ pub(crate) fn log_line(line: engine::LogLine) -> LogLine {
         },
         partial: line.partial,
         text: line.text,
-        cursor: LogCursor {
-            segment: line.cursor.segment,
-            offset: line.cursor.offset,
-        },
+        cursor: LogCursor { segment: line.cursor.segment, offset: line.cursor.offset },
     }
 }
 
 /// Passes everything through. Both tasks end with the process or its user: the one
 /// when the engine's output closes, the other when either input does.
 pub(crate) fn exec_session(session: engine::ExecSession) -> ExecSession {
-    let engine::ExecSession {
-        input: to_process,
-        output: mut from_process,
-    } = session;
+    let engine::ExecSession { input: to_process, output: mut from_process } = session;
     let (input, mut from_user) = mpsc::channel(1);
     let (to_user, output) = mpsc::channel(1);
     tokio::spawn(async move {

@@ -8,8 +8,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use shipway_driver::{
-    Driver, DriverError, ExecSession, ExecSpec, Exit, LogLine, LogQuery, Seen, Started, Stats,
-    Workload,
+    Driver, DriverError, ExecSession, ExecSpec, Exit, LogLine, LogQuery, Seen, Started, Stats, Workload,
 };
 use shipway_engine::host_image::{HostImageConfig, HostImageError, HostImages};
 use shipway_engine::{Engine, EngineConfig, EngineError, Phase, install_program};
@@ -59,12 +58,7 @@ impl EmbeddedDriver {
     ///
     /// [`OpenError`]: the root is another process's, or the host lacks something.
     pub async fn open(config: EmbeddedConfig) -> Result<Self, OpenError> {
-        let EmbeddedConfig {
-            mut engine,
-            images,
-            host_image,
-            content,
-        } = config;
+        let EmbeddedConfig { mut engine, images, host_image, content } = config;
         engine.sources.extend([images.clone(), content]);
         let bin = engine.root.join("bin");
         let engine = Engine::open(engine).await?;
@@ -94,23 +88,12 @@ impl EmbeddedDriver {
     }
 
     /// Makes the container, unless it is there.
-    async fn create(
-        &self,
-        workload: &Workload,
-        content: Option<&Path>,
-    ) -> Result<(), DriverError> {
+    async fn create(&self, workload: &Workload, content: Option<&Path>) -> Result<(), DriverError> {
         let RootFs::HostImage { digest } = &workload.root;
         let root = self.images.path_of(digest).map_err(answer::image)?;
-        let places = Places {
-            root: &root,
-            runner: &self.runner,
-            content,
-        };
+        let places = Places { root: &root, runner: &self.runner, content };
         let spec = workload::spec(workload, &places)?;
-        self.engine
-            .create(spec)
-            .await
-            .map_err(|error| answer::error(workload.container, error))
+        self.engine.create(spec).await.map_err(|error| answer::error(workload.container, error))
     }
 
     fn started(&self, container: ContainerId) -> Result<Started, DriverError> {
@@ -134,16 +117,10 @@ impl Driver for EmbeddedDriver {
 
     async fn current_root(&self) -> Result<RootFs, DriverError> {
         let image = self.images.current().await.map_err(answer::image)?;
-        Ok(RootFs::HostImage {
-            digest: image.digest,
-        })
+        Ok(RootFs::HostImage { digest: image.digest })
     }
 
-    async fn start(
-        &self,
-        workload: &Workload,
-        content: Option<&Path>,
-    ) -> Result<Started, DriverError> {
+    async fn start(&self, workload: &Workload, content: Option<&Path>) -> Result<Started, DriverError> {
         let name = workload.container.to_string();
         match self.engine.inspect(&name).map(|seen| seen.phase) {
             // One id, one container, whatever has become of it.
@@ -163,16 +140,12 @@ impl Driver for EmbeddedDriver {
 
     async fn stop(&self, container: ContainerId, grace: Duration) -> Result<Exit, DriverError> {
         let exited = self.engine.stop(&container.to_string(), grace).await;
-        exited
-            .map(answer::exit)
-            .map_err(|error| answer::error(container, error))
+        exited.map(answer::exit).map_err(|error| answer::error(container, error))
     }
 
     async fn wait(&self, container: ContainerId) -> Result<Exit, DriverError> {
         let exited = self.engine.wait(&container.to_string()).await;
-        exited
-            .map(answer::exit)
-            .map_err(|error| answer::error(container, error))
+        exited.map(answer::exit).map_err(|error| answer::error(container, error))
     }
 
     async fn inspect(&self, container: ContainerId) -> Result<Seen, DriverError> {
@@ -184,9 +157,7 @@ impl Driver for EmbeddedDriver {
     async fn recover(&self) -> Result<Vec<Seen>, DriverError> {
         let all = self.engine.list().into_iter();
         // An id that is no UUID was made by hand through the engine: not a workload.
-        Ok(all
-            .filter_map(|seen| Some(answer::seen(seen.id.parse().ok()?, seen)))
-            .collect())
+        Ok(all.filter_map(|seen| Some(answer::seen(seen.id.parse().ok()?, seen))).collect())
     }
 
     async fn endpoint(&self, container: ContainerId) -> Result<Endpoint, DriverError> {
@@ -220,20 +191,12 @@ impl Driver for EmbeddedDriver {
 
     async fn stats(&self, container: ContainerId) -> Result<Stats, DriverError> {
         let stats = self.engine.stats(&container.to_string()).await;
-        stats
-            .map(answer::stats)
-            .map_err(|error| answer::error(container, error))
+        stats.map(answer::stats).map_err(|error| answer::error(container, error))
     }
 
-    async fn exec(
-        &self,
-        container: ContainerId,
-        spec: ExecSpec,
-    ) -> Result<ExecSession, DriverError> {
+    async fn exec(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecSession, DriverError> {
         let spec = workload::exec(spec)?;
         let session = self.engine.exec(&container.to_string(), spec).await;
-        session
-            .map(answer::exec_session)
-            .map_err(|error| answer::error(container, error))
+        session.map(answer::exec_session).map_err(|error| answer::error(container, error))
     }
 }

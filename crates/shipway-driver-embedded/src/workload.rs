@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 
 use shipway_driver::{DriverError, ExecSpec, Ingress, Program, Workload};
 use shipway_engine::{
-    Bind, ContainerSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit,
-    Root, Tmpfs,
+    Bind, ContainerSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root, Tmpfs,
 };
 use shipway_model::{ContentKind, Runner};
 
@@ -31,15 +30,12 @@ const USER: u32 = 1000;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 /// Segments of a log: the oldest quarter goes when it is full.
 const LOG_SEGMENTS: u32 = 4;
-/// RLIMIT_CORE and RLIMIT_NOFILE, as Linux numbers them.
+/// `RLIMIT_CORE` and `RLIMIT_NOFILE`, as Linux numbers them.
 const CORE: u32 = 4;
 const OPEN_FILES: u32 = 7;
 
 const ENVIRONMENT: [(&str, &str); 4] = [
-    (
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ),
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/tmp"),
     ("LANG", "C.UTF-8"),
     ("TMPDIR", "/tmp"),
@@ -59,9 +55,7 @@ pub(crate) struct Places<'a> {
 /// Turns a workload into what the engine takes.
 pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<ContainerSpec, DriverError> {
     let limits = &workload.limits;
-    limits
-        .check()
-        .map_err(|error| DriverError::Invalid(error.to_string()))?;
+    limits.check().map_err(|error| DriverError::Invalid(error.to_string()))?;
     let (argv, binds) = match &workload.program {
         Program::Command { argv } => (argv.clone(), Vec::new()),
         Program::Runner { kind, .. } => {
@@ -76,10 +70,7 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
         labels: workload.labels.clone(),
         root: Root::Tree {
             path: places.root.to_owned(),
-            scratch: Tmpfs {
-                size_bytes: limits.disk_bytes,
-                inodes: u64::from(limits.inodes),
-            },
+            scratch: Tmpfs { size_bytes: limits.disk_bytes, inodes: u64::from(limits.inodes) },
         },
         process: Process {
             argv,
@@ -89,26 +80,16 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
             gid: USER,
             groups: Vec::new(),
             capabilities: 0,
-            rlimits: vec![
-                rlimit(CORE, 0),
-                rlimit(OPEN_FILES, u64::from(limits.open_files)),
-            ],
+            rlimits: vec![rlimit(CORE, 0), rlimit(OPEN_FILES, u64::from(limits.open_files))],
             terminal: false,
         },
         binds,
         files: Vec::new(),
         hostname: None,
-        limits: Limits {
-            memory_bytes: limits.memory_bytes,
-            cpu_millis: limits.cpu_millis,
-            pids: limits.pids,
-        },
+        limits: Limits { memory_bytes: limits.memory_bytes, cpu_millis: limits.cpu_millis, pids: limits.pids },
         network,
         ingress,
-        log: LogLimits {
-            segment_bytes: limits.log_bytes / u64::from(LOG_SEGMENTS),
-            segments: LOG_SEGMENTS,
-        },
+        log: LogLimits { segment_bytes: limits.log_bytes / u64::from(LOG_SEGMENTS), segments: LOG_SEGMENTS },
     })
 }
 
@@ -128,11 +109,7 @@ pub(crate) fn exec(spec: ExecSpec) -> Result<shipway_engine::ExecSpec, DriverErr
 }
 
 const fn rlimit(resource: u32, most: u64) -> Rlimit {
-    Rlimit {
-        resource,
-        soft: most,
-        hard: most,
-    }
+    Rlimit { resource, soft: most, hard: most }
 }
 
 fn reach(ingress: Ingress) -> (Network, EngineIngress) {
@@ -140,12 +117,8 @@ fn reach(ingress: Ingress) -> (Network, EngineIngress) {
         Ingress::None => (Network::None { address: None }, EngineIngress::None),
         Ingress::Listener => (Network::None { address: None }, EngineIngress::Listener),
         Ingress::Port { port } => (
-            Network::None {
-                address: Some(ADDRESS),
-            },
-            EngineIngress::Dialer {
-                address: SocketAddr::from((ADDRESS, port)),
-            },
+            Network::None { address: Some(ADDRESS) },
+            EngineIngress::Dialer { address: SocketAddr::from((ADDRESS, port)) },
         ),
     }
 }
@@ -172,23 +145,13 @@ fn runner_binds(kind: ContentKind, runner: &Path, content: &Path) -> Vec<Bind> {
         writable: false,
         executable,
     };
-    vec![
-        bind(runner, RUNNER, true),
-        bind(content, CONTENT, kind == ContentKind::Script),
-    ]
+    vec![bind(runner, RUNNER, true), bind(content, CONTENT, kind == ContentKind::Script)]
 }
 
 /// The runner's command line. Every value stands alone in its argument, after its
 /// flag, so none can be taken for a flag.
 fn runner_argv(workload: &Workload) -> Vec<String> {
-    let Program::Runner {
-        runner: Runner::Native,
-        kind,
-        digest,
-        content_type,
-        file_name,
-    } = &workload.program
-    else {
+    let Program::Runner { runner: Runner::Native, kind, digest, content_type, file_name } = &workload.program else {
         return Vec::new();
     };
     let kind = match kind {

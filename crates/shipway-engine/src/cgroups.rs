@@ -86,11 +86,7 @@ impl Cgroups {
     /// Makes the engine's own directories, or finds them.
     ///
     /// `parent` is a delegated v2 directory to use instead of the root of the tree.
-    pub(crate) fn open(
-        hierarchies: &Hierarchies,
-        instance: &str,
-        parent: Option<&Path>,
-    ) -> Result<Self, EngineError> {
+    pub(crate) fn open(hierarchies: &Hierarchies, instance: &str, parent: Option<&Path>) -> Result<Self, EngineError> {
         let own = format!("shipway-{instance}");
         let v2 = match (&hierarchies.v2, parent) {
             (Some(_), Some(parent)) => Some(parent.join(&own)),
@@ -104,19 +100,10 @@ impl Cgroups {
                 return Some(Place { version, folder });
             }
             let folder = v2.clone()?;
-            hierarchies
-                .v2_controllers
-                .contains(controller)
-                .then_some(Place {
-                    version: Version::V2,
-                    folder,
-                })
+            hierarchies.v2_controllers.contains(controller).then_some(Place { version: Version::V2, folder })
         };
         let need = |controller: &str| find(controller).ok_or_else(|| missing(controller));
-        let whole = v2.clone().map(|folder| Place {
-            version: Version::V2,
-            folder,
-        });
+        let whole = v2.clone().map(|folder| Place { version: Version::V2, folder });
         let mut cgroups = Self {
             memory: need("memory")?,
             pids: need("pids")?,
@@ -157,9 +144,7 @@ impl Cgroups {
         }
         let wanted: Vec<&str> = ["memory", "pids", "cpu", "io"]
             .into_iter()
-            .filter(|name| {
-                !hierarchies.v1.contains_key(*name) && hierarchies.v2_controllers.contains(*name)
-            })
+            .filter(|name| !hierarchies.v1.contains_key(*name) && hierarchies.v2_controllers.contains(*name))
             .collect();
         match &self.v2 {
             Some(own) if !wanted.is_empty() => hand_down(own, &wanted),
@@ -171,10 +156,7 @@ impl Cgroups {
     pub(crate) fn members(&self, name: &str) -> Vec<protocol::Cgroup> {
         self.trees
             .iter()
-            .map(|place| protocol::Cgroup {
-                path: place.folder.join(name),
-                v2: place.version == Version::V2,
-            })
+            .map(|place| protocol::Cgroup { path: place.folder.join(name), v2: place.version == Version::V2 })
             .collect()
     }
 
@@ -248,14 +230,9 @@ impl Cgroups {
     pub(crate) fn processes(&self, name: &str) -> BTreeSet<i32> {
         self.trees
             .iter()
-            .filter_map(|place| {
-                fs::read_to_string(place.folder.join(name).join("cgroup.procs")).ok()
-            })
+            .filter_map(|place| fs::read_to_string(place.folder.join(name).join("cgroup.procs")).ok())
             .flat_map(|text| {
-                text.lines()
-                    .filter_map(|line| line.parse().ok())
-                    .filter(|pid| *pid > 0)
-                    .collect::<Vec<i32>>()
+                text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect::<Vec<i32>>()
             })
             .collect()
     }
@@ -281,10 +258,7 @@ fn missing(controller: &str) -> EngineError {
 
 /// Writes one value into one file of a cgroup, which must be there.
 fn put(file: impl AsRef<Path>, value: &str) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .open(file)?
-        .write_all(value.as_bytes())
+    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
 }
 
 /// The same, with an error that says which file.

@@ -16,8 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shipway_shim::protocol::{
-    CONTROL_SOCKET, DIAL_SOCKET, EXIT_FILE, Exit, LISTEN_SOCKET, LOG_FOLDER, Launch, ProcessId,
-    RUN_FILE, Run, SPEC_FILE,
+    CONTROL_SOCKET, DIAL_SOCKET, EXIT_FILE, Exit, LISTEN_SOCKET, LOG_FOLDER, Launch, ProcessId, RUN_FILE, Run,
+    SPEC_FILE,
 };
 use shipway_stdx::fs::{Durability, write_atomic};
 use tokio::sync::watch;
@@ -71,13 +71,7 @@ impl Exited {
     /// An end that nobody saw.
     #[must_use]
     pub const fn lost() -> Self {
-        Self {
-            code: None,
-            signal: None,
-            out_of_memory: false,
-            lost: true,
-            ended_at: None,
-        }
+        Self { code: None, signal: None, out_of_memory: false, lost: true, ended_at: None }
     }
 }
 
@@ -95,11 +89,7 @@ impl From<Exit> for Exited {
 
 impl From<&Run> for Running {
     fn from(run: &Run) -> Self {
-        Self {
-            started_at: run.started_at,
-            init: run.init,
-            shim: run.shim,
-        }
+        Self { started_at: run.started_at, init: run.init, shim: run.shim }
     }
 }
 
@@ -168,20 +158,13 @@ impl Container {
     pub(crate) fn running(&self) -> Result<Running, EngineError> {
         match *self.phase.borrow() {
             Phase::Running(running) => Ok(running),
-            Phase::Created | Phase::Exited(_) => {
-                Err(EngineError::NotRunning(self.spec.id.clone()))
-            }
+            Phase::Created | Phase::Exited(_) => Err(EngineError::NotRunning(self.spec.id.clone())),
         }
     }
 
     pub(crate) fn seen(&self) -> Seen {
         let started_at = self.last_run().started_at;
-        Seen {
-            id: self.spec.id.clone(),
-            labels: self.spec.labels.clone(),
-            phase: self.phase(),
-            started_at,
-        }
+        Seen { id: self.spec.id.clone(), labels: self.spec.labels.clone(), phase: self.phase(), started_at }
     }
 
     /// Waits until it has ended. A container that was never started has nothing to
@@ -271,10 +254,7 @@ pub(crate) fn read_record(state: &Path) -> Option<ContainerSpec> {
 
 /// Writes the specification into a state directory.
 pub(crate) fn write_record(state: &Path, spec: &ContainerSpec) -> Result<(), EngineError> {
-    let record = Record {
-        version: RECORD_VERSION,
-        spec: spec.clone(),
-    };
+    let record = Record { version: RECORD_VERSION, spec: spec.clone() };
     write(&state.join(RECORD_FILE), &record)
 }
 

@@ -22,9 +22,7 @@ pub(crate) async fn ask(socket: &Path, ask: &Ask) -> io::Result<Answer> {
             None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
         }
     };
-    tokio::time::timeout(PATIENCE, conversation)
-        .await
-        .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
+    tokio::time::timeout(PATIENCE, conversation).await.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Turns a refusal into an error.

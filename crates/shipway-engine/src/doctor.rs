@@ -95,11 +95,7 @@ impl Outcome {
     }
 
     fn new(status: Status, what: impl Into<String>, remedy: Option<String>) -> Self {
-        Self {
-            status,
-            what: what.into(),
-            remedy,
-        }
+        Self { status, what: what.into(), remedy }
     }
 }
 
@@ -130,18 +126,9 @@ fn checks() -> impl Iterator<Item = &'static Check> {
 pub fn examine(config: &DoctorConfig) -> Vec<Finding> {
     checks()
         .map(|(name, check)| {
-            let Outcome {
-                status,
-                what,
-                remedy,
-            } = probe::within_time(*check, config);
+            let Outcome { status, what, remedy } = probe::within_time(*check, config);
             let check = (*name).to_owned();
-            Finding {
-                check,
-                status,
-                what,
-                remedy,
-            }
+            Finding { check, status, what, remedy }
         })
         .collect()
 }

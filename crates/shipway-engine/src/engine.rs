@@ -248,12 +248,7 @@ impl Engine {
         let folder = container.files.log();
         let lines = logs::read(&folder, query, &self.inner.watcher, phase);
         let lines = lines.await.doing(doing)?;
-        Ok(lines
-            .map_err(move |source| EngineError::Host {
-                doing: doing(),
-                source,
-            })
-            .boxed())
+        Ok(lines.map_err(move |source| EngineError::Host { doing: doing(), source }).boxed())
     }
 
     /// Says what a running container uses.
@@ -284,12 +279,21 @@ impl Engine {
     /// ahead goes, and with the last container also the engine's own directories.
     /// Containers run on. Without this call the next [`Engine::open`] does the same.
     pub async fn close(self) {
+        // What is being made ahead at this moment has been made after this.
+        self.inner.pool.close();
+        self.settle().await;
         for cgroup in self.inner.pool.drain() {
             self.inner.sweep(Job::Run { cgroup, slot: None }).await;
         }
         self.settle().await;
         let engine = self.clone();
-        drop(blocking(move || Ok(engine.inner.tidy())).await);
+        drop(
+            blocking(move || {
+                engine.inner.tidy();
+                Ok(())
+            })
+            .await,
+        );
     }
 
     /// Waits until everything that ended so far is cleaned up.
@@ -338,9 +342,7 @@ impl Container {
 
 impl Inner {
     fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Container>>> {
-        self.containers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, id: &str) -> Result<Arc<Container>, EngineError> {
@@ -362,10 +364,7 @@ impl Inner {
         if containers.len() >= most {
             return Err(EngineError::Full(format!("there are {most} already")));
         }
-        let files = Files {
-            state: self.home.state(&spec.id),
-            run: self.home.run_of(&spec.id),
-        };
+        let files = Files { state: self.home.state(&spec.id), run: self.home.run_of(&spec.id) };
         self.make_folders(&spec, &files)?;
         let id = spec.id.clone();
         containers.insert(id, Arc::new(Container::new(spec, files, Phase::Created)));
@@ -383,11 +382,7 @@ impl Inner {
         let log = fresh.join(shipway_shim::protocol::LOG_FOLDER);
         private().create(&log).on("make", &log)?;
         container::write_record(&fresh, spec)?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o711)
-            .create(&files.run)
-            .on("make", &files.run)?;
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(&files.run).on("make", &files.run)?;
         fs::rename(&fresh, &files.state).on("place", &files.state)
     }
 
@@ -439,8 +434,5 @@ impl Drop for Inner {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, EngineError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)
-        .doing(|| "finish an operation".to_owned())?
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other).doing(|| "finish an operation".to_owned())?
 }

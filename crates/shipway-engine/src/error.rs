@@ -76,9 +76,6 @@ pub(crate) trait Doing<T> {
 
 impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, EngineError> {
-        self.map_err(|error| EngineError::Host {
-            doing: doing(),
-            source: error.into(),
-        })
+        self.map_err(|error| EngineError::Host { doing: doing(), source: error.into() })
     }
 }

@@ -139,10 +139,7 @@ fn lock(root: &Path) -> Result<File, EngineError> {
         let mut text = String::new();
         // Only for the message: an unreadable pid is told as 0.
         drop(file.read_to_string(&mut text));
-        return Err(EngineError::Owned {
-            root: root.to_owned(),
-            pid: text.trim().parse().unwrap_or(0),
-        });
+        return Err(EngineError::Owned { root: root.to_owned(), pid: text.trim().parse().unwrap_or(0) });
     }
     file.set_len(0).on("write", &path)?;
     writeln!(file, "{}", std::process::id()).on("write", &path)?;
@@ -167,11 +164,7 @@ fn new_instance(root: &Path) -> Result<String, EngineError> {
 
 pub(crate) fn write_instance(root: &Path, id: &str) -> Result<(), EngineError> {
     let found = fs::metadata(root).on("look at", root)?;
-    let instance = Instance {
-        id: id.to_owned(),
-        device: found.dev(),
-        inode: found.ino(),
-    };
+    let instance = Instance { id: id.to_owned(), device: found.dev(), inode: found.ino() };
     let text = serde_json::to_vec(&instance).expect("plain texts and numbers are JSON");
     let path = root.join("instance");
     write_atomic(&path, &text, 0o600, Durability::Power).on("write", &path)
@@ -188,12 +181,7 @@ fn install_shim(bin: &Path) -> Result<PathBuf, EngineError> {
 /// # Errors
 ///
 /// [`EngineError::Host`] when the folder cannot be written.
-pub fn install_program(
-    folder: &Path,
-    name: &str,
-    program: &[u8],
-    mode: u32,
-) -> Result<PathBuf, EngineError> {
+pub fn install_program(folder: &Path, name: &str, program: &[u8], mode: u32) -> Result<PathBuf, EngineError> {
     let digest = Sha256::digest(program);
     let short: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
     let path = folder.join(format!("{name}-{short}"));
@@ -216,10 +204,7 @@ mod tests {
         let first = Home::open(&root, &run).unwrap();
         let second = Home::open(&root, &run).unwrap_err();
         let own = i32::try_from(std::process::id()).unwrap();
-        assert!(
-            matches!(second, EngineError::Owned { pid, .. } if pid == own),
-            "{second}"
-        );
+        assert!(matches!(second, EngineError::Owned { pid, .. } if pid == own), "{second}");
         let instance = first.instance.clone();
         drop(first);
         assert_eq!(Home::open(&root, &run).unwrap().instance, instance);
@@ -241,12 +226,7 @@ mod tests {
     fn a_damaged_program_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = install_program(folder.path(), "p", b"good", 0o700).unwrap();
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"evil")
-            .unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().write_all(b"evil").unwrap();
         let again = install_program(folder.path(), "p", b"good", 0o700).unwrap();
         assert_eq!((&again, fs::read(&again).unwrap()), (&path, b"good".to_vec()));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);

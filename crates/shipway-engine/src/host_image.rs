@@ -103,11 +103,7 @@ pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
 impl Progress {
     fn new(step: Step, files_done: u64, files_total: u64) -> Self {
-        Self {
-            step,
-            files_done,
-            files_total,
-        }
+        Self { step, files_done, files_total }
     }
 }
 
@@ -141,13 +137,7 @@ impl HostImages {
         let shelf = Shelf::open(dir).map_err(HostImageError::io("open", dir))?;
         let config_digest = fingerprint::digest_of(&config);
         let known = Mutex::new(read_known(dir));
-        Ok(Self {
-            shelf,
-            config,
-            config_digest,
-            known,
-            building: tokio::sync::Mutex::new(()),
-        })
+        Ok(Self { shelf, config, config_digest, known, building: tokio::sync::Mutex::new(()) })
     }
 
     /// The image of this host as it is now.
@@ -168,10 +158,7 @@ impl HostImages {
     /// # Errors
     ///
     /// As [`Self::current`].
-    pub async fn current_with_progress(
-        &self,
-        progress: ProgressSink,
-    ) -> Result<HostImage, HostImageError> {
+    pub async fn current_with_progress(&self, progress: ProgressSink) -> Result<HostImage, HostImageError> {
         if let Some(image) = self.find_fresh(&self.look()) {
             return Ok(image);
         }
@@ -192,9 +179,7 @@ impl HostImages {
     ///
     /// [`HostImageError::Missing`].
     pub fn path_of(&self, digest: &Digest) -> Result<PathBuf, HostImageError> {
-        self.shelf
-            .find_tree(digest)
-            .ok_or_else(|| HostImageError::Missing(digest.clone()))
+        self.shelf.find_tree(digest).ok_or_else(|| HostImageError::Missing(digest.clone()))
     }
 
     /// Lists the images, in the order of their digests.
@@ -203,9 +188,7 @@ impl HostImages {
     ///
     /// [`HostImageError::Io`].
     pub fn list(&self) -> Result<Vec<Digest>, HostImageError> {
-        self.shelf
-            .list()
-            .map_err(HostImageError::io("list", self.shelf.dir()))
+        self.shelf.list().map_err(HostImageError::io("list", self.shelf.dir()))
     }
 
     /// What an image was made of.
@@ -217,10 +200,7 @@ impl HostImages {
         self.path_of(digest)?;
         let path = self.shelf.home(digest).join("packages.json");
         let bytes = std::fs::read(&path).map_err(HostImageError::io("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|error| HostImageError::Database {
-            path,
-            what: error.to_string(),
-        })
+        serde_json::from_slice(&bytes).map_err(|error| HostImageError::Database { path, what: error.to_string() })
     }
 
     /// Removes an image. The caller knows that no release names it and no container
@@ -233,12 +213,7 @@ impl HostImages {
         let lock = self.lock().await?;
         self.path_of(digest)?;
         let (shelf, digest) = (self.shelf.clone(), digest.clone());
-        blocking(move || {
-            shelf
-                .remove(&lock, &digest)
-                .map_err(HostImageError::io("remove", &shelf.home(&digest)))
-        })
-        .await
+        blocking(move || shelf.remove(&lock, &digest).map_err(HostImageError::io("remove", &shelf.home(&digest)))).await
     }
 
     /// Compares an image with its manifest, and the manifest with its name, and
@@ -328,15 +303,11 @@ impl HostImages {
         let (shelf, config) = (self.shelf.clone(), self.config.clone());
         let config_digest = self.config_digest.clone();
         blocking(move || {
-            let result = build::build(&shelf, &lock, &config, &wanted, &config_digest, &progress)
-                .and_then(|digest| {
-                    let known = Known {
-                        fingerprint: wanted,
-                        digest,
-                    };
-                    write_known(shelf.dir(), &known)?;
-                    Ok(known)
-                });
+            let result = build::build(&shelf, &lock, &config, &wanted, &config_digest, &progress).and_then(|digest| {
+                let known = Known { fingerprint: wanted, digest };
+                write_known(shelf.dir(), &known)?;
+                Ok(known)
+            });
             Ok((result, lock))
         })
         .await
@@ -345,9 +316,7 @@ impl HostImages {
 
 /// Verifies the present image of the images kept in `dir`, without opening them;
 /// `None` if there is none.
-pub(crate) fn verify_current(
-    dir: &Path,
-) -> Result<Option<(Digest, Vec<Difference>)>, HostImageError> {
+pub(crate) fn verify_current(dir: &Path) -> Result<Option<(Digest, Vec<Difference>)>, HostImageError> {
     let Some(known) = read_known(dir) else {
         return Ok(None);
     };
@@ -378,8 +347,8 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, HostImageError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(HostImageError::io("finish the work in", Path::new("host images"))(
-            std::io::Error::other(error),
-        )),
+        Err(error) => {
+            Err(HostImageError::io("finish the work in", Path::new("host images"))(std::io::Error::other(error)))
+        }
     }
 }

@@ -7,10 +7,9 @@
 //! answers for itself. If the launcher dies, its shims live on, and the next launch
 //! starts another.
 
-use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -23,10 +22,7 @@ use shipway_shim::protocol::{LAUNCHER_FD, Launch, Launched, MESSAGE_BYTES_MAX, S
 use crate::EngineError;
 use crate::error::Doing;
 use crate::packet::{self, Packets};
-
-/// The first number for descriptors on their way to the launcher: above the ones
-/// they are copied to, so that no copy overwrites another's source.
-const ABOVE: RawFd = 10;
+use crate::spawn::spawn;
 
 /// The launcher, alive or to be started.
 #[derive(Debug)]
@@ -49,11 +45,7 @@ impl Launcher {
     ///
     /// `paths` are directories whose file systems it must see; `errors` is a file
     /// for what it and its shims have to say when nobody else listens.
-    pub(crate) fn start(
-        shim: &Path,
-        paths: Vec<PathBuf>,
-        errors: PathBuf,
-    ) -> Result<Self, EngineError> {
+    pub(crate) fn start(shim: &Path, paths: Vec<PathBuf>, errors: PathBuf) -> Result<Self, EngineError> {
         let launcher = Self {
             shim: shim.to_owned(),
             paths,
@@ -69,11 +61,7 @@ impl Launcher {
     ///
     /// Blocks for a moment at most; a launcher that is not there any more is
     /// replaced first. `listener` goes along as the container's descriptor 3.
-    pub(crate) fn send(
-        &self,
-        launch: &Launch,
-        listener: Option<BorrowedFd<'_>>,
-    ) -> Result<OwnedFd, EngineError> {
+    pub(crate) fn send(&self, launch: &Launch, listener: Option<BorrowedFd<'_>>) -> Result<OwnedFd, EngineError> {
         let bytes = serde_json::to_vec(launch).expect("a launch is plain data");
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(EngineError::Invalid(format!(
@@ -119,12 +107,8 @@ impl Launcher {
         let null = null.on("open", Path::new("/dev/null"))?;
         // Truncated: what an earlier launcher had to say has been read by now, or
         // will not be.
-        let errors = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .open(&self.errors)
-            .on("open", &self.errors)?;
+        let errors =
+            OpenOptions::new().create(true).write(true).truncate(true).open(&self.errors).on("open", &self.errors)?;
         let mut words = vec![self.shim.as_os_str().as_bytes(), b"launcher"];
         words.extend(self.paths.iter().map(|path| path.as_os_str().as_bytes()));
         let descriptors = [
@@ -134,8 +118,8 @@ impl Launcher {
             (theirs.as_fd(), LAUNCHER_FD),
             (self.seccomp.as_fd(), SECCOMP_FD),
         ];
-        let pid = spawn(&self.shim, &words, &descriptors)
-            .doing(|| format!("start the launcher {}", self.shim.display()))?;
+        let pid =
+            spawn(&self.shim, &words, &descriptors).doing(|| format!("start the launcher {}", self.shim.display()))?;
         Ok(Alive { socket: ours, pid })
     }
 }
@@ -170,16 +154,9 @@ fn wait_for(pid: Pid) {
 }
 
 /// Sends a packet; waits while the launcher is behind, at most 10 s.
-fn send_patiently(
-    socket: &OwnedFd,
-    bytes: &[u8],
-    beside: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
+fn send_patiently(socket: &OwnedFd, bytes: &[u8], beside: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let limit = Timespec {
-        tv_sec: 10,
-        tv_nsec: 0,
-    };
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
     loop {
         match packet::send_now(socket, bytes, beside) {
             Err(Errno::AGAIN) => {
@@ -216,78 +193,3 @@ fn seccomp() -> io::Result<OwnedFd> {
     file.rewind()?;
     Ok(file.into())
 }
-
-/// Runs a program in a session of its own with exactly these descriptors and an
-/// empty environment; everything else of ours is closed on exec.
-#[expect(unsafe_code, reason = "posix_spawn has no safe binding that places descriptors")]
-fn spawn(program: &Path, words: &[&[u8]], places: &[(BorrowedFd<'_>, RawFd)]) -> io::Result<Pid> {
-    let program = CString::new(program.as_os_str().as_bytes())?;
-    let words: Vec<CString> = words
-        .iter()
-        .map(|word| CString::new(*word))
-        .collect::<Result<_, _>>()?;
-    let mut argv: Vec<*mut libc::c_char> =
-        words.iter().map(|word| word.as_ptr().cast_mut()).collect();
-    argv.push(std::ptr::null_mut());
-    let environment = [std::ptr::null_mut::<libc::c_char>()];
-    let sources: Vec<(OwnedFd, RawFd)> = places
-        .iter()
-        .map(|(from, to)| Ok((rustix::io::fcntl_dupfd_cloexec(from, ABOVE)?, *to)))
-        .collect::<io::Result<_>>()?;
-
-    let check = |error: libc::c_int| match error {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    };
-    let mut pid = 0;
-    // SAFETY: both structures are initialised before they are used and destroyed
-    // after, on every path; `argv`, `environment` and the strings they point to
-    // outlive the call; the descriptors are open, being owned by `sources`.
-    unsafe {
-        let mut actions = std::mem::zeroed();
-        let mut attributes = std::mem::zeroed();
-        check(libc::posix_spawn_file_actions_init(&raw mut actions))?;
-        check(libc::posix_spawnattr_init(&raw mut attributes))?;
-        let mut empty = std::mem::zeroed();
-        libc::sigemptyset(&raw mut empty);
-        let mut all = std::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        let flags = libc::POSIX_SPAWN_SETSIGMASK
-            | libc::POSIX_SPAWN_SETSIGDEF
-            | libc::c_int::from(POSIX_SPAWN_SETSID);
-        let flags = libc::c_short::try_from(flags).expect("flags fit a short");
-        let mut result = check(libc::posix_spawnattr_setflags(&raw mut attributes, flags))
-            .and(check(libc::posix_spawnattr_setsigmask(
-                &raw mut attributes,
-                &raw const empty,
-            )))
-            .and(check(libc::posix_spawnattr_setsigdefault(
-                &raw mut attributes,
-                &raw const all,
-            )));
-        for (from, to) in &sources {
-            result = result.and(check(libc::posix_spawn_file_actions_adddup2(
-                &raw mut actions,
-                from.as_raw_fd(),
-                *to,
-            )));
-        }
-        if result.is_ok() {
-            result = check(libc::posix_spawn(
-                &raw mut pid,
-                program.as_ptr(),
-                &raw const actions,
-                &raw const attributes,
-                argv.as_ptr(),
-                environment.as_ptr(),
-            ));
-        }
-        libc::posix_spawn_file_actions_destroy(&raw mut actions);
-        libc::posix_spawnattr_destroy(&raw mut attributes);
-        result?;
-    }
-    Pid::from_raw(pid).ok_or_else(|| io::Error::other("the new process has no number"))
-}
-
-/// glibc's; not in the libc crate.
-const POSIX_SPAWN_SETSID: u8 = 0x80;

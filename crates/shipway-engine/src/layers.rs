@@ -47,11 +47,7 @@ pub struct TreeLimits {
 impl Default for TreeLimits {
     /// Roomy for a distribution's whole root file system, small for a bomb.
     fn default() -> Self {
-        Self {
-            entries_max: 1_000_000,
-            bytes_max: 32 << 30,
-            depth_max: 128,
-        }
+        Self { entries_max: 1_000_000, bytes_max: 32 << 30, depth_max: 128 }
     }
 }
 
@@ -137,9 +133,7 @@ impl Layers {
     ///
     /// [`LayerError::Missing`].
     pub fn path_of(&self, digest: &Digest) -> Result<PathBuf, LayerError> {
-        self.shelf
-            .find_tree(digest)
-            .ok_or_else(|| LayerError::Missing(digest.clone()))
+        self.shelf.find_tree(digest).ok_or_else(|| LayerError::Missing(digest.clone()))
     }
 
     /// Lists the layers, in the order of their digests.
@@ -161,9 +155,7 @@ impl Layers {
         // Under the lock, so that no removal is between its look and its rename.
         let lock = self.lock().await?;
         self.path_of(digest)?;
-        self.shelf
-            .pin(&lock, digest, holder)
-            .map_err(failed("pin a layer"))
+        self.shelf.pin(&lock, digest, holder).map_err(failed("pin a layer"))
     }
 
     /// Takes `holder`'s pin back; none is as good.
@@ -174,9 +166,7 @@ impl Layers {
     pub async fn unpin(&self, digest: &Digest, holder: &str) -> Result<(), LayerError> {
         check_holder(holder)?;
         let lock = self.lock().await?;
-        self.shelf
-            .unpin(&lock, digest, holder)
-            .map_err(failed("unpin a layer"))
+        self.shelf.unpin(&lock, digest, holder).map_err(failed("unpin a layer"))
     }
 
     /// Removes a layer that nobody pinned. Mounts of it stay whole until unmounted
@@ -213,12 +203,6 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> LayerError {
 fn check_holder(holder: &str) -> Result<(), LayerError> {
     let fits = (1..=128).contains(&holder.len())
         && !holder.starts_with('.')
-        && holder
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if fits {
-        Ok(())
-    } else {
-        Err(LayerError::HolderName(holder.to_owned()))
-    }
+        && holder.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if fits { Ok(()) } else { Err(LayerError::HolderName(holder.to_owned())) }
 }

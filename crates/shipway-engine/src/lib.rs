@@ -35,18 +35,15 @@ mod process;
 mod ready;
 mod seccomp;
 pub mod slots;
+mod spawn;
 pub mod spec;
 mod sweep;
 
 pub use cgroups::{Limits, Usage};
 pub use container::{Exited, Phase, Running, Seen};
-pub use engine::{
-    Engine, EngineConfig, ExecInput, ExecOutput, ExecSession, ExecSpec, Stats,
-};
+pub use engine::{Engine, EngineConfig, ExecInput, ExecOutput, ExecSession, ExecSpec, Stats};
 pub use error::EngineError;
 pub use home::install_program;
 pub use logs::{Cursor, LogLine, LogQuery};
-pub use shipway_shim::protocol::{
-    Bind, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper,
-};
+pub use shipway_shim::protocol::{Bind, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper};
 pub use spec::{ContainerSpec, Ingress};

@@ -22,13 +22,8 @@ const BACKLOG: i32 = 1024;
 pub(crate) fn listen(path: &Path, owner: u32) -> Result<OwnedFd, EngineError> {
     let fresh = path.with_extension("sock.new");
     drop(fs::remove_file(&fresh));
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .doing(|| "make a socket".to_owned())?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .doing(|| "make a socket".to_owned())?;
     let address = SocketAddrUnix::new(&fresh).on("name a socket", &fresh)?;
     rustix::net::bind(&socket, &address).on("bind", &fresh)?;
     // Nobody can connect before `listen`, so the order is safe.

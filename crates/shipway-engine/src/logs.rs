@@ -102,13 +102,7 @@ pub(crate) async fn read(
     if let Some(records) = query.tail {
         reader = blocking(move || reader.skip_to_tail(records)).await?;
     }
-    let reading = Reading {
-        reader,
-        ready: VecDeque::new(),
-        since: query.since.unwrap_or(i64::MIN),
-        grown,
-        phase,
-    };
+    let reading = Reading { reader, ready: VecDeque::new(), since: query.since.unwrap_or(i64::MIN), grown, phase };
     Ok(stream::try_unfold(reading, |mut reading| async {
         let next = reading.next().await?;
         Ok(next.map(|line| (line, reading)))
@@ -133,9 +127,7 @@ impl Reading {
     }
 
     fn goes_on(&self) -> bool {
-        self.grown.is_some()
-            && self.phase.has_changed().is_ok()
-            && !matches!(*self.phase.borrow(), Phase::Exited(_))
+        self.grown.is_some() && self.phase.has_changed().is_ok() && !matches!(*self.phase.borrow(), Phase::Exited(_))
     }
 
     /// Reads a chunk; false at the end of what is there.
@@ -151,8 +143,7 @@ impl Reading {
             return Ok(false);
         };
         let since = self.since;
-        self.ready
-            .extend(lines.into_iter().filter(|line| line.at >= since));
+        self.ready.extend(lines.into_iter().filter(|line| line.at >= since));
         Ok(true)
     }
 
@@ -171,12 +162,8 @@ impl Reading {
 }
 
 /// Files are read where waiting for a disk stops nobody else.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,30 +29,19 @@ pub(crate) struct Packets(AsyncFd<OwnedFd>);
 
 /// Makes both ends of a new socket; the second one, blocking, is for another process.
 pub(crate) fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((ours, theirs))
 }
 
 /// Makes room for the longest message (each packet also costs some overhead).
 pub(crate) fn widen(socket: &OwnedFd) -> std::io::Result<()> {
-    Ok(rustix::net::sockopt::set_socket_send_buffer_size(
-        socket,
-        2 * MESSAGE_BYTES_MAX,
-    )?)
+    Ok(rustix::net::sockopt::set_socket_send_buffer_size(socket, 2 * MESSAGE_BYTES_MAX)?)
 }
 
 /// Sends one packet without waiting; `EAGAIN` when the other side is behind.
-pub(crate) fn send_now(
-    socket: impl AsFd,
-    bytes: &[u8],
-    beside: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
+pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8], beside: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !beside.is_empty() && !control.push(SendAncillaryMessage::ScmRights(beside)) {
@@ -72,8 +61,7 @@ impl Packets {
     /// Connects to a listening socket of packets.
     pub(crate) fn connect(path: &Path) -> std::io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         widen(&socket)?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
         Self::new(socket)
@@ -86,21 +74,12 @@ impl Packets {
         beside: &[BorrowedFd<'_>],
     ) -> std::io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
-        self.0
-            .async_io(Interest::WRITABLE, |socket| {
-                Ok(send_now(socket, &bytes, beside)?)
-            })
-            .await
+        self.0.async_io(Interest::WRITABLE, |socket| Ok(send_now(socket, &bytes, beside)?)).await
     }
 
     /// Receives one message and the descriptors beside it; `None` at the end.
-    pub(crate) async fn receive<T: DeserializeOwned>(
-        &self,
-    ) -> std::io::Result<Option<(T, Vec<OwnedFd>)>> {
-        let (bytes, beside) = self
-            .0
-            .async_io(Interest::READABLE, |socket| Ok(receive_now(socket)?))
-            .await?;
+    pub(crate) async fn receive<T: DeserializeOwned>(&self) -> std::io::Result<Option<(T, Vec<OwnedFd>)>> {
+        let (bytes, beside) = self.0.async_io(Interest::READABLE, |socket| Ok(receive_now(socket)?)).await?;
         match bytes.is_empty() {
             true => Ok(None),
             false => Ok(Some((serde_json::from_slice(&bytes)?, beside))),

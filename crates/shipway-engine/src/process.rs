@@ -11,8 +11,8 @@ use crate::error::Doing;
 
 /// Returns the kernel's boot id, new with every boot.
 pub(crate) fn boot_id() -> Result<String, EngineError> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .doing(|| "read the kernel's boot id".to_owned())?;
+    let text =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").doing(|| "read the kernel's boot id".to_owned())?;
     Ok(text.trim().to_owned())
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
     parse_start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 22 of proc_pid_stat(5). The name in field 2 may hold spaces and
+/// Field 22 of `proc_pid_stat(5)`. The name in field 2 may hold spaces and
 /// parentheses, so we count from the last one.
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     let (_, after) = stat.rsplit_once(')')?;

@@ -19,8 +19,5 @@ mod tests;
 /// Returns the program as the kernel takes it: `struct sock_filter` after
 /// `struct sock_filter`, at most 4096 of them.
 pub(crate) fn program() -> Vec<u8> {
-    bpf::assemble(&policy::rules())
-        .iter()
-        .flat_map(|instruction| instruction.bytes())
-        .collect()
+    bpf::assemble(&policy::rules()).iter().flat_map(|instruction| instruction.bytes()).collect()
 }

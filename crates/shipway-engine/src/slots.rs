@@ -76,20 +76,12 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// Opens the directory, or makes it.
-    pub(crate) fn open(
-        folder: &Path,
-        instance: &str,
-        root: &Path,
-        boot: &str,
-    ) -> Result<Self, EngineError> {
+    pub(crate) fn open(folder: &Path, instance: &str, root: &Path, boot: &str) -> Result<Self, EngineError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.on("make", folder)?;
         let found = fs::symlink_metadata(folder).on("look at", folder)?;
         if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(EngineError::Invalid(format!(
-                "{} is not a directory of our own",
-                folder.display()
-            )));
+            return Err(EngineError::Invalid(format!("{} is not a directory of our own", folder.display())));
         }
         Ok(Self {
             folder: folder.to_owned(),
@@ -120,9 +112,7 @@ impl Slots {
                 }
             }
         }
-        Err(EngineError::Full(format!(
-            "all {SLOTS} ranges of user ids are in use"
-        )))
+        Err(EngineError::Full(format!("all {SLOTS} ranges of user ids are in use")))
     }
 
     /// Takes this very slot for a container, unless another has it by now.
@@ -150,9 +140,7 @@ impl Slots {
     pub(crate) fn give_back_all_but(&self, keep: &BTreeSet<String>) -> Result<(), EngineError> {
         let _lock = self.lock()?;
         for slot in self.taken()? {
-            let ours = self
-                .owner(slot)
-                .is_some_and(|o| o.instance == self.instance && !keep.contains(&o.container));
+            let ours = self.owner(slot).is_some_and(|o| o.instance == self.instance && !keep.contains(&o.container));
             if ours {
                 self.unlink(slot)?;
             }
@@ -192,11 +180,7 @@ impl Slots {
     /// Makes the slot's file; false when there is one.
     fn claim(&self, slot: Slot, container: &str) -> Result<bool, EngineError> {
         let path = self.path(slot);
-        let made = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = match made {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
@@ -222,9 +206,7 @@ impl Slots {
             Some(owner) if owner.boot != self.boot => true,
             // Our own are given back by their containers.
             Some(owner) if owner.instance == self.instance => false,
-            Some(owner) => {
-                crate::home::instance_of(&owner.root).is_none_or(|now| now != owner.instance)
-            }
+            Some(owner) => crate::home::instance_of(&owner.root).is_none_or(|now| now != owner.instance),
             // A file that was made but never written: its maker was killed in
             // between, under the lock we hold now.
             None => true,
@@ -234,9 +216,7 @@ impl Slots {
     fn unlink(&self, slot: Slot) -> Result<(), EngineError> {
         let path = self.path(slot);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).on("remove", &path)
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", &path),
             _ => Ok(()),
         }
     }
@@ -248,13 +228,8 @@ impl Slots {
     /// Held until the returned file is dropped.
     fn lock(&self) -> Result<File, EngineError> {
         let path = self.folder.join(".lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .on("open", &path)?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).on("open", &path)?;
         flock(&file, FlockOperation::LockExclusive).on("lock", &path)?;
         Ok(file)
     }
@@ -305,9 +280,8 @@ mod tests {
         let (a, b) = (root(folder.path(), "a"), root(folder.path(), "b"));
         let shared = folder.path().join("slots");
         let (a, b) = (slots(&shared, "a", &a), slots(&shared, "b", &b));
-        let taken: BTreeSet<Slot> = (0..20)
-            .flat_map(|n| [a.take(&n.to_string()).unwrap(), b.take("x").unwrap()])
-            .collect();
+        let taken: BTreeSet<Slot> =
+            (0..20).flat_map(|n| [a.take(&n.to_string()).unwrap(), b.take("x").unwrap()]).collect();
         assert_eq!(taken.len(), 40);
         b.give_back(*taken.first().unwrap(), "0").unwrap();
         assert_eq!((a.ours().len(), b.ours().len()), (20, 20), "not b's to give");

@@ -5,9 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
-use shipway_shim::protocol::{
-    BINDS_MAX, Bind, InlineFile, LOWERS_MAX, LogLimits, Network, Process, Root, Upper,
-};
+use shipway_shim::protocol::{BINDS_MAX, Bind, InlineFile, LOWERS_MAX, LogLimits, Network, Process, Root, Upper};
 
 use crate::{EngineError, Limits};
 
@@ -22,8 +20,8 @@ const WORDS_BYTES_MAX: usize = 160 * 1024;
 /// Most bytes of inline files together.
 const FILES_BYTES_MAX: usize = 48 * 1024;
 /// Capabilities anything a user supplies may keep (in its own user namespace):
-/// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE
-/// NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP, by their numbers.
+/// CHOWN `DAC_OVERRIDE` FOWNER FSETID KILL SETGID SETUID SETPCAP `NET_BIND_SERVICE`
+/// `NET_RAW` `SYS_CHROOT` MKNOD `AUDIT_WRITE` SETFCAP, by their numbers.
 const CAPABILITIES_MAX: u64 = 1 << 0
     | 1 << 1
     | 1 << 3
@@ -120,21 +118,17 @@ impl ContainerSpec {
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         let id = self.id.as_bytes();
         rule(
-            matches!(id, [first, ..] if *first != b'-')
-                && id.len() <= ID_BYTES_MAX
-                && id.iter().all(|c| plain(*c)),
+            matches!(id, [first, ..] if *first != b'-') && id.len() <= ID_BYTES_MAX && id.iter().all(|c| plain(*c)),
             "id: 1 to 40 of a-z, 0-9 and -, not beginning with -",
         )?;
         let name = self.hostname().as_bytes();
         rule(
-            (1..=63).contains(&name.len())
-                && name.iter().all(|c| plain(c.to_ascii_lowercase()) || *c == b'.'),
+            (1..=63).contains(&name.len()) && name.iter().all(|c| plain(c.to_ascii_lowercase()) || *c == b'.'),
             "hostname: 1 to 63 letters, digits, dots and hyphens",
         )?;
         let short = |text: &String| text.len() <= LABEL_BYTES_MAX;
         rule(
-            self.labels.len() <= LABELS_MAX
-                && self.labels.iter().all(|(key, value)| short(key) && short(value)),
+            self.labels.len() <= LABELS_MAX && self.labels.iter().all(|(key, value)| short(key) && short(value)),
             "labels: at most 64, of at most 1024 bytes each",
         )
     }
@@ -143,10 +137,7 @@ impl ContainerSpec {
         match &self.root {
             Root::Tree { path, scratch } => {
                 rule(is_plain(path), "root.path: an absolute path without ..")?;
-                rule(
-                    scratch.size_bytes > 0 && scratch.inodes > 0,
-                    "root.scratch: at least one byte and one file",
-                )
+                rule(scratch.size_bytes > 0 && scratch.inodes > 0, "root.scratch: at least one byte and one file")
             }
             Root::Overlay { lowers, upper } => {
                 rule(
@@ -154,13 +145,10 @@ impl ContainerSpec {
                     "root.lowers: 1 to 128 absolute paths without ..",
                 )?;
                 match upper {
-                    Upper::Tmpfs(tmpfs) => rule(
-                        tmpfs.size_bytes > 0 && tmpfs.inodes > 0,
-                        "root.upper: at least one byte and one file",
-                    ),
-                    Upper::Directory { path } => {
-                        rule(is_plain(path), "root.upper.path: an absolute path without ..")
+                    Upper::Tmpfs(tmpfs) => {
+                        rule(tmpfs.size_bytes > 0 && tmpfs.inodes > 0, "root.upper: at least one byte and one file")
                     }
+                    Upper::Directory { path } => rule(is_plain(path), "root.upper.path: an absolute path without .."),
                 }
             }
         }
@@ -171,9 +159,7 @@ impl ContainerSpec {
         let process = &self.process;
         rule(!process.terminal, "process.terminal: only a further process gets one")?;
         rule(
-            process.uid < 65_536
-                && process.gid < 65_536
-                && process.groups.iter().all(|group| *group < 65_536),
+            process.uid < 65_536 && process.gid < 65_536 && process.groups.iter().all(|group| *group < 65_536),
             "process.uid, gid, groups: below 65536",
         )?;
         rule(process.groups.len() <= 32, "process.groups: at most 32")?;
@@ -182,17 +168,13 @@ impl ContainerSpec {
             "process.capabilities: only the short list that a sandbox may keep",
         )?;
         rule(
-            process.rlimits.len() <= 16
-                && process.rlimits.iter().all(|l| l.resource < 16 && l.soft <= l.hard),
+            process.rlimits.len() <= 16 && process.rlimits.iter().all(|l| l.resource < 16 && l.soft <= l.hard),
             "process.rlimits: at most 16, of a known kind, soft at most hard",
         )
     }
 
     fn check_binds(&self) -> Result<(), EngineError> {
-        rule(
-            self.binds.len() <= BINDS_MAX && self.files.len() <= BINDS_MAX,
-            "binds, files: at most 64 of each",
-        )?;
+        rule(self.binds.len() <= BINDS_MAX && self.files.len() <= BINDS_MAX, "binds, files: at most 64 of each")?;
         for bind in &self.binds {
             rule(
                 is_plain(&bind.source) && is_inside(&bind.target),
@@ -208,19 +190,9 @@ impl ContainerSpec {
     }
 
     fn check_numbers(&self) -> Result<(), EngineError> {
-        let Limits {
-            memory_bytes,
-            cpu_millis,
-            pids,
-        } = self.limits;
-        rule(
-            memory_bytes >= 1 << 20,
-            "limits.memory_bytes: at least 1 MiB",
-        )?;
-        rule(
-            memory_bytes <= i64::MAX.cast_unsigned() / 4096 * 4096,
-            "limits.memory_bytes: below 2^63",
-        )?;
+        let Limits { memory_bytes, cpu_millis, pids } = self.limits;
+        rule(memory_bytes >= 1 << 20, "limits.memory_bytes: at least 1 MiB")?;
+        rule(memory_bytes <= i64::MAX.cast_unsigned() / 4096 * 4096, "limits.memory_bytes: below 2^63")?;
         rule(cpu_millis >= 10, "limits.cpu_millis: at least 10")?;
         rule((1..=1 << 22).contains(&pids), "limits.pids: 1 to 4194304")?;
         rule(
@@ -236,22 +208,12 @@ impl ContainerSpec {
 }
 
 /// Checks a command, of a first process or a further one.
-pub(crate) fn check_command(
-    argv: &[String],
-    env: &[String],
-    cwd: &Path,
-) -> Result<(), EngineError> {
+pub(crate) fn check_command(argv: &[String], env: &[String], cwd: &Path) -> Result<(), EngineError> {
     let program = argv.first().is_some_and(|program| !program.is_empty());
     rule(program, "process.argv: a program, then its arguments")?;
     let bytes: usize = argv.iter().chain(env).map(|word| word.len() + 1).sum();
-    rule(
-        bytes <= WORDS_BYTES_MAX,
-        "process.argv, env: at most 160 KiB together",
-    )?;
-    rule(
-        argv.iter().chain(env).all(|word| !word.contains('\0')),
-        "process.argv, env: no NUL bytes",
-    )?;
+    rule(bytes <= WORDS_BYTES_MAX, "process.argv, env: at most 160 KiB together")?;
+    rule(argv.iter().chain(env).all(|word| !word.contains('\0')), "process.argv, env: no NUL bytes")?;
     let named = |entry: &String| entry.split_once('=').is_some_and(|(name, _)| !name.is_empty());
     rule(env.iter().all(named), "process.env: NAME=value")?;
     rule(is_plain(cwd), "process.cwd: an absolute path without ..")

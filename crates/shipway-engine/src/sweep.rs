@@ -103,12 +103,10 @@ async fn again(broom: &Arc<Broom>, busy: VecDeque<(Job, u32)>) -> VecDeque<(Job,
 /// Does a job where blocking hurts nobody; returns it when it must be tried again.
 async fn run(broom: &Arc<Broom>, job: Job) -> Option<Job> {
     let broom = Arc::clone(broom);
-    tokio::task::spawn_blocking(move || broom.run(job))
-        .await
-        .unwrap_or_else(|error| {
-            tracing::error!(%error, "cleaning up failed");
-            None
-        })
+    tokio::task::spawn_blocking(move || broom.run(job)).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "cleaning up failed");
+        None
+    })
 }
 
 impl Broom {

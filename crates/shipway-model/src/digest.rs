@@ -26,12 +26,9 @@ impl Digest {
     /// Returns the 64 hexadecimal digits alone, fit for a file name.
     #[must_use]
     pub fn hex(&self) -> String {
-        use fmt::Write;
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        nibbles.map(|nibble| DIGITS[usize::from(nibble)]).collect()
     }
 
     /// Returns the first 12 digits, for people.

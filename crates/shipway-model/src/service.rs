@@ -105,14 +105,13 @@ impl ServiceState {
     /// Staying in the same state with other data is always allowed.
     #[must_use]
     pub const fn may_become(&self, next: &Self) -> bool {
-        use ServiceState as S;
         matches!(
             (self, next),
-            (S::Starting, S::Starting | S::Live { .. } | S::Failed { .. } | S::Stopped { .. })
-                | (S::Live { .. }, S::Live { .. } | S::Unhealthy { .. } | S::Stopped { .. })
-                | (S::Unhealthy { .. }, S::Live { .. } | S::Unhealthy { .. } | S::Stopped { .. })
-                | (S::Stopped { .. }, S::Starting | S::Live { .. } | S::Stopped { .. })
-                | (S::Failed { .. }, S::Starting | S::Live { .. } | S::Failed { .. } | S::Stopped { .. })
+            (Self::Starting, Self::Starting | Self::Live { .. } | Self::Failed { .. } | Self::Stopped { .. })
+                | (Self::Live { .. }, Self::Live { .. } | Self::Unhealthy { .. } | Self::Stopped { .. })
+                | (Self::Unhealthy { .. }, Self::Live { .. } | Self::Unhealthy { .. } | Self::Stopped { .. })
+                | (Self::Stopped { .. }, Self::Starting | Self::Live { .. } | Self::Stopped { .. })
+                | (Self::Failed { .. }, Self::Starting | Self::Live { .. } | Self::Failed { .. } | Self::Stopped { .. })
         )
     }
 }

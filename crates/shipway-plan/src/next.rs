@@ -166,7 +166,7 @@ fn bring_back(world: &World, release: u32, grave: Option<&Sight>, policy: &Polic
     if failures >= policy.crash_loop_from && matches!(world.state, ServiceState::Live { .. }) {
         moves.push(Move::MarkUnhealthy { container: grave.instance.container, release, failures });
     }
-    let wait = policy.restart.wait_after(failures);
+    let wait = policy.restart_wait(failures);
     let due = wait_from(grave.died_at(), wait, world.now);
     moves.push(if due > world.now { Move::Wait { until: due } } else { Move::Revive { release, failures } });
     moves

@@ -10,10 +10,7 @@ fn main() -> ExitCode {
         Some("debug") => tracing::Level::DEBUG,
         _ => tracing::Level::WARN,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
     let config = match result {
         Ok(config) => config,
         Err(error) => {

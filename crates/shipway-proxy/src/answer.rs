@@ -10,11 +10,11 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER}
 use http::{Response, StatusCode};
 
 use crate::body::Body;
-use crate::client::Ticket;
 use crate::guard::Refusal;
 use crate::headers::X_REQUEST_ID;
 use crate::host::HostError;
 use crate::metrics::Limit;
+use crate::ticket::Ticket;
 use crate::upstream::ConnectError;
 
 /// When to come back after a 503 that passes by itself.
@@ -83,9 +83,7 @@ impl Failure {
     /// When another try makes sense.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy | Self::HeldFull | Self::Starting | Self::Unreachable(_) | Self::ApiAway => {
-                Some(RETRY_SOON)
-            }
+            Self::Busy | Self::HeldFull | Self::Starting | Self::Unreachable(_) | Self::ApiAway => Some(RETRY_SOON),
             Self::Unavailable(_) => Some(RETRY_LATER),
             _ => None,
         }
@@ -109,10 +107,7 @@ impl Failure {
 
     /// Whether the endpoint is to blame.
     pub(crate) const fn is_upstream(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable(_) | Self::BadAnswer | Self::ClosedEarly | Self::FirstByte
-        )
+        matches!(self, Self::Unreachable(_) | Self::BadAnswer | Self::ClosedEarly | Self::FirstByte)
     }
 
     /// The answer itself.

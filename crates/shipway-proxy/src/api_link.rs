@@ -29,11 +29,7 @@ pub(crate) struct ApiLink {
 impl ApiLink {
     /// `socket` is the API's; nothing is connected before it is needed.
     pub(crate) const fn new(socket: PathBuf, visitor: Arc<TcpStream>) -> Self {
-        Self {
-            socket,
-            visitor,
-            unused: Mutex::new(Vec::new()),
-        }
+        Self { socket, visitor, unused: Mutex::new(Vec::new()) }
     }
 
     /// Takes an unused connection.

@@ -3,18 +3,21 @@
 //! The first bytes say which protocol it speaks. HTTP/1 goes through the guard;
 //! HTTP/2 (with prior knowledge) has framing that leaves nothing to guess.
 
+mod http2;
+
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -22,25 +25,14 @@ use tokio_util::task::TaskTracker;
 use crate::api_link::ApiLink;
 use crate::config::Serves;
 use crate::forward;
-use crate::guard::stream::{Gate, Guarded, Patience};
-use crate::guard::{FIELDS_MAX, HEAD_BYTES_MAX};
+use crate::guard::stream::{Guarded, Patience};
+use crate::guard::{FIELDS_MAX, Gate, HEAD_BYTES_MAX};
 use crate::metrics::Limit;
 use crate::server::{Place, Proxy};
 use crate::streams::{Rewound, Visitor};
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// HTTP/2: streams at a time, and bytes a visitor may send ahead of its reader or
-/// we ahead of the visitor. Together they bound one connection's memory to some 10 MiB.
-const STREAMS_MAX: u32 = 100;
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const STREAM_SEND_BUFFER: usize = 64 * 1024;
-
-/// HTTP/2: how often a quiet peer is asked whether it is there, and how long it may take.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// A visitor's connection, as every request on it sees it.
 #[derive(Debug)]
@@ -52,8 +44,13 @@ pub(crate) struct Client {
     pub(crate) api: Arc<ApiLink>,
     /// Owns tasks that outlive the connection's own.
     pub(crate) tasks: TaskTracker,
-    requests: AtomicU64,
-    active: AtomicU64,
+    /// Requests so far.
+    pub(crate) requests: AtomicU64,
+    /// Requests whose answer is not over.
+    pub(crate) active: AtomicU64,
+    /// HTTP/2: answers of which the visitor was offered a piece it has not taken
+    /// yet, and since when. (HTTP/1 has one answer at a time, and the guard's clock.)
+    unread: Option<Mutex<HashMap<u64, Instant>>>,
     _place: Place,
 }
 
@@ -90,12 +87,13 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
         tasks: accepted.tasks,
         requests: AtomicU64::new(0),
         active: AtomicU64::new(0),
+        unread: is_http2.then(Mutex::default),
         _place: accepted.place,
         proxy,
     });
     let stream = Rewound::new(prefix, Visitor(socket));
     if is_http2 {
-        serve_http2(client, stream).await;
+        http2::serve(client, stream).await;
     } else {
         serve_http1(client, stream).await;
     }
@@ -121,11 +119,7 @@ async fn first_bytes(socket: &Arc<TcpStream>) -> Option<(Bytes, bool)> {
 
 async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>) {
     let limits = &client.proxy.limits;
-    let patience = Patience {
-        header: limits.header_time,
-        idle: limits.idle,
-        write: limits.response_idle,
-    };
+    let patience = Patience { header: limits.header_time, idle: limits.idle, write: limits.response_idle };
     let guarded = Guarded::new(stream, Arc::clone(&client.gate), patience);
     let drain = client.proxy.drain.clone();
     let serving = service_fn(|request| respond(Arc::clone(&client), request));
@@ -148,60 +142,6 @@ async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>) {
     note_end(&client, ended);
 }
 
-async fn serve_http2(client: Arc<Client>, stream: Rewound<Visitor>) {
-    let serving = service_fn(|request| respond(Arc::clone(&client), request));
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(STREAM_SEND_BUFFER)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_ANSWER)
-        .serve_connection(TokioIo::new(stream), serving);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = until_unwanted(&client) => {
-            connection.as_mut().graceful_shutdown();
-            // With nothing in flight there is nothing to be graceful about for long.
-            let limit = client.proxy.limits.header_time;
-            loop {
-                if let Ok(ended) = tokio::time::timeout(limit, connection.as_mut()).await {
-                    break ended;
-                }
-                if client.active.load(Ordering::Acquire) == 0 {
-                    break Ok(());
-                }
-            }
-        }
-    };
-    note_end(&client, ended);
-}
-
-/// Waits until the proxy drains or the connection has been without requests for
-/// too long. HTTP/1 leaves this to the guard, which sees the bytes.
-async fn until_unwanted(client: &Client) {
-    let quiet = async {
-        let mut limit = client.proxy.limits.header_time;
-        let mut before = 0;
-        loop {
-            tokio::time::sleep(limit).await;
-            let requests = client.requests.load(Ordering::Acquire);
-            if requests == before && client.active.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            before = requests;
-            limit = client.proxy.limits.idle;
-        }
-    };
-    tokio::select! {
-        () = quiet => {}
-        () = client.proxy.drain.cancelled() => {}
-    }
-}
-
 fn note_end(client: &Client, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         // Visitors leave in the middle all the time; it is their right.
@@ -214,111 +154,4 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<http::Response<crate::body::Body>, Infallible> {
     Ok(Box::pin(forward::answer(client, request)).await)
-}
-
-/// One request on its way through the proxy; dropped when its answer is over.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    client: Arc<Client>,
-    number: u64,
-    started: Instant,
-    bytes: u64,
-    record: Option<Box<Record>>,
-}
-
-/// What the access log says; collected only when somebody listens.
-#[derive(Debug)]
-struct Record {
-    method: http::Method,
-    host: String,
-    path: String,
-    service: String,
-    status: StatusCode,
-    id: String,
-}
-
-impl Ticket {
-    /// Counts a request in.
-    pub(crate) fn new(client: &Arc<Client>, request: &Request<Incoming>) -> Self {
-        client.active.fetch_add(1, Ordering::AcqRel);
-        Self {
-            number: client.requests.fetch_add(1, Ordering::AcqRel) + 1,
-            client: Arc::clone(client),
-            started: Instant::now(),
-            bytes: 0,
-            record: tracing::enabled!(tracing::Level::DEBUG).then(|| Box::new(Record::new(request))),
-        }
-    }
-
-    /// Its number on its connection, counted from 1.
-    pub(crate) const fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// The proxy it goes through.
-    pub(crate) fn proxy(&self) -> &Proxy {
-        &self.client.proxy
-    }
-
-    /// Notes which service it means.
-    pub(crate) fn names(&mut self, service: &str) {
-        if let Some(record) = &mut self.record {
-            service.clone_into(&mut record.service);
-        }
-    }
-
-    /// Notes the head of its answer.
-    pub(crate) fn answered(&mut self, status: StatusCode, id: &HeaderValue) {
-        self.proxy().metrics.answer(status, self.started.elapsed());
-        if let Some(record) = &mut self.record {
-            record.status = status;
-            id.to_str().unwrap_or_default().clone_into(&mut record.id);
-        }
-    }
-
-    /// Notes bytes of its answer's body.
-    pub(crate) const fn sent(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-    }
-}
-
-impl Record {
-    fn new(request: &Request<Incoming>) -> Self {
-        let field = request.headers().get(http::header::HOST);
-        let field = field.and_then(|host| host.to_str().ok());
-        let host = field.or_else(|| request.uri().host()).unwrap_or_default();
-        Self {
-            method: request.method().clone(),
-            host: host.to_owned(),
-            // Queries carry secrets too often.
-            path: request.uri().path().to_owned(),
-            service: String::new(),
-            status: StatusCode::default(),
-            id: String::new(),
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.client.gate.answered();
-        self.client.active.fetch_sub(1, Ordering::AcqRel);
-        self.proxy().metrics.response_bytes.add(self.bytes);
-        let Some(record) = &self.record else {
-            return;
-        };
-        let duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        tracing::debug!(
-            request.id = %record.id,
-            peer = %self.client.peer,
-            method = %record.method,
-            host = %record.host,
-            path = %record.path,
-            service.name = %record.service,
-            status = record.status.as_u16(),
-            bytes = self.bytes,
-            duration_us,
-            "request"
-        );
-    }
 }

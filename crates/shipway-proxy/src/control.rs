@@ -20,7 +20,7 @@ use crate::config::Listener;
 use crate::descriptors::{self, Lines};
 use crate::server::Proxy;
 use crate::startup;
-use crate::wire::{Answer, Ask, CONTROL_SOCKET, LINE_BYTES_MAX, Route, VERSION};
+use crate::wire::{Answer, Ask, CONTROL_SOCKET, LINE_BYTES_MAX, VERSION};
 
 /// Most routes of one snapshot.
 const ROUTES_MAX: usize = 1_000_000;
@@ -55,6 +55,13 @@ pub(crate) struct Control {
     pub(crate) changed: Notify,
     /// Set when the proxy shall drain: for how long at most.
     pub(crate) stop: watch::Sender<Option<Duration>>,
+}
+
+/// A snapshot that has begun.
+#[derive(Debug, Default)]
+struct Parts {
+    snapshot: Option<u32>,
+    routes: usize,
 }
 
 /// Accepts control planes for ever.
@@ -95,7 +102,7 @@ impl Control {
 
     async fn follow(&self, stream: &UnixStream) -> io::Result<()> {
         let mut lines = Lines::default();
-        let mut parts = Vec::new();
+        let mut parts = Parts::default();
         while let Some(line) = lines.next(stream, LINE_BYTES_MAX).await? {
             let answer = match serde_json::from_slice(&line) {
                 Ok(ask) => self.answer(ask, &mut parts),
@@ -127,19 +134,22 @@ impl Control {
         listeners.iter().map(|listener| listener.socket.try_clone()).collect()
     }
 
-    fn answer(&self, ask: Ask, parts: &mut Vec<Route>) -> Option<Answer> {
+    fn answer(&self, ask: Ask, parts: &mut Parts) -> Option<Answer> {
         let table = &self.proxy.table;
         match ask {
             Ask::Hello { version, instance } => self.hello(version, &instance),
             Ask::Snapshot { version, routes, more } => {
-                parts.extend(routes);
-                if parts.len() > ROUTES_MAX {
+                let snapshot = *parts.snapshot.get_or_insert_with(|| table.begin_snapshot());
+                parts.routes += routes.len();
+                if parts.routes > ROUTES_MAX {
                     return refuse("too many routes");
                 }
+                routes.iter().for_each(|route| table.upsert_in(snapshot, route));
                 if more {
                     return None;
                 }
-                table.replace_all(&std::mem::take(parts));
+                *parts = Parts::default();
+                table.end_snapshot(snapshot);
                 self.applied(version)
             }
             Ask::Upsert { version, route } => {

@@ -112,13 +112,7 @@ impl FeedClient {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (reached, applied) = watch::channel(0);
         let shared = Arc::new(Shared::default());
-        let task = FeedTask {
-            socket,
-            instance,
-            shared: Arc::clone(&shared),
-            asked,
-            reached,
-        };
+        let task = FeedTask { socket, instance, shared: Arc::clone(&shared), asked, reached };
         let client = Self { shared, questions, applied };
         (client, task)
     }
@@ -195,6 +189,12 @@ impl FeedClient {
         }
     }
 
+    /// Waits until no proxy is connected: at once when none is.
+    pub async fn disconnected(&self) {
+        // An error is a task that has ended, and no proxy is connected then.
+        drop(self.shared.connected.subscribe().wait_for(|connected| !*connected).await);
+    }
+
     /// Returns the requests in flight to `endpoint`, streams and upgraded
     /// connections included. Once a change away from it is [`applied`](Self::applied),
     /// zero is final: nobody will go there again.
@@ -234,9 +234,7 @@ impl FeedClient {
     /// [`FeedError`].
     pub async fn listeners(&self) -> Result<Vec<Listener>, FeedError> {
         match self.ask(Ask::Listeners).await? {
-            (Answer::Listeners { listeners }, fds) => {
-                startup::join(listeners, fds).map_err(FeedError::Listeners)
-            }
+            (Answer::Listeners { listeners }, fds) => startup::join(listeners, fds).map_err(FeedError::Listeners),
             _ => Err(FeedError::Confused),
         }
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::answer::Failure;
 use crate::body::{Back, Body, RequestBody, ResponseBody};
-use crate::client::{Client, Ticket};
+use crate::client::Client;
 use crate::exchange::{Outgoing, Sent, send};
 use crate::guard::FIELDS_MAX;
 use crate::headers::{self, Way};
@@ -29,6 +29,7 @@ use crate::request_id;
 use crate::server::Proxy;
 use crate::splice;
 use crate::table::{Found, Lease, Target};
+use crate::ticket::Ticket;
 use crate::upstream::ConnectError;
 
 /// Between two looks at a service that is not ready: the first wait, and the longest.
@@ -38,11 +39,8 @@ const LOOK_LONGEST: Duration = Duration::from_millis(25);
 /// Answers one request of a visitor's. Never fails: failures are answers too.
 pub(crate) async fn answer(client: Arc<Client>, request: Request<Incoming>) -> Response<Body> {
     let mut ticket = Ticket::new(&client, &request);
-    let id = request
-        .headers()
-        .get(headers::X_REQUEST_ID)
-        .and_then(request_id::take_over)
-        .unwrap_or_else(request_id::mint);
+    let id =
+        request.headers().get(headers::X_REQUEST_ID).and_then(request_id::take_over).unwrap_or_else(request_id::mint);
     let number = ticket.number();
     let result = route(&client, request, &id, &mut ticket).await;
     let response = match result {
@@ -92,11 +90,7 @@ impl Answered {
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
         let limits = &client.proxy.limits;
-        let pause_max = if is_stream(&parts.headers) {
-            limits.stream_idle
-        } else {
-            limits.response_idle
-        };
+        let pause_max = if is_stream(&parts.headers) { limits.stream_idle } else { limits.response_idle };
         let body = ResponseBody::new(incoming, self.back, self.upload, pause_max);
         Response::from_parts(parts, Body::stream(body, ticket))
     }
@@ -114,16 +108,10 @@ impl Answered {
 
 /// Responses that may be quiet for long without being stuck.
 fn is_stream(headers: &HeaderMap) -> bool {
-    const KINDS: [&str; 4] = [
-        "text/event-stream",
-        "application/x-ndjson",
-        "application/grpc",
-        "multipart/x-mixed-replace",
-    ];
+    const KINDS: [&str; 4] =
+        ["text/event-stream", "application/x-ndjson", "application/grpc", "multipart/x-mixed-replace"];
     let kind = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    KINDS.iter().any(|one| {
-        kind.get(..one.len()).is_some_and(|start| start.eq_ignore_ascii_case(one.as_bytes()))
-    })
+    KINDS.iter().any(|one| kind.get(..one.len()).is_some_and(|start| start.eq_ignore_ascii_case(one.as_bytes())))
 }
 
 async fn route(
@@ -146,9 +134,7 @@ async fn route(
     let request = Request::from_parts(parts, body);
     match client.proxy.hosts.name(&host) {
         Named::Api if client.serves.api() => to_api(client, request, id, ticket).await,
-        Named::Service(label) if client.serves.services() => {
-            to_service(client, request, label, id, ticket).await
-        }
+        Named::Service(label) if client.serves.services() => to_service(client, request, label, id, ticket).await,
         _ => Err(Failure::NoSuchService),
     }
 }
@@ -163,33 +149,18 @@ fn outgoing(
     first_byte: Duration,
 ) -> (Box<Outgoing>, Option<OnUpgrade>) {
     let limits = &client.proxy.limits;
-    let upgrade = if client.gate.asks_upgrade(number) {
-        request.headers().get(UPGRADE).cloned()
-    } else {
-        None
-    };
+    let upgrade = if client.gate.asks_upgrade(number) { request.headers().get(UPGRADE).cloned() } else { None };
     let visitor = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let host = written_host(&parts);
-    let way = Way {
-        peer: client.peer,
-        host: &host,
-        label,
-        request_id: id,
-        upgrade,
-    };
+    let way = Way { peer: client.peer, host: &host, label, request_id: id, upgrade };
     headers::for_service(&mut parts.headers, &way);
     let (body, upload) = RequestBody::new(incoming, limits.body_idle, limits.body_bytes);
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(&parts.uri);
     *request.headers_mut() = parts.headers;
-    let outgoing = Outgoing {
-        request,
-        upload,
-        is_upgrade: visitor.is_some(),
-        first_byte,
-    };
+    let outgoing = Outgoing { request, upload, is_upgrade: visitor.is_some(), first_byte };
     (Box::new(outgoing), visitor)
 }
 
@@ -209,12 +180,13 @@ async fn to_api(
     client: &Arc<Client>,
     request: Request<Incoming>,
     id: &HeaderValue,
-    ticket: &Ticket,
+    ticket: &mut Ticket,
 ) -> Result<Answered, Failure> {
     // The API holds long polls and streams; it has limits of its own.
     let first_byte = client.proxy.limits.stream_idle;
     let (mut outgoing, visitor) = outgoing(client, request, None, id, ticket.number(), first_byte);
     let upload = outgoing.upload.clone();
+    ticket.uploads(upload.as_ref());
     loop {
         let pooled = if outgoing.is_upgrade { None } else { client.api.take() };
         let is_pooled = pooled.is_some();
@@ -244,14 +216,13 @@ async fn to_service(
 ) -> Result<Answered, Failure> {
     let proxy = &client.proxy;
     let service = proxy.table.find(label).ok_or(Failure::NoSuchService)?;
-    ticket.names(&service.name);
-    let first_byte = service
-        .limits
-        .first_byte_ms
-        .map_or(proxy.limits.first_byte, |ms| Duration::from_millis(ms.into()));
+    ticket.names(service.name());
+    let first_byte =
+        service.limits().first_byte_ms.map_or(proxy.limits.first_byte, |ms| Duration::from_millis(ms.into()));
     let number = ticket.number();
     let (mut outgoing, visitor) = outgoing(client, request, Some(label), id, number, first_byte);
     let upload = outgoing.upload.clone();
+    ticket.uploads(upload.as_ref());
     let mut wait = Wait::new(proxy);
     loop {
         // The first attempt needs no `Wait`, and almost every request has just one.
@@ -278,7 +249,7 @@ async fn to_service(
 fn find(proxy: &Proxy, label: &str) -> Result<Lease, Failure> {
     loop {
         let service = proxy.table.find(label).ok_or(Failure::NoSuchService)?;
-        let concurrency = service.limits.concurrency.unwrap_or(proxy.limits.concurrency);
+        let concurrency = service.limits().concurrency.unwrap_or(proxy.limits.concurrency);
         return match service.lease(concurrency) {
             Found::Lease(lease) => Ok(lease),
             Found::Full => Err(Failure::Busy),
@@ -338,20 +309,12 @@ struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     const fn new(proxy: &'a Proxy) -> Self {
-        Self {
-            proxy,
-            deadline: None,
-            next: LOOK_FIRST,
-            held: None,
-        }
+        Self { proxy, deadline: None, next: LOOK_FIRST, held: None }
     }
 
     /// Waits a moment, or gives `failure` back because waiting will not help.
     async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
-        let passes = matches!(
-            failure,
-            Failure::Starting | Failure::Unreachable(ConnectError::Absent(_))
-        );
+        let passes = matches!(failure, Failure::Starting | Failure::Unreachable(ConnectError::Absent(_)));
         if !passes {
             return Err(failure);
         }

@@ -20,11 +20,14 @@
 //! what may not pass yet is shown to it again with more behind it.
 //! [`stream::Guarded`] is the stream around it.
 
+mod alarm;
 mod chunks;
+mod gate;
 mod head;
 pub(crate) mod stream;
 
 use chunks::Chunks;
+pub(crate) use gate::Gate;
 pub(crate) use head::{FIELDS_MAX, HEAD_BYTES_MAX};
 
 /// Why a request is refused.
@@ -68,9 +71,7 @@ impl Refusal {
     /// The status it is answered with.
     pub(crate) const fn status(self) -> http::StatusCode {
         match self {
-            Self::HeadTooLarge | Self::TooManyFields => {
-                http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
+            Self::HeadTooLarge | Self::TooManyFields => http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Version => http::StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Connect => http::StatusCode::METHOD_NOT_ALLOWED,
             Self::HeadTimeout => http::StatusCode::REQUEST_TIMEOUT,
@@ -128,10 +129,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) const fn new() -> Self {
-        Self {
-            state: State::Head { searched: 0 },
-            heads: 0,
-        }
+        Self { state: State::Head { searched: 0 }, heads: 0 }
     }
 
     /// Heads passed so far; the number of the request being read, counted from 1.
@@ -157,11 +155,7 @@ impl Guard {
     /// Says whether the upgrade was answered with 101.
     pub(crate) fn decide(&mut self, upgraded: bool) {
         if self.is_switching() {
-            self.state = if upgraded {
-                State::Tunnel
-            } else {
-                State::Head { searched: 0 }
-            };
+            self.state = if upgraded { State::Tunnel } else { State::Head { searched: 0 } };
         }
     }
 

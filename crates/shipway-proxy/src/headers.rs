@@ -8,8 +8,8 @@
 use std::net::SocketAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 /// About one connection only. `Trailer` is not among them: it describes the message.
@@ -83,11 +83,7 @@ fn set_forwarding(headers: &mut HeaderMap, way: &Way<'_>) {
     headers.insert(X_FORWARDED_FOR, text(&address.to_string()));
     headers.insert(X_FORWARDED_HOST, way.host.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    let node = if address.is_ipv6() {
-        format!("\"[{address}]\"")
-    } else {
-        address.to_string()
-    };
+    let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
     // A host has passed our own grammar: nothing in it needs escaping.
     let host = way.host.to_str().unwrap_or_default();
     headers.insert(FORWARDED, text(&format!("for={node};host=\"{host}\";proto=http")));
@@ -170,9 +166,7 @@ fn is_ours(name: &HeaderName) -> bool {
     let name = name.as_str();
     if name.contains('_') {
         let spelled = name.replace('_', "-");
-        return is_reserved(&spelled)
-            || FRAMING.contains(&spelled.as_str())
-            || HOP_BY_HOP.contains(&spelled.as_str());
+        return is_reserved(&spelled) || FRAMING.contains(&spelled.as_str()) || HOP_BY_HOP.contains(&spelled.as_str());
     }
     is_reserved(name)
 }

@@ -64,8 +64,7 @@ fn digits(text: &str) -> bool {
 /// Letters, digits, hyphens, dots and underscores, no empty label.
 fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    name.split('.')
-        .all(|label| !label.is_empty() && label.len() <= 63 && label.bytes().all(plain))
+    name.split('.').all(|label| !label.is_empty() && label.len() <= 63 && label.bytes().all(plain))
 }
 
 fn is_bracketed(name: &str) -> bool {
@@ -129,10 +128,7 @@ impl Hosts {
         };
         let mut api = lower(api);
         api.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
-        Self {
-            suffixes: lower(suffixes),
-            api,
-        }
+        Self { suffixes: lower(suffixes), api }
     }
 
     /// Says what `host` (as [`parse`] gives it) names.
@@ -140,10 +136,10 @@ impl Hosts {
         if self.api.iter().any(|api| api == host) {
             return Named::Api;
         }
-        let label = self.suffixes.iter().find_map(|suffix| {
-            host.strip_suffix(suffix.as_str())
-                .and_then(|rest| rest.strip_suffix('.'))
-        });
+        let label = self
+            .suffixes
+            .iter()
+            .find_map(|suffix| host.strip_suffix(suffix.as_str()).and_then(|rest| rest.strip_suffix('.')));
         match label {
             Some(label) if !label.contains('.') => Named::Service(label),
             _ => Named::Nothing,

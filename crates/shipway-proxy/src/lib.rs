@@ -47,6 +47,7 @@ mod splice;
 pub mod startup;
 mod streams;
 mod table;
+mod ticket;
 mod upstream;
 pub mod wire;
 

@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the duration histogram, in microseconds.
-const BUCKETS_US: [u64; 12] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
-    60_000_000,
-];
+const BUCKETS_US: [u64; 12] =
+    [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 60_000_000];
 
 /// Something that is only counted.
 #[derive(Debug, Default)]
@@ -127,10 +125,9 @@ impl Metrics {
             page.line("limits_hit_total", &format!("{{limit=\"{name}\"}}"), count.get());
         }
         self.render_counts(&mut page);
-        for (name, value, help) in [
-            ("open_connections", connections, "Visitors' connections."),
-            ("routes", routes, "Services with a route."),
-        ] {
+        for (name, value, help) in
+            [("open_connections", connections, "Visitors' connections."), ("routes", routes, "Services with a route.")]
+        {
             page.head(name, "gauge", help);
             page.line(name, "", value as u64);
         }

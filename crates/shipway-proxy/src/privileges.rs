@@ -10,13 +10,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::Mode;
 use rustix::process::{
-    DumpableBehavior, Gid, Resource, Rlimit, Uid, getrlimit, set_dumpable_behavior, setrlimit,
-    umask,
+    DumpableBehavior, Gid, Resource, Rlimit, Uid, getrlimit, set_dumpable_behavior, setrlimit, umask,
 };
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::config::User;
@@ -45,9 +43,8 @@ fn call<T>(what: &'static str, result: rustix::io::Result<T>) -> Result<T, Privi
 /// Becomes `user` without any privilege. `None` gives up what it can without
 /// changing the user.
 pub(crate) fn drop_for_good(user: Option<User>) -> Result<(), PrivilegeError> {
-    let threads = std::fs::read_dir("/proc/self/task")
-        .map_err(|error| PrivilegeError::Call("count threads", error))?
-        .count();
+    let threads =
+        std::fs::read_dir("/proc/self/task").map_err(|error| PrivilegeError::Call("count threads", error))?.count();
     if threads != 1 {
         return Err(PrivilegeError::Threads(threads));
     }
@@ -101,8 +98,8 @@ pub(crate) fn allow_files(wanted: u64) {
         return;
     }
     let limits = |n| Rlimit { current: Some(n), maximum: Some(n) };
-    let raised = setrlimit(Resource::Nofile, limits(wanted.max(most)))
-        .or_else(|_| setrlimit(Resource::Nofile, limits(most)));
+    let raised =
+        setrlimit(Resource::Nofile, limits(wanted.max(most))).or_else(|_| setrlimit(Resource::Nofile, limits(most)));
     if let Err(error) = raised {
         tracing::warn!(%error, "could not raise the limit of open files");
     }

@@ -49,8 +49,7 @@ mod tests {
 
     #[test]
     fn minted_ids_differ_and_are_sane() {
-        let ids: std::collections::HashSet<_> =
-            (0..10_000).map(|_| mint().to_str().unwrap().to_owned()).collect();
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| mint().to_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), 10_000);
         assert!(ids.iter().all(|id| id.len() == 32));
         assert!(take_over(&mint()).is_some());

@@ -117,11 +117,7 @@ struct Threads {
     deadline: watch::Sender<Option<Instant>>,
 }
 
-fn spawn_threads(
-    settings: &Settings,
-    listeners: &[Listener],
-    proxy: &Arc<Proxy>,
-) -> Result<Threads, RunError> {
+fn spawn_threads(settings: &Settings, listeners: &[Listener], proxy: &Arc<Proxy>) -> Result<Threads, RunError> {
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let count = if settings.threads == 0 { processors() } else { settings.threads };
     let (finished, done) = mpsc::unbounded_channel();
@@ -245,10 +241,15 @@ async fn save_routes(control: &Control, folder: &std::path::Path) {
     }
 }
 
-async fn tidy(proxy: &Proxy) {
+async fn tidy(proxy: &Arc<Proxy>) {
     let mut rounds = tokio::time::interval(TIDY_EVERY);
     loop {
         rounds.tick().await;
-        proxy.table.close_idle(proxy.limits.idle_upstream_time);
+        let proxy = Arc::clone(proxy);
+        // Among 100,000 services this takes a while, and a route must not wait for it.
+        let round = move || proxy.table.close_idle(proxy.limits.idle_upstream_time);
+        if let Err(error) = tokio::task::spawn_blocking(round).await {
+            tracing::error!(%error, "closing unused connections panicked");
+        }
     }
 }

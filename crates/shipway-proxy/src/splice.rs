@@ -36,9 +36,7 @@ pub(crate) fn spawn(client: Arc<Client>, visitor: OnUpgrade, service: OnUpgrade,
 async fn run(client: &Client, visitor: OnUpgrade, service: OnUpgrade) -> io::Result<()> {
     let both = async { tokio::try_join!(visitor, service) };
     let limits = &client.proxy.limits;
-    let (visitor, service) = tokio::time::timeout(limits.header_time, both)
-        .await?
-        .map_err(io::Error::other)?;
+    let (visitor, service) = tokio::time::timeout(limits.header_time, both).await?.map_err(io::Error::other)?;
     let moved = AtomicU64::new(0);
     let mut visitor = Counted { io: TokioIo::new(visitor), moved: &moved };
     let mut service = Counted { io: TokioIo::new(service), moved: &moved };
@@ -62,11 +60,7 @@ struct Counted<'a> {
 }
 
 impl AsyncRead for Counted<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
         let count = buffer.filled().len() - before;
@@ -76,11 +70,7 @@ impl AsyncRead for Counted<'_> {
 }
 
 impl AsyncWrite for Counted<'_> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

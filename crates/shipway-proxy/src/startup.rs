@@ -22,7 +22,7 @@ use crate::config::{Listener, ProxyConfig, Settings};
 use crate::descriptors;
 use crate::wire::{LINE_BYTES_MAX, ListenerNote, VERSION};
 
-/// The first descriptor of the `LISTEN_FDS` protocol (sd_listen_fds(3)).
+/// The first descriptor of the `LISTEN_FDS` protocol (`sd_listen_fds(3)`).
 const LISTEN_FDS_START: i32 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,11 +42,7 @@ struct Message {
 /// Any error of making the process or of handing over.
 pub fn start(program: &Path, args: &[&str], config: &ProxyConfig) -> io::Result<Child> {
     let (ours, theirs) = UnixStream::pair()?;
-    let child = Command::new(program)
-        .args(args)
-        .stdin(OwnedFd::from(theirs))
-        .process_group(0)
-        .spawn()?;
+    let child = Command::new(program).args(args).stdin(OwnedFd::from(theirs)).process_group(0).spawn()?;
     send(&ours, config)?;
     Ok(child)
 }
@@ -59,17 +55,13 @@ fn send(socket: &UnixStream, config: &ProxyConfig) -> io::Result<()> {
     };
     let mut line = serde_json::to_vec(&message)?;
     line.push(b'\n');
-    let sockets: Vec<BorrowedFd<'_>> =
-        config.listeners.iter().map(|listener| listener.socket.as_fd()).collect();
+    let sockets: Vec<BorrowedFd<'_>> = config.listeners.iter().map(|listener| listener.socket.as_fd()).collect();
     let sent = descriptors::send_now(socket, &line, &sockets)?;
     io::Write::write_all(&mut &*socket, &line[sent..])
 }
 
 pub(crate) fn note(listener: &Listener) -> ListenerNote {
-    ListenerNote {
-        name: listener.name.clone(),
-        serves: listener.serves,
-    }
+    ListenerNote { name: listener.name.clone(), serves: listener.serves }
 }
 
 /// Receives, in the child, what [`start`] handed over.
@@ -95,10 +87,7 @@ pub fn receive() -> io::Result<ProxyConfig> {
     if message.version != VERSION {
         return Err(invalid("the settings are of another version"));
     }
-    Ok(ProxyConfig {
-        settings: message.settings,
-        listeners: join(message.listeners, fds)?,
-    })
+    Ok(ProxyConfig { settings: message.settings, listeners: join(message.listeners, fds)? })
 }
 
 /// Joins notes and sockets that travelled apart, in the same order.
@@ -126,9 +115,8 @@ pub fn from_listen_fds(notes: Vec<ListenerNote>) -> io::Result<Vec<Listener>> {
     let me = i32::try_from(std::process::id()).ok().and_then(Pid::from_raw);
     let me = me.ok_or_else(|| invalid("this process has no number"))?;
     let pidfd = pidfd_open(me, PidfdFlags::empty())?;
-    let fds = (LISTEN_FDS_START..)
-        .take(notes.len())
-        .map(|number| Ok(pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty())?));
+    let fds =
+        (LISTEN_FDS_START..).take(notes.len()).map(|number| Ok(pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty())?));
     let fds = fds.collect::<io::Result<Vec<OwnedFd>>>()?;
     join(notes, fds)
 }

@@ -13,160 +13,64 @@
 //! So once a change is acknowledged, a count of zero means that nobody will ever
 //! go to the old endpoint again, and its container may stop.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod service;
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 
-use crate::upstream::Upstream;
-use crate::wire::{Endpoint, Route, RouteLimits, RouteState};
+use crate::wire::{Endpoint, Route, RouteState};
+pub(crate) use service::{Found, Lease, Service, Target};
+use service::{state_of, target_of};
 
 /// A power of two. More shards make a change cheaper and an empty table larger:
 /// 4096 cost 64 KiB and hold some fifty labels each at 100,000 services.
 const SHARDS: usize = 4096;
 
-/// One service, found under each of its labels.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) id: Box<str>,
-    pub(crate) name: Box<str>,
-    labels: Box<[Box<str>]>,
-    pub(crate) limits: RouteLimits,
-    target: ArcSwap<Target>,
-}
-
-/// Where a service's requests go.
-#[derive(Debug)]
-pub(crate) enum Target {
-    /// To an endpoint.
-    Live(Upstream),
-    /// Nowhere yet.
-    Starting,
-    /// Nowhere, by wish.
-    Stopped,
-    /// Nowhere, for a reason.
-    Unavailable(Box<str>),
-    /// This [`Service`] is no longer the one in the table: look again.
-    Moved,
-}
-
-/// A request on its way to a live endpoint; counted there until dropped.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    target: Arc<Target>,
-}
-
-impl Lease {
-    /// The endpoint it goes to.
-    pub(crate) fn upstream(&self) -> &Upstream {
-        match &*self.target {
-            Target::Live(upstream) => upstream,
-            _ => unreachable!("a lease is made of live targets only"),
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.upstream().in_flight().fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// What a service has for a request.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// Go there.
-    Lease(Lease),
-    /// Too many are on their way already.
-    Full,
-    /// Not now.
-    Not(Guard<Arc<Target>>),
-}
-
-impl Service {
-    /// Counts a request in, unless `concurrency` are in flight already.
-    pub(crate) fn lease(&self, concurrency: u32) -> Found {
-        loop {
-            let target = self.target.load();
-            let Target::Live(upstream) = &**target else {
-                return Found::Not(target);
-            };
-            let before = upstream.in_flight().fetch_add(1, Ordering::SeqCst);
-            let lease = Lease {
-                target: Arc::clone(&target),
-            };
-            // See the invariant above: counted first, looked again second.
-            if !Arc::ptr_eq(&self.target.load(), &lease.target) {
-                continue;
-            }
-            if before >= u64::from(concurrency) {
-                return Found::Full;
-            }
-            return Found::Lease(lease);
-        }
-    }
-
-    fn route(&self) -> Route {
-        Route {
-            service_id: self.id.to_string(),
-            name: self.name.to_string(),
-            labels: self.labels.iter().map(ToString::to_string).collect(),
-            state: state_of(&self.target.load()),
-            limits: self.limits,
-        }
-    }
-
-    fn same_but_target(&self, route: &Route) -> bool {
-        *self.name == *route.name
-            && self.limits == route.limits
-            && self.labels.iter().map(|l| &**l).eq(route.labels.iter().map(String::as_str))
-    }
-}
-
-fn state_of(target: &Target) -> RouteState {
-    match target {
-        Target::Live(upstream) => RouteState::Live {
-            endpoint: upstream.endpoint(),
-        },
-        Target::Starting => RouteState::Starting,
-        // A moved service is in no shard, so nobody asks for its route.
-        Target::Stopped | Target::Moved => RouteState::Stopped,
-        Target::Unavailable(reason) => RouteState::Unavailable {
-            reason: reason.to_string(),
-        },
-    }
-}
-
-fn target_of(state: &RouteState) -> Target {
-    match state {
-        RouteState::Live { endpoint } => Target::Live(Upstream::new(endpoint)),
-        RouteState::Starting => Target::Starting,
-        RouteState::Stopped => Target::Stopped,
-        RouteState::Unavailable { reason } => Target::Unavailable(reason.as_str().into()),
-    }
-}
-
 /// One label and the service it leads to.
 #[derive(Debug, Clone)]
 struct Slot {
-    service: Arc<Service>,
+    /// The rest of the label's hash: what a shard is sorted by.
+    hash: u32,
     /// Which of the service's labels this is.
-    label: usize,
+    label: u32,
+    service: Arc<Service>,
 }
 
 impl Slot {
-    fn label(&self) -> &str {
-        &self.service.labels[self.label]
+    fn is(&self, label: &str) -> bool {
+        self.service.label(self.label) == label
     }
 }
 
 type Shard = Vec<Slot>;
+
+/// Returns the shard of a label, and what its slot is found by there.
+fn place_of(label: &str) -> (usize, u32) {
+    // FNV-1a. Labels are chosen by our own users, and a full shard is merely slow.
+    let hash = label
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let (high, low) = (hash >> 32, hash & 0xffff_ffff);
+    let shard = usize::try_from(high % SHARDS as u64).unwrap_or_default();
+    (shard, u32::try_from(low).unwrap_or_default())
+}
+
+/// Returns where in a shard `label` is, or where it would have to be.
+fn search(shard: &[Slot], hash: u32, label: &str) -> Result<usize, usize> {
+    let first = shard.partition_point(|slot| slot.hash < hash);
+    let same = shard[first..].iter().take_while(|slot| slot.hash == hash);
+    let found = same.enumerate().find(|(_, slot)| slot.is(label));
+    found.map(|(at, _)| first + at).ok_or(first)
+}
 
 /// Every route.
 #[derive(Debug)]
 pub(crate) struct Table {
     shards: Box<[ArcSwap<Shard>]>,
     services: AtomicUsize,
+    snapshots: AtomicU32,
     /// One writer at a time. The endpoints that are no service's any more, but
     /// still have requests in flight, live here.
     retired: Mutex<Vec<Arc<Target>>>,
@@ -178,6 +82,7 @@ impl Default for Table {
         Self {
             shards: (0..SHARDS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect(),
             services: AtomicUsize::new(0),
+            snapshots: AtomicU32::new(0),
             retired: Mutex::default(),
         }
     }
@@ -186,8 +91,9 @@ impl Default for Table {
 impl Table {
     /// Finds the service behind a label, until its [`Target`] has moved.
     pub(crate) fn find(&self, label: &str) -> Option<Arc<Service>> {
-        let shard = self.shard(label).load();
-        let at = shard.binary_search_by(|slot| slot.label().cmp(label)).ok()?;
+        let (place, hash) = place_of(label);
+        let shard = self.shards[place].load();
+        let at = search(&shard, hash, label).ok()?;
         Some(Arc::clone(&shard[at].service))
     }
 
@@ -199,14 +105,41 @@ impl Table {
     /// Adds or changes one route. Its id is always one of its labels.
     pub(crate) fn upsert(&self, route: &Route) {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.by_id(&route.service_id);
         let route = with_id_label(route);
-        if let Some(service) = &before
-            && service.same_but_target(&route)
-        {
-            return Self::retarget(service, &route.state, &mut retired);
+        match self.by_id(&route.service_id) {
+            Some(service) if service.same_but_target(&route) => {
+                Self::retarget(&service, &route.state, &mut retired);
+            }
+            before => self.replace(before.as_deref(), &route, &mut retired),
         }
-        self.replace(before.as_deref(), &route, &mut retired);
+    }
+
+    /// Begins a snapshot, and returns its number for [`Self::upsert_in`] and
+    /// [`Self::end_snapshot`]. Routes that stay as they are keep their connections,
+    /// and those that it does not have stay until its end.
+    pub(crate) fn begin_snapshot(&self) -> u32 {
+        self.snapshots.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds or changes one route of a snapshot.
+    pub(crate) fn upsert_in(&self, snapshot: u32, route: &Route) {
+        self.upsert(route);
+        if let Some(service) = self.by_id(&route.service_id) {
+            service.snapshot.store(snapshot, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets every service that the snapshot did not have.
+    pub(crate) fn end_snapshot(&self, snapshot: u32) {
+        let mut gone = Vec::new();
+        self.each(|service| {
+            if service.snapshot.load(Ordering::Relaxed) != snapshot {
+                gone.push(service.id().to_owned());
+            }
+        });
+        for id in gone {
+            self.remove(&id);
+        }
     }
 
     fn retarget(service: &Service, state: &RouteState, retired: &mut Vec<Arc<Target>>) {
@@ -218,30 +151,19 @@ impl Table {
 
     fn replace(&self, before: Option<&Service>, route: &Route, retired: &mut Vec<Arc<Target>>) {
         let target = match before {
-            Some(service) if state_of(&service.target.load()) == route.state => {
-                service.target.load_full()
-            }
+            Some(service) if state_of(&service.target.load()) == route.state => service.target.load_full(),
             _ => Arc::new(target_of(&route.state)),
         };
-        let service = Arc::new(Service {
-            id: route.service_id.as_str().into(),
-            name: route.name.as_str().into(),
-            labels: route.labels.iter().map(|label| label.as_str().into()).collect(),
-            limits: route.limits,
-            target: ArcSwap::new(Arc::clone(&target)),
-        });
-        for label in 0..service.labels.len() {
-            self.put(Slot {
-                service: Arc::clone(&service),
-                label,
-            });
+        let service = Arc::new(Service::new(route, Arc::clone(&target)));
+        for (label, text) in service.labels() {
+            self.put(text, &service, label);
         }
         match before {
             None => {
                 self.services.fetch_add(1, Ordering::Relaxed);
             }
             Some(old) => {
-                self.forget_labels(old, |label| service.labels.iter().any(|l| **l == *label));
+                self.forget_labels(old, |label| service.labels().any(|(_, kept)| kept == label));
                 // Whoever found the old one before must look again.
                 let last = old.target.swap(Arc::new(Target::Moved));
                 if !Arc::ptr_eq(&last, &target) {
@@ -262,24 +184,6 @@ impl Table {
         retire(&mut retired, service.target.swap(Arc::new(Target::Moved)));
     }
 
-    /// Makes `routes` the whole table. Routes that stay as they are keep their connections.
-    pub(crate) fn replace_all(&self, routes: &[Route]) {
-        let kept: std::collections::HashSet<&str> =
-            routes.iter().map(|route| route.service_id.as_str()).collect();
-        let mut gone = Vec::new();
-        self.each(|service| {
-            if !kept.contains(&*service.id) {
-                gone.push(service.id.clone());
-            }
-        });
-        for id in gone {
-            self.remove(&id);
-        }
-        for route in routes {
-            self.upsert(route);
-        }
-    }
-
     /// Calls `visit` with every route.
     pub(crate) fn for_each_route(&self, mut visit: impl FnMut(Route)) {
         self.each(|service| visit(service.route()));
@@ -289,7 +193,7 @@ impl Table {
         for shard in &self.shards {
             for slot in shard.load().iter() {
                 // A service has many labels, and just one id.
-                if *slot.label() == *slot.service.id {
+                if slot.is(slot.service.id()) {
                     visit(&slot.service);
                 }
             }
@@ -318,37 +222,37 @@ impl Table {
     }
 
     fn by_id(&self, id: &str) -> Option<Arc<Service>> {
-        self.find(id).filter(|service| *service.id == *id)
+        self.find(id).filter(|service| service.id() == id)
     }
 
-    fn put(&self, slot: Slot) {
-        let place = self.shard(slot.label());
-        let mut shard = Shard::clone(&place.load());
-        match shard.binary_search_by(|other| other.label().cmp(slot.label())) {
-            Ok(at) => shard[at] = slot,
-            Err(at) => shard.insert(at, slot),
+    fn put(&self, text: &str, service: &Arc<Service>, label: u32) {
+        let (place, hash) = place_of(text);
+        let slot = Slot { hash, label, service: Arc::clone(service) };
+        let before = self.shards[place].load();
+        let mut shard = Shard::with_capacity(before.len() + 1);
+        match search(&before, hash, text) {
+            Ok(at) => {
+                shard.extend_from_slice(&before);
+                shard[at] = slot;
+            }
+            Err(at) => {
+                shard.extend_from_slice(&before[..at]);
+                shard.push(slot);
+                shard.extend_from_slice(&before[at..]);
+            }
         }
-        shard.shrink_to_fit();
-        place.store(Arc::new(shard));
+        self.shards[place].store(Arc::new(shard));
     }
 
     fn forget_labels(&self, service: &Service, keep: impl Fn(&str) -> bool) {
-        for label in service.labels.iter().filter(|label| !keep(label)) {
-            let place = self.shard(label);
-            let mut shard = Shard::clone(&place.load());
+        for (_, label) in service.labels().filter(|(_, label)| !keep(label)) {
+            let (place, _) = place_of(label);
+            let before = self.shards[place].load();
             // A label that another service has taken since is not ours to forget.
-            shard.retain(|slot| *slot.label() != **label || *slot.service.id != *service.id);
-            place.store(Arc::new(shard));
+            let is_ours = |slot: &Slot| slot.is(label) && slot.service.id() == service.id();
+            let shard: Shard = before.iter().filter(|slot| !is_ours(slot)).cloned().collect();
+            self.shards[place].store(Arc::new(shard));
         }
-    }
-
-    fn shard(&self, label: &str) -> &ArcSwap<Shard> {
-        // FNV-1a. Labels are chosen by our own users, and a full shard is merely slow.
-        let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let at = usize::try_from((hash ^ (hash >> 32)) % SHARDS as u64).unwrap_or_default();
-        &self.shards[at]
     }
 }
 
@@ -385,9 +289,7 @@ fn is_busy(target: &Target) -> bool {
 
 fn requests_to(target: &Target, endpoint: &Endpoint) -> u64 {
     match target {
-        Target::Live(upstream) if upstream.answers_at(endpoint) => {
-            upstream.in_flight().load(Ordering::SeqCst)
-        }
+        Target::Live(upstream) if upstream.answers_at(endpoint) => upstream.in_flight().load(Ordering::SeqCst).into(),
         _ => 0,
     }
 }

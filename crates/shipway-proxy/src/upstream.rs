@@ -9,7 +9,7 @@ mod connect;
 mod pool;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::wire::Endpoint;
@@ -26,7 +26,7 @@ pub(crate) struct Upstream {
     path: Box<str>,
     is_dialer: bool,
     retired: AtomicBool,
-    in_flight: AtomicU64,
+    in_flight: AtomicU32,
     pool: OnceLock<Box<Pool>>,
 }
 
@@ -40,7 +40,7 @@ impl Upstream {
             path: path.as_str().into(),
             is_dialer,
             retired: AtomicBool::new(false),
-            in_flight: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
             pool: OnceLock::new(),
         }
     }
@@ -48,11 +48,7 @@ impl Upstream {
     /// Where it is.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let path = self.path.to_string();
-        if self.is_dialer {
-            Endpoint::Dialer { path }
-        } else {
-            Endpoint::Unix { path }
-        }
+        if self.is_dialer { Endpoint::Dialer { path } } else { Endpoint::Unix { path } }
     }
 
     /// Whether it is at `endpoint`.
@@ -64,7 +60,7 @@ impl Upstream {
     }
 
     /// Requests on their way here or being answered.
-    pub(crate) const fn in_flight(&self) -> &AtomicU64 {
+    pub(crate) const fn in_flight(&self) -> &AtomicU32 {
         &self.in_flight
     }
 

@@ -66,13 +66,7 @@ impl Route {
     /// Makes a route with the proxy's own limits.
     #[must_use]
     pub fn new(service_id: String, name: String, labels: Vec<String>, state: RouteState) -> Self {
-        Self {
-            service_id,
-            name,
-            labels,
-            state,
-            limits: RouteLimits::default(),
-        }
+        Self { service_id, name, labels, state, limits: RouteLimits::default() }
     }
 }
 
@@ -119,8 +113,8 @@ pub enum Ask {
         /// Which installation's control plane this is.
         instance: String,
     },
-    /// All routes, in parts. Answered by [`Answer::Applied`] after the last part;
-    /// until then the routes are as they were.
+    /// All routes, in parts. Each route counts from its part on; those that no part
+    /// has are gone after the last, which is answered by [`Answer::Applied`].
     Snapshot {
         /// The generation of routes that this is.
         version: u64,

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::Pid;
 
-/// The descriptor of the listening socket (sd_listen_fds(3)).
+/// The descriptor of the listening socket (`sd_listen_fds(3)`).
 pub const LISTENER: RawFd = 3;
 
 /// How a child ended.
@@ -142,7 +142,7 @@ fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
     strings.iter().map(|string| string.as_ptr().cast_mut()).chain(std::iter::once(std::ptr::null_mut())).collect()
 }
 
-/// The posix_spawn family returns an error's number and leaves `errno` alone.
+/// The `posix_spawn` family returns an error's number and leaves `errno` alone.
 fn check_code(error: libc::c_int) -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
@@ -200,7 +200,8 @@ impl Attributes {
     }
 }
 
-/// The flags of posix_spawn fit into the type it takes them as.
+/// The flags of `posix_spawn` fit into the type it takes them as.
+#[expect(clippy::cast_possible_truncation, reason = "both flags are below 2^15")]
 const fn small(flag: libc::c_int) -> libc::c_short {
     flag as libc::c_short
 }

@@ -18,7 +18,6 @@ use crate::exec::{Execution, Progress};
 use crate::failure::{Failure, MayFail as _};
 use crate::launcher::Shared;
 use crate::packet::{Packet, receive, send_json};
-use crate::shim::kill_cgroup;
 use crate::shim::watch::{Place, Watch};
 use crate::start::Running;
 use crate::sys;
@@ -161,7 +160,6 @@ impl Control {
     /// The first process takes every other of its pid namespace along.
     fn kill(&mut self, running: &Running) -> Answer {
         self.has_killed = true;
-        kill_cgroup(running);
         done(pidfd_send_signal(&running.init.pidfd, Signal::KILL))
     }
 

@@ -159,8 +159,8 @@ impl Way {
         const STEP: &str = "wait for the process to start";
         match receive(&self.socket, RecvFlags::DONTWAIT) {
             Ok(Some(packet)) => start::hear(packet, &mut self.master, &mut self.executes).map(|()| false),
-            Ok(None) | Err(Errno::CONNRESET) if self.executes => Ok(true),
-            Ok(None) | Err(Errno::CONNRESET) => Err(Failure::refused(STEP, "it was killed on its way")),
+            Ok(None) if self.executes => Ok(true),
+            Ok(None) => Err(Failure::refused(STEP, "it was killed on its way")),
             Err(Errno::AGAIN) => Ok(false),
             Err(errno) => Err(errno).step(STEP),
         }

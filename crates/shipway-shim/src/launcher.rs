@@ -22,7 +22,6 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{DumpableBehavior, setsid};
 use shipway_shim::protocol::{LAUNCHER_FD, SECCOMP_FD};
@@ -59,7 +58,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         match receive(engine, RecvFlags::empty()) {
             Ok(Some(packet)) => launch(packet, &shared, &mut socket),
             // The engine is gone; what runs goes on without us.
-            Ok(None) | Err(Errno::CONNRESET) => return Ok(()),
+            Ok(None) => return Ok(()),
             Err(errno) => return Err(errno).step("wait for a launch"),
         }
     }

@@ -32,11 +32,11 @@ pub(crate) fn receive(socket: impl AsFd, flags: RecvFlags) -> Result<Option<Pack
     // launcher's memory is copied by every fork.
     let mut nothing: [u8; 0] = [];
     let look = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
-    let ((), length) = retry(|| recv(socket, &mut nothing, look).map(|(_, length)| ((), length)))?;
+    let ((), length) = insist(|| recv(socket, &mut nothing, look).map(|(_, length)| ((), length)))?;
     let mut bytes = vec![0; length.min(MESSAGE_BYTES_MAX)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = retry(|| {
+    let received = insist(|| {
         let mut parts = [IoSliceMut::new(&mut bytes)];
         recvmsg(socket, &mut parts, &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC)
     })?;
@@ -72,6 +72,17 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     retry(|| sendmsg(socket.as_fd(), &[IoSlice::new(bytes)], &mut ancillary, flags)).map(drop)
+}
+
+/// Calls again while a signal interrupts, or after a reset: a peer that died without
+/// reading all our words says so once, and its own last words are still to be read.
+fn insist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR | Errno::CONNRESET) => {}
+            other => return other,
+        }
+    }
 }
 
 /// Calls again while a signal interrupts.

@@ -19,12 +19,14 @@ mod streams;
 pub(crate) mod watch;
 
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{WaitId, WaitIdOptions, setsid, waitid};
 use shipway_shim::protocol::{Exit, Launched, VERSION, path_bytes};
 
 use crate::control::{Control, Ended};
 use crate::dialer::Dials;
-use crate::failure::MayFail as _;
+use crate::failure::{Failure, MayFail as _, Step as _};
+use crate::files::{read_small, write_existing};
 use crate::launcher::Shared;
 use crate::packet::send_json;
 use crate::start::{self, Running};
@@ -35,6 +37,10 @@ use watch::{Place, Watch};
 /// The whole life of a shim, forked from the launcher a moment ago.
 pub(crate) fn run(shared: &Shared, message: &[u8], reply: OwnedFd, listener: Option<OwnedFd>) -> ! {
     setsid().may_fail();
+    if let Err(failure) = let_go_of_stdio() {
+        send_json(&reply, &failure.into_launched(), &[]).may_fail();
+        sys::leave(1)
+    }
     rustix::thread::set_name(c"shipway-shim").may_fail();
     // The launcher ignores it, which would reap the container before we look.
     sys::default_signal(libc::SIGCHLD);
@@ -51,6 +57,14 @@ pub(crate) fn run(shared: &Shared, message: &[u8], reply: OwnedFd, listener: Opt
             sys::leave(1)
         }
     }
+}
+
+/// The engine's stdout and stderr may be pipes that somebody reads to their end.
+fn let_go_of_stdio() -> Result<(), Failure> {
+    const STEP: &str = "open /dev/null";
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = openat(CWD, "/dev/null", flags, Mode::empty()).step(STEP)?;
+    (0..3).try_for_each(|number| sys::place(&null, number)).step(STEP)
 }
 
 /// A shim beside its running container.
@@ -114,7 +128,7 @@ impl<'shared> Shim<'shared> {
         let ended = Ended::from(&ended);
         self.streams.drain();
         let exit = self.exit(ended);
-        kill_cgroup(&self.running);
+        kill_stragglers(&self.running);
         // Names first: the engine may start the container again the moment it sees
         // exit.json, and the next shim makes sockets of the same names.
         self.running.places.unlink_sockets();
@@ -138,11 +152,21 @@ impl<'shared> Shim<'shared> {
     }
 }
 
-/// Whoever the pid namespace's end has missed; there should be nobody.
-pub(crate) fn kill_cgroup(running: &Running) {
+/// Kills whoever the pid namespace's end has missed; there should be nobody.
+///
+/// Only then: Linux 6.18, as seen, kills every process that is born by
+/// `CLONE_INTO_CGROUP` into a cgroup whose `cgroup.kill` was ever written (the clone
+/// compares the target's count of kills with that of the parent's cgroup), so that a
+/// container could not be started again in it.
+fn kill_stragglers(running: &Running) {
     for cgroup in running.launch.cgroups.iter().filter(|cgroup| cgroup.v2) {
-        let path = [path_bytes(&cgroup.path), b"/cgroup.kill"].concat();
-        // Kernels before 5.14 do not have it, and do not need it: see above.
-        crate::files::write_existing(rustix::fs::CWD, path.as_slice(), b"1").may_fail();
+        let folder = path_bytes(&cgroup.path);
+        let members = read_small(CWD, [folder, b"/cgroup.procs"].concat());
+        if members.is_ok_and(|members| members.is_empty()) {
+            continue;
+        }
+        let path = [folder, b"/cgroup.kill"].concat();
+        // Kernels before 5.14 do not have it, and do without.
+        write_existing(CWD, path.as_slice(), b"1").may_fail();
     }
 }

@@ -173,9 +173,8 @@ fn wait_for_exec(socket: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
         match receive(socket, RecvFlags::DONTWAIT) {
             Err(Errno::AGAIN) if left.is_zero() => return Err(Errno::TIMEDOUT).step(STEP),
             Err(Errno::AGAIN) => {}
-            // The child's death with our words unread is a reset.
-            Ok(None) | Err(Errno::CONNRESET) if executes => return Ok(master),
-            Ok(None) | Err(Errno::CONNRESET) => {
+            Ok(None) if executes => return Ok(master),
+            Ok(None) => {
                 return Err(Failure::refused(STEP, "the child was killed on its way"));
             }
             Err(errno) => return Err(errno).step(STEP),

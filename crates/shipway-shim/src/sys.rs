@@ -176,8 +176,14 @@ pub(crate) fn duplicate_above(descriptor: impl AsFd, at_least: RawFd) -> Result<
 
 /// Sets what a signal does to its default.
 pub(crate) fn default_signal(signal: c_int) {
-    // SAFETY: no handler of ours is replaced; an unknown number is refused harmlessly.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // All zero is SIG_DFL with no flags and no mask. The raw call, because the C
+    // library's refuses its own two signals, which may have been inherited as ignored.
+    let action = [0_u64; 4];
+    // SAFETY: no handler of ours is replaced; the kernel's structure is four words long
+    // and its mask eight bytes; an unknown number is refused harmlessly.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), 0, 8);
+    }
 }
 
 /// Ignores a signal; for SIGCHLD that also reaps every child.

@@ -9,6 +9,12 @@ use crate::held::{Held, LeaseKey};
 use crate::values::{from_json, number, parse, to_json};
 use crate::{Lease, Store, StoreError, releases};
 
+macro_rules! columns {
+    () => {
+        "container, service, release, role, endpoint, failures, started_at, handle"
+    };
+}
+
 #[derive(FromRow)]
 pub(crate) struct InstanceRow {
     pub(crate) container: String,
@@ -173,14 +179,22 @@ impl Store {
     pub async fn list_instances(&self, service: Option<ServiceId>) -> Result<Vec<Instance>, StoreError> {
         let rows: Vec<InstanceRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(
-                    "SELECT container, service, release, role, endpoint, failures, started_at, handle
-                     FROM instance WHERE $1 IS NULL OR service = $1
-                     ORDER BY service, release, container",
-                )
-                .bind(service.map(|service| service.to_string()))
-                .fetch_all(db)
-                .await?)
+                let rows = match service {
+                    Some(service) => sqlx::query_as(concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM instance WHERE service = $1 ORDER BY release, container"
+                    ))
+                    .bind(service.to_string())
+                    .fetch_all(db),
+                    None => sqlx::query_as(concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM instance ORDER BY service, release, container"
+                    ))
+                    .fetch_all(db),
+                };
+                Ok(rows.await?)
             })
             .await?;
         rows.into_iter().map(InstanceRow::read).collect()

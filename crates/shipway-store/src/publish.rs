@@ -159,6 +159,9 @@ impl Tx {
 
     async fn fail_service(&mut self, service: &Service, failure: &Failure) -> Result<(), StoreError> {
         let state = ServiceState::Failed { reason: failure.detail.clone() };
+        if service.state == state {
+            return Ok(());
+        }
         self.update_service(service.id, &state, service.wanted).await?;
         let event = EventKind::StateChanged {
             from: service.state.word().to_owned(),

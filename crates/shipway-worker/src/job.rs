@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use shipway_model::{ContainerId, FailureCode, InstanceRole, Outcome, Service, ServiceId};
+use shipway_model::{ContainerId, FailureCode, InstanceRole, Outcome, Service, ServiceId, TaskPayload};
 use shipway_store::Lease;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,9 @@ pub(crate) struct Job {
     pub(crate) lease: Lease,
     /// Containers started under this lease; ended if the lease is lost.
     started: Mutex<Vec<ContainerId>>,
+    /// The last death met under this lease, in words. Only words: a rerun asks the
+    /// driver, which knows less (a container that never became ready was killed).
+    last_words: Mutex<Option<(ContainerId, String)>>,
 }
 
 /// How a task's work came out well.
@@ -35,20 +38,21 @@ pub(crate) enum Ended {
 
 impl Job {
     pub(crate) const fn new(core: Arc<Core>, lease: Lease) -> Self {
-        Self { core, lease, started: Mutex::new(Vec::new()) }
+        Self { core, lease, started: Mutex::new(Vec::new()), last_words: Mutex::new(None) }
     }
 
     /// Works on the task until it has ended, was given back or lost.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         let begun = Instant::now();
-        let kind = self.lease.task.payload.kind();
+        let payload = &self.lease.task.payload;
+        let kind = payload.kind();
         let left = tokio::select! {
             biased;
             left = self.work() => left,
             () = stop.cancelled() => self.hand_over().await,
         };
         measure::task(kind, left);
-        if kind == "deploy" {
+        if let TaskPayload::Deploy(_) = payload {
             measure::deploy(begun.elapsed(), left);
         }
         tracing::debug!(task.id = %self.lease.task.id, service.id = %self.service_id(), kind, ?left, "task left");
@@ -58,18 +62,19 @@ impl Job {
     async fn work(&self) -> Left {
         let terms = self.core.config.lease;
         let work = AssertUnwindSafe(self.carry_out()).catch_unwind();
-        match lease::hold(&self.core.store, &self.lease, terms, work).await {
+        let left = match lease::hold(&self.core.store, &self.lease, terms, work).await {
             Some(Ok(left)) => left,
             Some(Err(_panic)) => {
                 let bug = Trouble::failed(FailureCode::Internal, "the worker met a bug of its own");
                 self.conclude(Err(bug)).await
             }
-            None => {
-                tracing::warn!(task.id = %self.lease.task.id, "the lease was lost");
-                self.end_unpublished().await;
-                Left::Lost
-            }
+            None => Left::Lost,
+        };
+        if matches!(left, Left::Lost) {
+            tracing::warn!(task.id = %self.lease.task.id, "the lease was lost");
+            self.end_unpublished().await;
         }
+        left
     }
 
     async fn carry_out(&self) -> Left {
@@ -88,7 +93,7 @@ impl Job {
 
     /// Ends what was started under this lease, unless it was published meanwhile.
     async fn end_unpublished(&self) {
-        let started: Vec<ContainerId> = self.started().drain(..).collect();
+        let started: Vec<ContainerId> = lock(&self.started).drain(..).collect();
         if started.is_empty() {
             return;
         }
@@ -105,11 +110,16 @@ impl Job {
     }
 
     pub(crate) fn note_started(&self, container: ContainerId) {
-        self.started().push(container);
+        lock(&self.started).push(container);
     }
 
-    fn started(&self) -> MutexGuard<'_, Vec<ContainerId>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn note_death(&self, container: ContainerId, how: &str) {
+        *lock(&self.last_words) = Some((container, how.to_owned()));
+    }
+
+    pub(crate) fn words_of(&self, container: ContainerId) -> Option<String> {
+        let last = lock(&self.last_words);
+        last.as_ref().filter(|(dead, _)| *dead == container).map(|(_, how)| how.clone())
     }
 
     pub(crate) const fn service_id(&self) -> ServiceId {
@@ -121,4 +131,9 @@ impl Job {
         let found = self.core.store.find_service_by_id(self.service_id()).await?;
         found.ok_or_else(|| Trouble::failed(FailureCode::Internal, "the service is gone"))
     }
+}
+
+/// What is kept here is whole after every write, so a panic elsewhere spoils nothing.
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -70,20 +70,24 @@ async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
         None => ANSWER_MAX,
     };
     let mut pause = PAUSE_FIRST;
+    let mut saw = None;
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         let limit = left.min(patience);
-        let saw = match timeout(limit, ask(subject.endpoint, &question)).await {
+        match timeout(limit, ask(subject.endpoint, &question)).await {
             Ok(Ok(status)) if is_ready(subject.health, status) => return Ok(()),
-            Ok(Ok(status)) => format!("status {status}"),
-            Ok(Err(words)) => words,
-            Err(_) => format!("no answer within {} ms", limit.as_millis()),
-        };
+            Ok(Ok(status)) => saw = Some(format!("status {status}")),
+            Ok(Err(words)) => saw = Some(words),
+            // The deadline has cut this one short: the one before it tells more.
+            Err(_) if saw.is_some() && limit < patience => {}
+            Err(_) => saw = Some(format!("no answer within {} ms", limit.as_millis())),
+        }
         if start.elapsed() + pause >= deadline {
             let asked = subject.health.path.as_deref().unwrap_or("the runner");
             return Err(NotReady(format!(
-                "it was not ready after {} ms: the last probe of {asked} saw {saw}",
-                deadline.as_millis()
+                "it was not ready after {} ms: the last probe of {asked} saw {}",
+                deadline.as_millis(),
+                saw.as_deref().unwrap_or("nothing")
             )));
         }
         sleep(pause).await;

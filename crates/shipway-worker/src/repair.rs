@@ -7,7 +7,7 @@ mod moves;
 
 use std::time::Duration;
 
-use shipway_model::{FailureCode, Micros, Outcome, Wanted};
+use shipway_model::{FailureCode, Micros, Outcome};
 use shipway_plan::{Move, World, next_moves};
 use shipway_store::StoreError;
 
@@ -17,30 +17,20 @@ use crate::trouble::Trouble;
 /// No world needs more looks; one that does is met again later, not for ever now.
 const LOOKS_MAX: usize = 16;
 
-/// Where to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// What the user wants, as the store says.
-    AsWanted,
-    /// Nothing of the service runs, whatever was asked for meanwhile: the task that
-    /// stops it comes before the one that starts it again.
-    Down,
-}
-
 pub(crate) async fn repair(job: &Job) -> Result<Ended, Trouble> {
     let found = job.core.store.find_service_by_id(job.service_id()).await?;
     if found.is_none() {
         return Ok(Ended::With(Outcome::Done { release: None, changed: false }));
     }
-    let changed = settle(job, Goal::AsWanted).await?;
+    let changed = settle(job).await?;
     Ok(Ended::With(Outcome::Done { release: job.service().await?.state.live_release(), changed }))
 }
 
 /// Makes moves until none is due. Returns whether one was.
-pub(crate) async fn settle(job: &Job, goal: Goal) -> Result<bool, Trouble> {
+pub(crate) async fn settle(job: &Job) -> Result<bool, Trouble> {
     let mut changed = false;
     for _ in 0..LOOKS_MAX {
-        let world = job.look(goal).await?;
+        let world = job.look().await?;
         let mut acted = false;
         for one in next_moves(&world, &job.core.config.policy) {
             if let Move::Wait { until } = one {
@@ -60,14 +50,10 @@ pub(crate) async fn settle(job: &Job, goal: Goal) -> Result<bool, Trouble> {
 }
 
 impl Job {
-    async fn look(&self, goal: Goal) -> Result<World, Trouble> {
+    async fn look(&self) -> Result<World, Trouble> {
         let service = self.service().await?;
         let rows = self.core.instances(service.id).await?;
-        let mut world = self.core.world(&service, rows).await?;
-        if goal == Goal::Down {
-            world.wanted = Wanted::Stopped;
-        }
-        Ok(world)
+        self.core.world(&service, rows).await
     }
 
     async fn come_back(&self, until: Micros) -> Result<(), StoreError> {

@@ -1,1 +1,82 @@
-fn main() {}
+//! The one binary: the command line, and the platform behind `serve`.
+//!
+//! Reading order: [`config`] (what it was told), [`serve`] (the parts put together
+//! and run), `serve/edge` (the proxy supervised), [`down`] (everything ended).
+//! Nothing is decided here that a part could decide.
+
+mod admin_token;
+mod config;
+mod config_check;
+mod doctor;
+mod down;
+mod listeners;
+mod logging;
+mod platform;
+mod proxy;
+mod proxy_user;
+mod serve;
+mod state_dir;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use shipway_cli::{Cli, Command, ConfigCommand, PlatformArgs, Surroundings};
+
+use crate::config::{Effective, Sources};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match carry_out(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed; there is nobody else to tell.
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
+    let json = cli.global.json;
+    match cli.command {
+        Command::Proxy(_) => proxy::run()?,
+        Command::Serve(args) => {
+            let Effective { config, .. } = load(&args)?;
+            logging::start(config.log_format, &config.log_level)?;
+            runtime()?.block_on(serve::serve(config))?;
+        }
+        Command::Down(args) => runtime()?.block_on(down::down(load(&args)?.config))?,
+        Command::Doctor(args) => return doctor::doctor(&load(&args)?.config, json),
+        Command::Config(ConfigCommand::Check(args)) => config_check::print(&load(&args)?, json)?,
+        Command::Openapi => std::io::stdout().write_all(shipway_api::openapi_json().as_bytes())?,
+        _ => return Ok(ExitCode::from(runtime()?.block_on(shipway_cli::run(cli, &surroundings())))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Reads configuration; the one place that looks at the environment.
+fn load(args: &PlatformArgs) -> anyhow::Result<Effective> {
+    let sources = Sources {
+        flags: args.set.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
+        file: args.config.clone(),
+        environment: std::env::vars().collect(),
+    };
+    Ok(config::load(&sources)?)
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings {
+        is_root: rustix::process::geteuid().is_root(),
+        stderr_is_terminal: std::io::stderr().is_terminal(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stdin_is_terminal: std::io::stdin().is_terminal(),
+        admin_socket: std::path::PathBuf::from("/run/shipway/api.sock"),
+        has_display: std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some(),
+    }
+}

@@ -39,11 +39,8 @@ fn every_operation_has_a_name_of_its_own_and_names_its_places() {
     for endpoint in routes::native().into_iter().chain(routes::contracts()) {
         let rules = endpoint.rules;
         assert!(ids.insert(rules.doc.id), "{} twice", rules.doc.id);
-        let places: Vec<&str> = rules
-            .path
-            .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-            .collect();
+        let places: Vec<&str> =
+            rules.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let told: Vec<&str> = rules
             .doc
             .parameters

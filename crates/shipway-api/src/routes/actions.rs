@@ -21,11 +21,7 @@ use crate::reply::{ErrorStyle, Reject};
 const LOOK_BACK: u32 = 200;
 
 const ANSWERS: &[Answer] = &[
-    Answer {
-        status: 200,
-        doc: "Done.",
-        content: Some(Content::json("Service")),
-    },
+    Answer { status: 200, doc: "Done.", content: Some(Content::json("Service")) },
     Answer {
         status: 202,
         doc: "Not done yet; `Location` says where to look.",
@@ -166,11 +162,8 @@ async fn rollback(
 }
 
 fn no_such_release(number: u32) -> Reject {
-    Reject::new(
-        ProblemCode::NoSuchRelease,
-        format!("the service has no release {number}"),
-    )
-    .hint("its releases are at …/releases, or `shipway releases NAME`")
+    Reject::new(ProblemCode::NoSuchRelease, format!("the service has no release {number}"))
+        .hint("its releases are at …/releases, or `shipway releases NAME`")
 }
 
 /// The newest release below the live one that was live once.
@@ -182,12 +175,7 @@ async fn release_before(app: &App, service: &Service) -> Result<u32, Reject> {
         .iter()
         .find(|release| release.state == ReleaseState::Retired)
         .map(|release| release.number)
-        .ok_or_else(|| {
-            Reject::new(
-                ProblemCode::NoSuchRelease,
-                "no release was live before this one",
-            )
-        })
+        .ok_or_else(|| Reject::new(ProblemCode::NoSuchRelease, "no release was live before this one"))
 }
 
 async fn act(

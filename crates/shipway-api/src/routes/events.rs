@@ -43,14 +43,7 @@ static EVENTS: Rules = Rules {
         summary: "Read what happened to a service",
         description: "Oldest first: a page, or with `follow` (or `Accept: text/event-stream`) a stream. \
             A deleted service's events remain, under its id.",
-        parameters: &[
-            SERVICE,
-            cursor::LIMIT,
-            cursor::CURSOR,
-            flow::FOLLOW,
-            flow::FORMAT,
-            flow::RESUME,
-        ],
+        parameters: &[SERVICE, cursor::LIMIT, cursor::CURSOR, flow::FOLLOW, flow::FORMAT, flow::RESUME],
         request: None,
         answers: &[Answer {
             status: 200,
@@ -94,10 +87,7 @@ fn after(query: &Query, headers: &HeaderMap) -> Result<u64, Reject> {
     let Some(cursor) = flow::resume(query, headers) else {
         return Ok(0);
     };
-    let text = URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Reject::parameter("query:cursor", "expected the id of another event"))
 }
@@ -128,18 +118,8 @@ struct Follow {
 }
 
 /// Events after `after`, for ever. A notice only wakes; what there is is read anew.
-fn follow(
-    store: Store,
-    subject: String,
-    after: u64,
-) -> BoxStream<'static, Result<Event, Reject>> {
-    let start = Follow {
-        notices: store.notices(),
-        store,
-        subject,
-        after,
-        ready: VecDeque::new(),
-    };
+fn follow(store: Store, subject: String, after: u64) -> BoxStream<'static, Result<Event, Reject>> {
+    let start = Follow { notices: store.notices(), store, subject, after, ready: VecDeque::new() };
     stream::try_unfold(start, |mut follow| async move {
         let event = follow.next().await?;
         Ok(event.map(|event| (event, follow)))
@@ -155,10 +135,7 @@ impl Follow {
                 return Ok(Some(event));
             }
             self.notices.mark_unchanged();
-            let rows = self
-                .store
-                .list_events(&self.subject, self.after, BATCH)
-                .await?;
+            let rows = self.store.list_events(&self.subject, self.after, BATCH).await?;
             if let Some(last) = rows.last() {
                 self.after = last.seq;
                 self.ready = rows.iter().map(present::event).collect();

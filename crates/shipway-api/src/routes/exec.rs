@@ -67,16 +67,8 @@ static EXEC: Rules = Rules {
             last (`ExecClient` and `ExecServer`). Closing the WebSocket kills the process.",
         parameters: &[SERVICE],
         request: None,
-        answers: &[Answer {
-            status: 101,
-            doc: "The WebSocket is open.",
-            content: None,
-        }],
-        problems: &[
-            ProblemCode::NotFound,
-            ProblemCode::NotRunning,
-            ProblemCode::UpgradeRequired,
-        ],
+        answers: &[Answer { status: 101, doc: "The WebSocket is open.", content: None }],
+        problems: &[ProblemCode::NotFound, ProblemCode::NotRunning, ProblemCode::UpgradeRequired],
     },
 };
 
@@ -88,27 +80,23 @@ async fn exec(
 ) -> Result<Response, Reject> {
     let service = app.service(&caller, Action::Exec, &reference).await?;
     let upgrade = upgrade.map_err(|error| {
-        Reject::new(ProblemCode::UpgradeRequired, error.body_text())
-            .header(header::UPGRADE, "websocket")
+        Reject::new(ProblemCode::UpgradeRequired, error.body_text()).header(header::UPGRADE, "websocket")
     })?;
     let place = App::place(&app.execs, "execs")?;
     let id = service.id;
-    Ok(upgrade
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| async move {
+    Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(
+        move |socket| async move {
             session(&app, socket, id).await;
             drop(place);
-        }))
+        },
+    ))
 }
 
 async fn session(app: &App, mut socket: WebSocket, service: ServiceId) {
     let session = match begin(app, &mut socket, service).await {
         Ok(session) => session,
         Err(reject) => {
-            let last = ExecServer::Error {
-                problem: reject.problem,
-            };
+            let last = ExecServer::Error { problem: reject.problem };
             // The client may be gone, and then nobody wants to hear it.
             drop(socket.send(text(&last)).await);
             drop(socket.close().await);
@@ -126,11 +114,7 @@ async fn session(app: &App, mut socket: WebSocket, service: ServiceId) {
     }
 }
 
-async fn begin(
-    app: &App,
-    socket: &mut WebSocket,
-    service: ServiceId,
-) -> Result<ExecSession, Reject> {
+async fn begin(app: &App, socket: &mut WebSocket, service: ServiceId) -> Result<ExecSession, Reject> {
     let bad = |detail: &str| Reject::new(ProblemCode::InvalidField, detail);
     let first = tokio::time::timeout(START_TIME, socket.recv())
         .await
@@ -144,12 +128,7 @@ async fn begin(
 }
 
 fn spec(start: ExecClient) -> Result<ExecSpec, String> {
-    let ExecClient::Start {
-        argv,
-        env,
-        terminal,
-    } = start
-    else {
+    let ExecClient::Start { argv, env, terminal } = start else {
         return Err("the first message must be of type `start`".to_owned());
     };
     let bytes: usize = argv.iter().map(|argument| argument.len() + 1).sum();
@@ -157,9 +136,7 @@ fn spec(start: ExecClient) -> Result<ExecSpec, String> {
         return Err("argv: expected a program and its arguments".to_owned());
     }
     if argv.len() > ARGUMENTS_MAX || bytes > ARGUMENT_BYTES_MAX {
-        return Err(format!(
-            "argv: at most {ARGUMENTS_MAX} arguments of {ARGUMENT_BYTES_MAX} bytes together"
-        ));
+        return Err(format!("argv: at most {ARGUMENTS_MAX} arguments of {ARGUMENT_BYTES_MAX} bytes together"));
     }
     if argv.iter().any(|argument| argument.contains('\0')) {
         return Err("argv: an argument has no zero byte".to_owned());
@@ -170,11 +147,7 @@ fn spec(start: ExecClient) -> Result<ExecSpec, String> {
     if terminal.is_some_and(|size| !is_sane(size.columns) || !is_sane(size.rows)) {
         return Err(format!("terminal: sides are 1 to {TERMINAL_SIDE_MAX}"));
     }
-    Ok(ExecSpec {
-        argv,
-        env,
-        terminal,
-    })
+    Ok(ExecSpec { argv, env, terminal })
 }
 
 fn is_sane(side: u16) -> bool {
@@ -213,12 +186,8 @@ fn stdin(bytes: &Bytes) -> Option<ExecInput> {
 fn told(text: &str) -> Option<ExecInput> {
     match serde_json::from_str(text).ok()? {
         ExecClient::Eof => Some(ExecInput::Eof),
-        ExecClient::Resize(size) if is_sane(size.columns) && is_sane(size.rows) => {
-            Some(ExecInput::Resize(size))
-        }
-        ExecClient::Signal { signal } if SIGNALS.contains(&signal) => {
-            Some(ExecInput::Signal(signal))
-        }
+        ExecClient::Resize(size) if is_sane(size.columns) && is_sane(size.rows) => Some(ExecInput::Resize(size)),
+        ExecClient::Signal { signal } if SIGNALS.contains(&signal) => Some(ExecInput::Signal(signal)),
         _ => None,
     }
 }

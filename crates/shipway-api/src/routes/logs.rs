@@ -42,10 +42,7 @@ static LOGS: Rules = Rules {
             flow::FOLLOW,
             Parameter::query(
                 "tail",
-                Form::Integer {
-                    least: 0,
-                    most: TAIL_MAX,
-                },
+                Form::Integer { least: 0, most: TAIL_MAX },
                 "Only the last so many lines of what is there.",
             ),
             Parameter::query(
@@ -54,25 +51,13 @@ static LOGS: Rules = Rules {
                 "Only lines of this time (RFC 3339) or later, or so long ago, as `90s`, `15m`, `2h`, `1d`.",
             ),
             Parameter::query("cursor", Form::Text, "Only lines after the one with this cursor."),
-            Parameter::query(
-                "stream",
-                Form::OneOf(&["stdout", "stderr"]),
-                "Only lines of this output.",
-            ),
+            Parameter::query("stream", Form::OneOf(&["stdout", "stderr"]), "Only lines of this output."),
             flow::FORMAT,
             flow::RESUME,
         ],
         request: None,
-        answers: &[Answer {
-            status: 200,
-            doc: "Lines, as they come.",
-            content: Some(Content::stream("LogLine")),
-        }],
-        problems: &[
-            ProblemCode::InvalidParameter,
-            ProblemCode::NotFound,
-            ProblemCode::EngineUnavailable,
-        ],
+        answers: &[Answer { status: 200, doc: "Lines, as they come.", content: Some(Content::stream("LogLine")) }],
+        problems: &[ProblemCode::InvalidParameter, ProblemCode::NotFound, ProblemCode::EngineUnavailable],
     },
 };
 
@@ -89,9 +74,7 @@ async fn logs(
     };
     let asked = LogQuery {
         follow: query.flag("follow"),
-        tail: query
-            .number("tail")
-            .map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
+        tail: query.number("tail").map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
         since,
         after: flow::resume(&query, &headers),
         stream: match query.text("stream") {

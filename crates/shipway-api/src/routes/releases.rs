@@ -18,11 +18,7 @@ use crate::query::Query;
 use crate::reply::{ErrorStyle, Reject};
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(&LIST, list),
-        Endpoint::new(&GET, get),
-        Endpoint::new(&DIFF, diff),
-    ]
+    vec![Endpoint::new(&LIST, list), Endpoint::new(&GET, get), Endpoint::new(&DIFF, diff)]
 }
 
 const fn rules(path: &'static str, doc: Doc) -> Rules {
@@ -45,11 +41,7 @@ static LIST: Rules = rules(
         description: "Newest first.",
         parameters: &[SERVICE, cursor::LIMIT, cursor::CURSOR],
         request: None,
-        answers: &[Answer {
-            status: 200,
-            doc: "A page.",
-            content: Some(Content::json("Page_Release")),
-        }],
+        answers: &[Answer { status: 200, doc: "A page.", content: Some(Content::json("Page_Release")) }],
         problems: &[ProblemCode::NotFound],
     },
 );
@@ -63,16 +55,8 @@ static GET: Rules = rules(
         description: "Everything that decides how it runs.",
         parameters: &[SERVICE, Parameter::path("release", "Its number.")],
         request: None,
-        answers: &[Answer {
-            status: 200,
-            doc: "The release.",
-            content: Some(Content::json("Release")),
-        }],
-        problems: &[
-            ProblemCode::InvalidParameter,
-            ProblemCode::NotFound,
-            ProblemCode::NoSuchRelease,
-        ],
+        answers: &[Answer { status: 200, doc: "The release.", content: Some(Content::json("Release")) }],
+        problems: &[ProblemCode::InvalidParameter, ProblemCode::NotFound, ProblemCode::NoSuchRelease],
     },
 );
 
@@ -89,16 +73,8 @@ static DIFF: Rules = rules(
             Parameter::path("other", "The second one's number."),
         ],
         request: None,
-        answers: &[Answer {
-            status: 200,
-            doc: "What differs.",
-            content: Some(Content::json("ReleaseDiff")),
-        }],
-        problems: &[
-            ProblemCode::InvalidParameter,
-            ProblemCode::NotFound,
-            ProblemCode::NoSuchRelease,
-        ],
+        answers: &[Answer { status: 200, doc: "What differs.", content: Some(Content::json("ReleaseDiff")) }],
+        problems: &[ProblemCode::InvalidParameter, ProblemCode::NotFound, ProblemCode::NoSuchRelease],
     },
 );
 

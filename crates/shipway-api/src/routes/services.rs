@@ -29,16 +29,11 @@ const SCAN_MAX: u32 = 5_000;
 pub(crate) const SERVICE: Parameter = Parameter::path("service", "The service's id or name.");
 pub(crate) const WAIT: Parameter = Parameter::query(
     "wait",
-    Form::Integer {
-        least: 0,
-        most: change::WAIT_MAX,
-    },
+    Form::Integer { least: 0, most: change::WAIT_MAX },
     "Seconds to wait until it is done; 60 unless told. The answer is 202 when they were not enough.",
 );
-pub(crate) const IF_MATCH: Parameter = Parameter::header(
-    "If-Match",
-    "Only if the service's ETag is still this one (412 otherwise).",
-);
+pub(crate) const IF_MATCH: Parameter =
+    Parameter::header("If-Match", "Only if the service's ETag is still this one (412 otherwise).");
 pub(crate) const IDEMPOTENCY_KEY: Parameter = Parameter::header(
     "Idempotency-Key",
     "Accepted and not needed: repeating this request has no further effect, so keys are not kept.",
@@ -85,24 +80,11 @@ static PUT: Rules = Rules {
         description: "Makes the service, or a new release of it. The content is always fetched; when it and \
             all else equal the live release, nothing changes. The answer comes when the new release is \
             live. If it does not become ready, the release that was live before stays live.",
-        parameters: &[
-            Parameter::path("service", "The service's name: a DNS label."),
-            WAIT,
-            IF_MATCH,
-            IDEMPOTENCY_KEY,
-        ],
+        parameters: &[Parameter::path("service", "The service's name: a DNS label."), WAIT, IF_MATCH, IDEMPOTENCY_KEY],
         request: Some(Content::json("ServicePut")),
         answers: &[
-            Answer {
-                status: 200,
-                doc: "Live: the service was there before.",
-                content: Some(Content::json("Service")),
-            },
-            Answer {
-                status: 201,
-                doc: "Live: the service is new.",
-                content: Some(Content::json("Service")),
-            },
+            Answer { status: 200, doc: "Live: the service was there before.", content: Some(Content::json("Service")) },
+            Answer { status: 201, doc: "Live: the service is new.", content: Some(Content::json("Service")) },
             Answer {
                 status: 202,
                 doc: "Not done yet; `Location` says where to look.",
@@ -152,20 +134,13 @@ async fn put(
 
 /// With `If-Match` the service must exist, so it is meant by its id: were it
 /// deleted meanwhile, a name would make a new one.
-async fn target(
-    app: &App,
-    caller: &Caller,
-    name: ServiceName,
-    if_match: IfMatch,
-) -> Result<Target, Reject> {
+async fn target(app: &App, caller: &Caller, name: ServiceName, if_match: IfMatch) -> Result<Target, Reject> {
     if if_match == IfMatch::Absent {
         return Ok(Target::NamedOrNew(name, ServiceId(uuid::Uuid::new_v4())));
     }
     let store = &app.parts.store;
     let found = store.find_service(&caller.0.project(), &name).await?;
-    found
-        .map(|service| Target::Existing(service.id))
-        .ok_or_else(change::nothing_to_match)
+    found.map(|service| Target::Existing(service.id)).ok_or_else(change::nothing_to_match)
 }
 
 static PUT_NOTHING: Rules = Rules {
@@ -204,21 +179,12 @@ static LIST: Rules = Rules {
             for, or none, and still have a next one.",
         parameters: &[STATE, cursor::LIMIT, cursor::CURSOR],
         request: None,
-        answers: &[Answer {
-            status: 200,
-            doc: "A page.",
-            content: Some(Content::json("Page_Service")),
-        }],
+        answers: &[Answer { status: 200, doc: "A page.", content: Some(Content::json("Page_Service")) }],
         problems: &[],
     },
 };
 
-async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    query: Query,
-    uri: Uri,
-) -> Result<Response, Reject> {
+async fn list(State(app): State<App>, caller: Caller, query: Query, uri: Uri) -> Result<Response, Reject> {
     let (rows, next) = scan(&app, &caller, &query).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -229,11 +195,7 @@ async fn list(
 }
 
 /// Reads rows until a page is full, the list ends, or enough was read.
-async fn scan(
-    app: &App,
-    caller: &Caller,
-    query: &Query,
-) -> Result<(Vec<Service>, Option<ServiceName>), Reject> {
+async fn scan(app: &App, caller: &Caller, query: &Query) -> Result<(Vec<Service>, Option<ServiceName>), Reject> {
     let limit = cursor::limit(query);
     let project = caller.0.project();
     let state = query.text("state");
@@ -277,26 +239,15 @@ static GET: Rules = Rules {
             SERVICE,
             Parameter::query(
                 "wait",
-                Form::Integer {
-                    least: 0,
-                    most: change::WAIT_MAX,
-                },
+                Form::Integer { least: 0, most: change::WAIT_MAX },
                 "Seconds to wait for a change of what `If-None-Match` names; none unless told.",
             ),
             Parameter::header("If-None-Match", "The ETag of the answer you have."),
         ],
         request: None,
         answers: &[
-            Answer {
-                status: 200,
-                doc: "The service.",
-                content: Some(Content::json("Service")),
-            },
-            Answer {
-                status: 304,
-                doc: "It has not changed.",
-                content: None,
-            },
+            Answer { status: 200, doc: "The service.", content: Some(Content::json("Service")) },
+            Answer { status: 304, doc: "It has not changed.", content: None },
         ],
         problems: &[ProblemCode::NotFound],
     },
@@ -309,9 +260,7 @@ async fn get(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Reject> {
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| change::version(value.to_str().ok()?.trim()));
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| change::version(value.to_str().ok()?.trim()));
     let wait = Duration::from_secs(query.number("wait").unwrap_or(0));
     let service = changed(&app, &caller, &reference, known, wait).await?;
     if known == Some(service.version) {
@@ -368,11 +317,7 @@ static DELETE: Rules = Rules {
         parameters: &[SERVICE, WAIT, IF_MATCH, IDEMPOTENCY_KEY],
         request: None,
         answers: &[
-            Answer {
-                status: 204,
-                doc: "It is gone.",
-                content: None,
-            },
+            Answer { status: 204, doc: "It is gone.", content: None },
             Answer {
                 status: 202,
                 doc: "Not done yet; `Location` says where to look.",

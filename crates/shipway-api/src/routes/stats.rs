@@ -51,11 +51,7 @@ static STATS: Rules = Rules {
                 schema: Some("Stats"),
             }),
         }],
-        problems: &[
-            ProblemCode::NotFound,
-            ProblemCode::NotRunning,
-            ProblemCode::EngineUnavailable,
-        ],
+        problems: &[ProblemCode::NotFound, ProblemCode::NotRunning, ProblemCode::EngineUnavailable],
     },
 };
 

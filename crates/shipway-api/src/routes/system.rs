@@ -41,40 +41,16 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 }
 
 const fn public(path: &'static str, doc: Doc) -> Rules {
-    Rules {
-        verb: Verb::Get,
-        path,
-        access: Access::Public,
-        pace: Pace::Instant,
-        errors: ErrorStyle::ProblemJson,
-        doc,
-    }
+    Rules { verb: Verb::Get, path, access: Access::Public, pace: Pace::Instant, errors: ErrorStyle::ProblemJson, doc }
 }
 
 const fn doc(id: &'static str, summary: &'static str, answers: &'static [Answer]) -> Doc {
-    Doc {
-        id,
-        tag: "system",
-        summary,
-        description: "",
-        parameters: &[],
-        request: None,
-        answers,
-        problems: &[],
-    }
+    Doc { id, tag: "system", summary, description: "", parameters: &[], request: None, answers, problems: &[] }
 }
 
 const READY_ANSWERS: &[Answer] = &[
-    Answer {
-        status: 200,
-        doc: "Ready.",
-        content: Some(PLAIN),
-    },
-    Answer {
-        status: 503,
-        doc: "Not ready.",
-        content: Some(PLAIN),
-    },
+    Answer { status: 200, doc: "Ready.", content: Some(PLAIN) },
+    Answer { status: 503, doc: "Not ready.", content: Some(PLAIN) },
 ];
 
 static INDEX: Rules = public(
@@ -83,31 +59,15 @@ static INDEX: Rules = public(
         "index",
         "What there is",
         &[
-            Answer {
-                status: 200,
-                doc: "Name, version and endpoints.",
-                content: Some(OBJECT),
-            },
-            Answer {
-                status: 303,
-                doc: "A browser is sent to the documentation.",
-                content: None,
-            },
+            Answer { status: 200, doc: "Name, version and endpoints.", content: Some(OBJECT) },
+            Answer { status: 303, doc: "A browser is sent to the documentation.", content: None },
         ],
     ),
 );
 
 static OPENAPI: Rules = public(
     "/openapi.json",
-    doc(
-        "openapi",
-        "This document",
-        &[Answer {
-            status: 200,
-            doc: "OpenAPI 3.1.",
-            content: Some(OBJECT),
-        }],
-    ),
+    doc("openapi", "This document", &[Answer { status: 200, doc: "OpenAPI 3.1.", content: Some(OBJECT) }]),
 );
 
 static DOCS: Rules = public(
@@ -115,45 +75,22 @@ static DOCS: Rules = public(
     doc(
         "docs",
         "This document, for people",
-        &[Answer {
-            status: 200,
-            doc: "A page without scripts.",
-            content: Some(Content::plain(&["text/html"])),
-        }],
+        &[Answer { status: 200, doc: "A page without scripts.", content: Some(Content::plain(&["text/html"])) }],
     ),
 );
 
 const HEALTH_ANSWERS: &[Answer] = &[
-    Answer {
-        status: 200,
-        doc: "Healthy.",
-        content: Some(Content::json("Health")),
-    },
-    Answer {
-        status: 503,
-        doc: "Not healthy.",
-        content: Some(Content::json("Health")),
-    },
+    Answer { status: 200, doc: "Healthy.", content: Some(Content::json("Health")) },
+    Answer { status: 503, doc: "Not healthy.", content: Some(Content::json("Health")) },
 ];
 
 static HEALTH: Rules = public("/health", doc("health", "Is all well?", HEALTH_ANSWERS));
 
-static HEALTHZ: Rules = public(
-    "/healthz",
-    doc("healthz", "The same as /health", HEALTH_ANSWERS),
-);
+static HEALTHZ: Rules = public("/healthz", doc("healthz", "The same as /health", HEALTH_ANSWERS));
 
 static LIVEZ: Rules = public(
     "/livez",
-    doc(
-        "livez",
-        "Does the process answer?",
-        &[Answer {
-            status: 200,
-            doc: "It does.",
-            content: Some(PLAIN),
-        }],
-    ),
+    doc("livez", "Does the process answer?", &[Answer { status: 200, doc: "It does.", content: Some(PLAIN) }]),
 );
 
 static READYZ: Rules = public(
@@ -193,11 +130,7 @@ static METRICS: Rules = Rules {
     doc: doc(
         "metrics",
         "Figures for Prometheus",
-        &[Answer {
-            status: 200,
-            doc: "Text format 0.0.4.",
-            content: Some(PLAIN),
-        }],
+        &[Answer { status: 200, doc: "Text format 0.0.4.", content: Some(PLAIN) }],
     ),
 };
 
@@ -229,10 +162,7 @@ const REFERRER: HeaderName = HeaderName::from_static("referrer-policy");
 
 async fn docs(State(app): State<App>) -> Response {
     let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        ),
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, app.docs.policy.clone()),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
         (REFERRER, HeaderValue::from_static("no-referrer")),
@@ -241,10 +171,7 @@ async fn docs(State(app): State<App>) -> Response {
 }
 
 async fn health(State(app): State<App>) -> Response {
-    let missing = readiness(&app)
-        .await
-        .iter()
-        .find_map(|(name, result)| result.is_err().then_some(*name));
+    let missing = readiness(&app).await.iter().find_map(|(name, result)| result.is_err().then_some(*name));
     let word = missing.map_or("healthy", |_| "unhealthy");
     let mut body = json!({
         "status": word,
@@ -283,12 +210,7 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(
-    State(app): State<App>,
-    query: Query,
-    headers: HeaderMap,
-    extensions: Extensions,
-) -> Response {
+async fn readyz(State(app): State<App>, query: Query, headers: HeaderMap, extensions: Extensions) -> Response {
     let results = readiness(&app).await;
     let ready = results.iter().all(|(_, result)| result.is_ok());
     let mut text = String::new();
@@ -306,10 +228,7 @@ async fn readyz(
     (ready_status(ready), text).into_response()
 }
 
-async fn readyz_one(
-    State(app): State<App>,
-    InPath(check): InPath<String>,
-) -> Result<Response, Reject> {
+async fn readyz_one(State(app): State<App>, InPath(check): InPath<String>) -> Result<Response, Reject> {
     let results = readiness(&app).await;
     let found = results.iter().find(|(name, _)| *name == check);
     let (_, result) = found.ok_or_else(|| Reject::not_found("check"))?;
@@ -318,11 +237,7 @@ async fn readyz_one(
 }
 
 const fn ready_status(ready: bool) -> StatusCode {
-    if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    }
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 async fn may_observe(app: &App, headers: &HeaderMap, trusted: bool) -> bool {
@@ -356,9 +271,7 @@ fn recent(app: &App) -> Option<Arc<Readiness>> {
 }
 
 async fn in_time(check: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    tokio::time::timeout(CHECK_TIME, check)
-        .await
-        .unwrap_or_else(|_| Err("no answer within 2 s".to_owned()))
+    tokio::time::timeout(CHECK_TIME, check).await.unwrap_or_else(|_| Err("no answer within 2 s".to_owned()))
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -32,30 +32,15 @@ static UPLOAD: Rules = Rules {
             may be collected after an hour.",
         parameters: &[super::services::IDEMPOTENCY_KEY],
         request: Some(Content::plain(&["application/octet-stream"])),
-        answers: &[Answer {
-            status: 201,
-            doc: "Kept.",
-            content: Some(Content::json("Upload")),
-        }],
-        problems: &[
-            ProblemCode::BodyTooLarge,
-            ProblemCode::StorageUnavailable,
-            ProblemCode::Timeout,
-        ],
+        answers: &[Answer { status: 201, doc: "Kept.", content: Some(Content::json("Upload")) }],
+        problems: &[ProblemCode::BodyTooLarge, ProblemCode::StorageUnavailable, ProblemCode::Timeout],
     },
 };
 
-async fn upload(
-    State(app): State<App>,
-    caller: Caller,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Reject> {
+async fn upload(State(app): State<App>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Reject> {
     caller.may(Action::Change, &caller.0.project())?;
     let limit = app.config.upload_bytes_max;
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit) {
         let detail = format!("an upload has at most {limit} bytes");
         return Err(Reject::new(ProblemCode::BodyTooLarge, detail));

@@ -16,9 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shipway_api_types::ProblemCode;
 use shipway_model::task::{Content, Deploy};
-use shipway_model::{
-    ContentKind, HealthCheck, Limits, Runner, ServiceId, ServiceName, TaskPayload,
-};
+use shipway_model::{ContentKind, HealthCheck, Limits, Runner, ServiceId, ServiceName, TaskPayload};
 use shipway_store::{Request, Target};
 
 use crate::access::{Access, Action, Caller};
@@ -26,9 +24,7 @@ use crate::app::App;
 use crate::body;
 use crate::change::{self, Progress};
 use crate::deploy;
-use crate::endpoint::{
-    Answer, Content as Shape, Doc, Endpoint, Pace, Parameter, Rules, Verb,
-};
+use crate::endpoint::{Answer, Content as Shape, Doc, Endpoint, Pace, Parameter, Rules, Verb};
 use crate::params::InPath;
 use crate::present;
 use crate::reply::{ErrorStyle, Reject};
@@ -37,10 +33,7 @@ use crate::reply::{ErrorStyle, Reject};
 const WAIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(&PUT, put),
-        Endpoint::new(&PUT_NOTHING, put_nothing),
-    ]
+    vec![Endpoint::new(&PUT, put), Endpoint::new(&PUT_NOTHING, put_nothing)]
 }
 
 const fn rules(path: &'static str, doc: Doc) -> Rules {
@@ -64,16 +57,8 @@ static PUT: Rules = rules(
             bare code in plain text, unless `Accept` asks for application/problem+json.",
         parameters: &[Parameter::path("name", "Any text that is not blank.")],
         request: Some(Shape::json("UrlDeploy")),
-        answers: &[Answer {
-            status: 200,
-            doc: "Live.",
-            content: Some(Shape::json("UrlDeployed")),
-        }],
-        problems: &[
-            ProblemCode::InvalidName,
-            ProblemCode::InvalidUrl,
-            ProblemCode::FailedCreateJob,
-        ],
+        answers: &[Answer { status: 200, doc: "Live.", content: Some(Shape::json("UrlDeployed")) }],
+        problems: &[ProblemCode::InvalidName, ProblemCode::InvalidUrl, ProblemCode::FailedCreateJob],
     },
 );
 
@@ -141,10 +126,9 @@ async fn put(
             let url = present::url(&app.config, &id.to_string());
             Ok(Json(UrlDeployed { url }).into_response())
         }
-        Progress::AtWork(_) => Err(Reject::new(
-            ProblemCode::FailedCreateJob,
-            format!("not live within {} s", WAIT.as_secs()),
-        )),
+        Progress::AtWork(_) => {
+            Err(Reject::new(ProblemCode::FailedCreateJob, format!("not live within {} s", WAIT.as_secs())))
+        }
     }
 }
 
@@ -162,8 +146,7 @@ fn plain_deploy(url: String, kind: ContentKind) -> Deploy {
 async fn read(headers: &HeaderMap, body: Body) -> Result<UrlDeploy, Reject> {
     let bytes = body::read(headers, body).await?;
     let invalid = |detail: String| Reject::new(ProblemCode::InvalidJson, detail);
-    let value: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
     if !value.is_object() {
         return Err(invalid("expected a JSON object".to_owned()));
     }

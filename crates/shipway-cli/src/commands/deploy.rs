@@ -1,149 +1,183 @@
 //! `shipway deploy`: a URL or a file becomes a service.
 
-use std::io;
+use std::io::Read;
 use std::path::Path;
 
-use shipway_api_types::{ContentKind, HealthCheck, Limits, ServicePut};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
+use bytes::Bytes;
+use shipway_api_types::{ContentKind, HealthCheck, Limits, ServicePut, Upload};
+use shipway_client::{Client, Deployed};
 
-use crate::args::Deploy;
-use crate::ask::{Asker, PATIENCE};
-use crate::exit::Failure;
-use crate::output::Output;
+use super::Context;
+use crate::args::DeployArgs;
+use crate::failure::{DONE, Failure};
+use crate::guess;
 
-/// Endings of files that are taken for scripts unless told.
-const SCRIPT_ENDINGS: [&str; 4] = ["sh", "py", "pl", "js"];
+/// Most that is read from standard input; the server has its own limit.
+const STDIN_BYTES_MAX: u64 = 256 << 20;
+/// Enough of a file to see how it begins.
+const BEGINNING_BYTES: usize = 2;
 
-pub(super) async fn deploy(args: Deploy, asker: &Asker, output: &Output) -> Result<(), Failure> {
-    let is_url = args.source.starts_with("http://") || args.source.starts_with("https://");
-    let file_name = file_name(&args.source, is_url);
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => name_from(file_name.as_deref())?,
-    };
-    let kind = kind(&args, is_url, file_name.as_deref(), output).await?;
-    let mut put = ServicePut { kind: Some(kind), limits: limits(&args), ..ServicePut::default() };
-    put.env = args.env.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect();
-    put.health = args.health_path.clone().map(|path| HealthCheck { path: Some(path), deadline_ms: None });
-    if is_url {
-        put.url = Some(args.source.clone());
-    } else {
-        put.upload = Some(upload(&args.source, asker, output).await?);
-        put.file_name = file_name;
+pub(super) async fn deploy(context: &mut Context, args: DeployArgs) -> Result<u8, Failure> {
+    let client = context.client()?;
+    let source = Source::of(&args.source);
+    if matches!(source, Source::Url(_)) && args.media_type.is_some() {
+        return Err(Failure::Usage("--type is for files: the origin of a URL says it".to_owned()));
     }
-    let before = release_before(asker, &name).await?;
-    let progress = output.progress(format!("deploying {name}"));
-    let done = asker.client.deploy(&name, &put, PATIENCE).await?;
-    drop(progress);
-    show(&done, before, output);
-    Ok(())
+    let content = source.read(context)?;
+    let name = name(&args, &source)?;
+    let mut put = plain(&args)?;
+    put.kind = Some(kind(context, &args, &source, content.as_deref()));
+    match &source {
+        Source::Url(url) => put.url = Some(url.clone()),
+        Source::File(_) | Source::Stdin => {
+            let upload = upload(context, &client, &source, content).await?;
+            put.upload = Some(upload.digest);
+            put.file_name = source.file_name().map(str::to_owned);
+            put.content_type = args.media_type.clone();
+        }
+    }
+    let work = client.deploy(&name, &put, args.wait.limit());
+    let deployed = context.during(format!("deploying {name}"), work).await?;
+    show(context, &deployed)?;
+    if deployed.done { Ok(DONE) } else { args.wait.overdue("the deploy") }
 }
 
-fn show(put: &shipway_client::Deployed, before: Option<u32>, output: &Output) {
-    let service = &put.service;
+fn show(context: &mut Context, deployed: &Deployed) -> Result<(), Failure> {
+    let service = &deployed.service;
+    if context.globals.json {
+        return context.print_json(service);
+    }
+    // The name's address, where there is one: that is the one to remember.
     let url = service.urls.last().unwrap_or(&service.url);
-    if output.json {
-        output.object(service);
-    } else if output.quiet {
-        output.line(url);
-    } else if !put.done {
-        output.line(&format!("{} is still being deployed: {url}", service.name));
-    } else if before.is_some() && before == service.release {
-        output.line(&format!("{} is unchanged: {url}", service.name));
-    } else {
-        let release = service.release.map_or_else(String::new, |number| format!(" (release {number})"));
-        output.line(&format!("{} is live{release}: {url}", service.name));
+    if context.globals.quiet {
+        return context.print(&format!("{url}\n"));
+    }
+    let state = match (deployed.done, deployed.changed) {
+        (false, _) => "being deployed",
+        (true, false) => "unchanged",
+        (true, true) => service.state.word(),
+    };
+    context.print(&format!("{} is {state}: {url}\n", service.name))
+}
+
+/// What stands on the command line.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Url(String),
+    File(String),
+    Stdin,
+}
+
+impl Source {
+    fn of(text: &str) -> Self {
+        match text {
+            "-" => Self::Stdin,
+            text if text.contains("://") => Self::Url(text.to_owned()),
+            text => Self::File(text.to_owned()),
+        }
+    }
+
+    /// Its name, if it has one.
+    fn file_name(&self) -> Option<&str> {
+        match self {
+            Self::Url(source) | Self::File(source) => Some(guess::file_name(source)).filter(|name| !name.is_empty()),
+            Self::Stdin => None,
+        }
+    }
+
+    /// What we can see of the content: all of standard input, how a file begins.
+    fn read(&self, context: &mut Context) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Url(_) => Ok(None),
+            Self::Stdin => whole(&mut context.env.stdin).map(Some),
+            Self::File(path) => beginning(path).map(Some),
+        }
     }
 }
 
-/// The last part of a path, of a URL or here.
-fn file_name(source: &str, is_url: bool) -> Option<String> {
-    let path = if is_url { url::Url::parse(source).ok()?.path().to_owned() } else { source.to_owned() };
-    let name = path.rsplit('/').next()?;
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// A DNS label of a file's name without its ending.
-fn name_from(file_name: Option<&str>) -> Result<String, Failure> {
-    let stem = file_name.and_then(|name| name.split('.').find(|part| !part.is_empty())).unwrap_or_default();
-    let plain: String = stem.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let label = plain.trim_matches('-');
-    if label.is_empty() || label.len() > 63 {
-        return Err(Failure::new(2, "the file's name makes no name for a service").hint("give one with --name"));
+fn whole(input: &mut (dyn Read + Send)) -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    input
+        .take(STDIN_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::Io("cannot read standard input".to_owned(), error))?;
+    if bytes.len() as u64 > STDIN_BYTES_MAX {
+        return Err(Failure::Said("standard input is far too large to deploy".to_owned(), None));
     }
-    Ok(label.to_owned())
+    Ok(bytes.into())
 }
 
-async fn kind(args: &Deploy, is_url: bool, file_name: Option<&str>, output: &Output) -> Result<ContentKind, Failure> {
-    if args.script {
-        return Ok(ContentKind::Script);
+fn beginning(path: &str) -> Result<Bytes, Failure> {
+    let unreadable = |error| Failure::Io(format!("cannot read {path}"), error);
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(Failure::Usage(format!("{path} is a folder: a service is made of one file")));
     }
-    if args.r#static {
-        return Ok(ContentKind::Static);
+    let mut bytes = [0; BEGINNING_BYTES];
+    let read = file.read(&mut bytes).map_err(unreadable)?;
+    Ok(Bytes::copy_from_slice(&bytes[..read]))
+}
+
+fn name(args: &DeployArgs, source: &Source) -> Result<String, Failure> {
+    let given = args.name.clone();
+    let guessed = || source.file_name().and_then(guess::service_name);
+    given
+        .or_else(guessed)
+        .ok_or_else(|| Failure::Usage(format!("no name can be made of `{}`: give one with --name", args.source)))
+}
+
+fn kind(context: &mut Context, args: &DeployArgs, source: &Source, content: Option<&[u8]>) -> ContentKind {
+    match (args.script, args.r#static) {
+        (true, _) => return ContentKind::Script,
+        (_, true) => return ContentKind::Static,
+        _ => {}
     }
-    let ending = file_name.and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending.to_ascii_lowercase());
-    let by_ending = ending.is_some_and(|ending| SCRIPT_ENDINGS.contains(&ending.as_str()));
-    let is_script = by_ending || (!is_url && begins_with_shebang(&args.source).await?);
-    if is_script {
-        output.note("taken for a script, run on every request; --static serves it as it is");
-        return Ok(ContentKind::Script);
-    }
-    Ok(ContentKind::Static)
+    let guess = guess::kind(source.file_name().unwrap_or_default(), content);
+    let (what, other) = match guess.kind {
+        ContentKind::Script => ("a script, run on every request", "--static serves it as it is"),
+        ContentKind::Static => ("a file, served as it is", "--script runs it on every request"),
+    };
+    context.note(&format!("note: taken for {what}, because {}; {other}", guess.because));
+    guess.kind
 }
 
-async fn begins_with_shebang(path: &str) -> Result<bool, Failure> {
-    let mut start = [0; 2];
-    let mut file = open(path).await?;
-    Ok(file.read_exact(&mut start).await.is_ok() && &start == b"#!")
-}
-
-async fn open(path: &str) -> Result<File, Failure> {
-    let fail = |error: io::Error| Failure::new(1, format!("cannot read {path}: {error}"));
-    let file = File::open(path).await.map_err(fail)?;
-    if file.metadata().await.map_err(fail)?.is_dir() {
-        return Err(Failure::new(1, format!("{path} is a directory")).hint("deploy one file of it"));
-    }
-    Ok(file)
-}
-
-async fn upload(path: &str, asker: &Asker, output: &Output) -> Result<String, Failure> {
-    let _progress = output.progress(format!("sending {path}"));
-    Ok(asker.client.upload(Path::new(path)).await?.digest)
-}
-
-/// The release that is live before the deploy, to say whether anything changed.
-async fn release_before(asker: &Asker, name: &str) -> Result<Option<u32>, Failure> {
-    match asker.client.service(name).await {
-        Ok(service) => Ok(service.release),
-        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn limits(args: &Deploy) -> Option<Limits> {
+fn plain(args: &DeployArgs) -> Result<ServicePut, Failure> {
+    let millis = |time: std::time::Duration| {
+        let millis = u32::try_from(time.as_millis());
+        millis.map_err(|_| Failure::Usage("a time is far too long".to_owned()))
+    };
     let limits = Limits {
-        memory_bytes: args.memory.map(|size| size.0),
+        memory_bytes: args.memory,
         cpu_millis: args.cpus,
         pids: args.pids,
-        disk_bytes: args.disk.map(|size| size.0),
-        request_timeout_ms: args.timeout.map(|time| u32::try_from(time.0).unwrap_or(u32::MAX)),
+        disk_bytes: args.disk,
+        request_timeout_ms: args.timeout.map(millis).transpose()?,
         concurrency: args.concurrency,
         ..Limits::default()
     };
-    (limits != Limits::default()).then_some(limits)
+    let health = HealthCheck { path: args.health.clone(), deadline_ms: args.ready_within.map(millis).transpose()? };
+    Ok(ServicePut {
+        env: args.env.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
+        limits: (limits != Limits::default()).then_some(limits),
+        health: (health != HealthCheck::default()).then_some(health),
+        ..ServicePut::default()
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_made_of_the_files() {
-        let named = |source: &str, is_url| name_from(file_name(source, is_url).as_deref()).ok();
-        assert_eq!(named("https://example.org/a/Hello_World.tar.gz?x=1", true).as_deref(), Some("hello-world"));
-        assert_eq!(named("./page.html", false).as_deref(), Some("page"));
-        assert_eq!(named("https://example.org/", true), None);
-        assert_eq!(named("/tmp/.hidden", false).as_deref(), Some("hidden"));
+async fn upload(
+    context: &Context,
+    client: &Client,
+    source: &Source,
+    content: Option<Bytes>,
+) -> Result<Upload, Failure> {
+    match source {
+        Source::File(path) => {
+            let work = client.upload(Path::new(path));
+            context.during(format!("uploading {path}"), work).await
+        }
+        Source::Stdin | Source::Url(_) => {
+            let work = client.upload_bytes(content.unwrap_or_default());
+            context.during("uploading".to_owned(), work).await
+        }
     }
 }

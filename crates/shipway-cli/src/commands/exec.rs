@@ -1,102 +1,143 @@
-//! `shipway exec`: a command in a service's container, as if it ran here.
+//! `shipway exec`: a command in a service's container, at this terminal.
 
-use std::io::Read as _;
+use std::io::Read;
 
-use shipway_client::{Exec as Session, ExecInput, ExecOutput, ExecOutputs, ExecStart};
-use tokio::signal::unix::{SignalKind, signal};
+use bytes::Bytes;
+use shipway_client::{ExecInput, ExecOutput, ExecOutputs, ExecStart};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::terminal::{self, RawMode};
-use crate::args::Exec;
-use crate::ask::Asker;
-use crate::exit::Failure;
-use crate::output::Output;
+use super::Context;
+use crate::args::ExecArgs;
+use crate::failure::Failure;
+use crate::terminal::{self, RawMode};
 
-/// Pieces of input that may wait to be sent.
-const INPUT_BACKLOG: usize = 8;
+const READ_BYTES: usize = 16 << 10;
+/// Pieces of input under way; a fast typist has one.
+const INPUT_BACKLOG: usize = 4;
+/// What a signal adds to a process's status.
+const BY_SIGNAL: u8 = 128;
 
-pub(super) async fn exec(args: Exec, asker: &Asker, _output: &Output) -> Result<u8, Failure> {
-    if args.tty && !asker.surroundings.stdin_is_terminal {
-        return Err(Failure::new(2, "standard input is no terminal").hint("leave -t away to run without one"));
+pub(super) async fn exec(context: &mut Context, args: ExecArgs) -> Result<u8, Failure> {
+    if args.tty && args.interactive && !context.env.surroundings.stdin_is_terminal {
+        return Err(Failure::Usage("-t wants a terminal, and standard input is none: leave it out".to_owned()));
     }
+    let client = context.client()?;
     let start = ExecStart {
-        argv: args.argv,
+        argv: args.command,
         env: args.env.into_iter().map(|pair| (pair.key, pair.value)).collect(),
         terminal: args.tty.then(terminal::size),
     };
-    let Session { input, output } = asker.client.exec(&args.service, start).await?;
-    let raw = if args.tty {
-        let failed = |error| Failure::new(1, format!("cannot set the terminal to raw mode: {error}"));
-        Some(RawMode::begin().map_err(failed)?)
+    let signals = Signals::new().map_err(|error| Failure::Io("cannot listen to signals".to_owned(), error))?;
+    let mut exec = client.exec(&args.name, start).await?;
+    let keys = if args.interactive {
+        read_apart(std::mem::replace(&mut context.env.stdin, Box::new(std::io::empty())))
+    } else {
+        exec.input.eof().await?;
+        mpsc::channel(1).1
+    };
+    let raw = if args.tty && args.interactive {
+        let raw = RawMode::begin();
+        Some(raw.map_err(|error| Failure::Io("cannot take the terminal".to_owned(), error))?)
     } else {
         None
     };
-    let sending = tokio::spawn(send(input, args.interactive, args.tty));
-    let result = show(output).await;
-    sending.abort();
+    let result = talk(context, exec.input, exec.output, keys, signals).await;
+    // Before anything is said about how it ended.
     drop(raw);
     result
 }
 
-/// Prints what comes until the process has ended.
-async fn show(mut stream: ExecOutputs) -> Result<u8, Failure> {
-    while let Some(event) = stream.next().await? {
-        match event {
-            ExecOutput::Stdout(bytes) => write(&mut std::io::stdout().lock(), &bytes),
-            ExecOutput::Stderr(bytes) => write(&mut std::io::stderr().lock(), &bytes),
-            ExecOutput::Exited(code) => return Ok(u8::try_from(code).unwrap_or(1)),
-        }
-    }
-    Err(Failure::new(5, "the connection was closed before the command ended"))
-}
-
-/// A reader that has gone away is no failure of the command's.
-fn write(to: &mut impl std::io::Write, bytes: &[u8]) {
-    drop(to.write_all(bytes).and_then(|()| to.flush()));
-}
-
-/// Sends standard input and the terminal's sizes until the connection ends.
-async fn send(mut keys: ExecInput, interactive: bool, tty: bool) {
-    let mut input = interactive.then(read_input);
-    if !interactive && keys.eof().await.is_err() {
-        return;
-    }
-    let Ok(mut resized) = signal(SignalKind::window_change()) else { return };
-    loop {
-        let sent = tokio::select! {
-            piece = next(&mut input) => match piece {
-                Some(piece) => keys.stdin(&piece).await,
-                None => {
-                    input = None;
-                    keys.eof().await
-                }
-            },
-            Some(()) = resized.recv(), if tty => keys.resize(terminal::size()).await,
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
-}
-
-async fn next(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
-    match input {
-        Some(input) => input.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A thread that reads: a blocked read of a terminal cannot be taken back, and
-/// must not hold up the end of the program.
-fn read_input() -> mpsc::Receiver<Vec<u8>> {
+/// Reads standard input on a thread of its own, which may well outlive us: a read
+/// of a terminal cannot be called back.
+fn read_apart(mut input: Box<dyn Read + Send>) -> mpsc::Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(INPUT_BACKLOG);
     std::thread::spawn(move || {
-        let mut piece = [0; 16 << 10];
-        while let Ok(n @ 1..) = std::io::stdin().lock().read(&mut piece) {
-            if sender.blocking_send(piece[..n].to_vec()).is_err() {
-                break;
+        let mut buffer = vec![0; READ_BYTES];
+        while let Ok(read @ 1..) = input.read(&mut buffer) {
+            if sender.blocking_send(Bytes::copy_from_slice(&buffer[..read])).is_err() {
+                return;
             }
         }
     });
     receiver
+}
+
+/// The signals that concern an exec.
+struct Signals {
+    resize: Signal,
+    ending: Ending,
+}
+
+/// Those that would end us.
+struct Ending {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            resize: signal(SignalKind::window_change())?,
+            ending: Ending {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hang_up: signal(SignalKind::hangup())?,
+            },
+        })
+    }
+}
+
+impl Ending {
+    /// Waits for one.
+    async fn recv(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.hang_up.recv() => SignalKind::hangup().as_raw_value(),
+        }
+    }
+}
+
+/// Carries bytes both ways until the process ends.
+async fn talk(
+    context: &mut Context,
+    mut input: ExecInput,
+    mut output: ExecOutputs,
+    mut keys: mpsc::Receiver<Bytes>,
+    mut signals: Signals,
+) -> Result<u8, Failure> {
+    let mut open = !keys.is_closed();
+    let mut passed_on = false;
+    loop {
+        tokio::select! {
+            said = output.next() => match said? {
+                Some(ExecOutput::Stdout(bytes)) => write(&mut context.env.stdout, &bytes)?,
+                Some(ExecOutput::Stderr(bytes)) => write(&mut context.env.stderr, &bytes)?,
+                Some(ExecOutput::Exited(code)) => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+                None => return Err(Failure::Said("the command was cut off".to_owned(), None)),
+            },
+            pressed = keys.recv(), if open => match pressed {
+                Some(bytes) => input.stdin(&bytes).await?,
+                None => {
+                    open = false;
+                    input.eof().await?;
+                }
+            },
+            Some(()) = signals.resize.recv() => input.resize(terminal::size()).await?,
+            number = signals.ending.recv() => {
+                // The second one means us.
+                if passed_on {
+                    return Ok(BY_SIGNAL + u8::try_from(number).unwrap_or(0));
+                }
+                passed_on = true;
+                input.signal(number).await?;
+            }
+        }
+    }
+}
+
+fn write(out: &mut (dyn std::io::Write + Send), bytes: &[u8]) -> Result<(), Failure> {
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::output)
 }

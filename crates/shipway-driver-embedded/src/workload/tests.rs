@@ -12,9 +12,7 @@ fn workload(kind: ContentKind) -> Workload {
     let digest = Digest::from_sha256([0xab; 32]);
     Workload {
         container: ContainerId(uuid::Uuid::from_u128(7)),
-        root: RootFs::HostImage {
-            digest: digest.clone(),
-        },
+        root: RootFs::HostImage { digest: digest.clone() },
         program: Program::Runner {
             runner: Runner::Native,
             kind,
@@ -59,11 +57,8 @@ fn a_script_gets_a_runner_and_nothing_else() {
     );
     let (uid, capabilities) = (spec.process.uid, spec.process.capabilities);
     assert_eq!((uid, capabilities), (1000, 0), "nobody in particular");
-    let binds: Vec<String> = spec
-        .binds
-        .iter()
-        .map(|b| format!("{} {} {}", b.target.display(), b.writable, b.executable))
-        .collect();
+    let binds: Vec<String> =
+        spec.binds.iter().map(|b| format!("{} {} {}", b.target.display(), b.writable, b.executable)).collect();
     assert_eq!(binds, ["/.shipway/runner false true", "/srv/content false true"]);
 }
 
@@ -77,10 +72,7 @@ fn static_content_cannot_be_executed() {
 fn refused(change: impl FnOnce(&mut Workload), content: Option<&Path>, expected: &str) {
     let mut workload = workload(ContentKind::Script);
     change(&mut workload);
-    let places = Places {
-        content,
-        ..places()
-    };
+    let places = Places { content, ..places() };
     let said = spec(&workload, &places).unwrap_err();
     assert!(said.to_string().contains(expected), "{said}");
 }
@@ -104,11 +96,7 @@ fn what_cannot_work_is_refused() {
 #[test]
 fn a_terminal_has_a_type() {
     let spec = |terminal, env| {
-        let spec = ExecSpec {
-            argv: vec!["sh".to_owned()],
-            env,
-            terminal,
-        };
+        let spec = ExecSpec { argv: vec!["sh".to_owned()], env, terminal };
         exec(spec).map(|spec| spec.env.join(" "))
     };
     assert_eq!(spec(None, Vec::new()).unwrap(), "");

@@ -28,8 +28,7 @@ impl Hierarchies {
     ///
     /// [`EngineError::Host`] when `/proc/self/mountinfo` cannot be read.
     pub fn detect() -> Result<Self, EngineError> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")
-            .doing(|| "read /proc/self/mountinfo".to_owned())?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo".to_owned())?;
         let mut found = Self::parse(&mounts);
         if let Some(root) = &found.v2 {
             let file = root.join("cgroup.controllers");
@@ -39,7 +38,7 @@ impl Hierarchies {
         Ok(found)
     }
 
-    /// Reads the mounts (proc_pid_mountinfo(5)); the v2 controllers are not in there.
+    /// Reads the mounts (`proc_pid_mountinfo(5)`); the v2 controllers are not in there.
     ///
     /// Of several mounts of one tree the first counts; one of a part of a tree
     /// (its root field is not `/`) counts as well: that is how containers see it.
@@ -60,10 +59,7 @@ impl Hierarchies {
                 }
                 (Some("cgroup"), Some(options)) => {
                     for name in options.split(',').filter(|o| V1_CONTROLLERS.contains(o)) {
-                        found
-                            .v1
-                            .entry(name.to_owned())
-                            .or_insert_with(|| point.clone());
+                        found.v1.entry(name.to_owned()).or_insert_with(|| point.clone());
                     }
                 }
                 _ => {}

@@ -47,11 +47,9 @@ impl Cgroups {
         match self.memory.version {
             Version::V1 => {
                 write(&folder.join("memory.limit_in_bytes"), &bytes.to_string())?;
-                no_swap(
-                    &folder.join("memory.memsw.limit_in_bytes"),
-                    &bytes.to_string(),
-                    || write(&folder.join("memory.swappiness"), "0"),
-                )
+                no_swap(&folder.join("memory.memsw.limit_in_bytes"), &bytes.to_string(), || {
+                    write(&folder.join("memory.swappiness"), "0")
+                })
             }
             Version::V2 => {
                 write(&folder.join("memory.max"), &bytes.to_string())?;
@@ -64,11 +62,7 @@ impl Cgroups {
 /// Forbids swap. Where the kernel does not account for swap at all, `otherwise`
 /// is the next best thing, and a host that has swap on is refused: its containers
 /// would have more memory than they were given.
-fn no_swap(
-    file: &Path,
-    value: &str,
-    otherwise: impl FnOnce() -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
+fn no_swap(file: &Path, value: &str, otherwise: impl FnOnce() -> Result<(), EngineError>) -> Result<(), EngineError> {
     match put(file, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             otherwise()?;

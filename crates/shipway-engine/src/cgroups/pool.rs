@@ -5,7 +5,7 @@
 //! back: counters and charged memory of one run would be seen by the next.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Cgroups;
@@ -15,7 +15,7 @@ use crate::EngineError;
 #[derive(Debug)]
 pub(crate) struct Pool {
     ready: Mutex<VecDeque<String>>,
-    wanted: usize,
+    wanted: AtomicUsize,
     prefix: String,
     next: AtomicU64,
 }
@@ -23,13 +23,8 @@ pub(crate) struct Pool {
 impl Pool {
     /// Makes an empty pool that holds `wanted` at most. `prefix` differs from every
     /// earlier pool's of the same engine root, so that names never meet.
-    pub(crate) const fn new(wanted: usize, prefix: String) -> Self {
-        Self {
-            ready: Mutex::new(VecDeque::new()),
-            wanted,
-            prefix,
-            next: AtomicU64::new(0),
-        }
+    pub(crate) fn new(wanted: usize, prefix: String) -> Self {
+        Self { ready: Mutex::new(VecDeque::new()), wanted: wanted.into(), prefix, next: AtomicU64::new(0) }
     }
 
     /// Takes a ready cgroup, or makes one.
@@ -40,11 +35,16 @@ impl Pool {
 
     /// Makes cgroups until the pool is full.
     pub(crate) fn refill(&self, cgroups: &Cgroups) -> Result<(), EngineError> {
-        while self.lock().len() < self.wanted {
+        while self.lock().len() < self.wanted.load(Ordering::Relaxed) {
             let name = self.make(cgroups)?;
             self.lock().push_back(name);
         }
         Ok(())
+    }
+
+    /// Makes no more ahead.
+    pub(crate) fn close(&self) {
+        self.wanted.store(0, Ordering::Relaxed);
     }
 
     /// Takes all that are ready, to remove them.

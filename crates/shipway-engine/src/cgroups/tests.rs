@@ -11,15 +11,8 @@ use super::{Cgroups, Hierarchies, Limits, Pool};
 #[track_caller]
 fn check(mountinfo: &str, expected: &str) {
     let found = Hierarchies::parse(mountinfo);
-    let v1: Vec<String> = found
-        .v1
-        .iter()
-        .map(|(name, path)| format!("{name} at {}", path.display()))
-        .collect();
-    let v2 = found
-        .v2
-        .iter()
-        .map(|path| format!("v2 at {}", path.display()));
+    let v1: Vec<String> = found.v1.iter().map(|(name, path)| format!("{name} at {}", path.display())).collect();
+    let v2 = found.v2.iter().map(|path| format!("v2 at {}", path.display()));
     let all: Vec<String> = v1.into_iter().chain(v2).collect();
     let said = format!("{}: {}", found.kind(), all.join(", "));
     assert_eq!(said, expected);
@@ -86,10 +79,7 @@ impl Own {
     fn open(test: &str) -> Self {
         let instance = format!("test-{test}-{}", std::process::id());
         let hierarchies = Hierarchies::detect().unwrap();
-        Self(
-            Cgroups::open(&hierarchies, &instance, None).unwrap(),
-            instance,
-        )
+        Self(Cgroups::open(&hierarchies, &instance, None).unwrap(), instance)
     }
 }
 
@@ -109,11 +99,7 @@ impl Drop for Own {
 fn limits_are_really_written() {
     let own = Own::open("limits");
     let cgroups = &own.0;
-    let limits = Limits {
-        memory_bytes: 64 << 20,
-        cpu_millis: 250,
-        pids: 17,
-    };
+    let limits = Limits { memory_bytes: 64 << 20, cpu_millis: 250, pids: 17 };
     cgroups.make("one").unwrap();
     cgroups.limit("one", &limits).unwrap();
     let read = |place: &super::Place, v1, v2| {
@@ -134,11 +120,7 @@ fn limits_are_really_written() {
 #[test]
 fn a_limit_that_cannot_be_set_is_an_error() {
     let own = Own::open("refuse");
-    let limits = Limits {
-        memory_bytes: 64 << 20,
-        cpu_millis: 0,
-        pids: 17,
-    };
+    let limits = Limits { memory_bytes: 64 << 20, cpu_millis: 0, pids: 17 };
     own.0.make("one").unwrap();
     let error = own.0.limit("one", &limits).unwrap_err().to_string();
     assert!(error.starts_with("could not write"), "{error}");

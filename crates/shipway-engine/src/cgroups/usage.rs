@@ -68,12 +68,7 @@ fn number(file: &Path) -> Option<u64> {
 
 /// `usage_usec 123` on a line of its own.
 fn keyed(text: &str, key: &str) -> Option<u64> {
-    text.lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(name, _)| *name == key)?
-        .1
-        .parse()
-        .ok()
+    text.lines().filter_map(|line| line.split_once(' ')).find(|(name, _)| *name == key)?.1.parse().ok()
 }
 
 /// `254:0 Read 4096`, a line for each device and kind.

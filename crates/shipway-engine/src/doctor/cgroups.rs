@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::probe::leftovers;
 use super::{Check, Outcome};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -35,7 +36,7 @@ pub(super) struct Hierarchy {
     pub(super) controllers: Vec<String>,
 }
 
-/// Reads the mounted hierarchies from mountinfo (proc_pid_mountinfo(5)).
+/// Reads the mounted hierarchies from `mountinfo`, see proc(5).
 fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     let text = std::fs::read_to_string("/proc/thread-self/mountinfo")?;
     let mut found = parse(&text);
@@ -76,18 +77,12 @@ fn version() -> Outcome {
     let has_v1 = found.iter().any(|hierarchy| !hierarchy.is_v2);
     match (v2, has_v1) {
         (Some(_), false) => Outcome::ok("version 2"),
-        (Some(v2), true) => Outcome::ok(format!(
-            "hybrid: limits by version 1, version 2 at {}",
-            v2.path.display()
-        )),
+        (Some(v2), true) => Outcome::ok(format!("hybrid: limits by version 1, version 2 at {}", v2.path.display())),
         (None, true) => Outcome::warning(
             "version 1 only: containers are ended process by process",
             "mount version 2 beside it: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
         ),
-        (None, false) => Outcome::missing(
-            "no control groups are mounted",
-            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
-        ),
+        (None, false) => Outcome::missing("no control groups are mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
     }
 }
 
@@ -111,10 +106,8 @@ impl Drop for TrialGroup {
 }
 
 fn sweep(hierarchy: &Path) {
-    for entry in std::fs::read_dir(hierarchy).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            drop(std::fs::remove_dir(entry.path()));
-        }
+    for path in leftovers(hierarchy, PREFIX) {
+        drop(std::fs::remove_dir(path));
     }
 }
 
@@ -146,14 +139,13 @@ fn limited(controller: &str, files: &[&str]) -> Outcome {
             false => Outcome::missing(format!("groups at {at} have no limit of {controller}"), remedy),
         };
     };
-    match std::fs::File::options().write(true).open(&file).and_then(|mut file| {
-        io::Write::write_all(&mut file, TRIAL_LIMIT.as_bytes())
-    }) {
+    match std::fs::File::options()
+        .write(true)
+        .open(&file)
+        .and_then(|mut file| io::Write::write_all(&mut file, TRIAL_LIMIT.as_bytes()))
+    {
         Ok(()) => Outcome::ok(format!("{controller} can be limited at {at}")),
-        Err(error) => Outcome::missing(
-            format!("a limit of {controller} is refused at {at}: {error}"),
-            remedy,
-        ),
+        Err(error) => Outcome::missing(format!("a limit of {controller} is refused at {at}: {error}"), remedy),
     }
 }
 
@@ -162,9 +154,7 @@ fn swap() -> Outcome {
     let has_swap = swaps.lines().count() > 1;
     let group = carrier("memory").and_then(|memory| TrialGroup::make(&memory.path).ok());
     let accounts = group.is_some_and(|group| {
-        ["memory.swap.max", "memory.memsw.limit_in_bytes"]
-            .iter()
-            .any(|file| group.0.join(file).exists())
+        ["memory.swap.max", "memory.memsw.limit_in_bytes"].iter().any(|file| group.0.join(file).exists())
     });
     match (accounts, has_swap) {
         (true, _) => Outcome::ok("swap is counted and can be forbidden"),

@@ -13,11 +13,8 @@ use serde_json::Value;
 use super::{Check, Outcome};
 use crate::host_image::run::run;
 
-pub(super) const CHECKS: &[Check] = &[
-    ("firewall.forwarding", |_| forwarding()),
-    ("firewall.ufw", |_| ufw()),
-    ("firewall.docker", |_| docker()),
-];
+pub(super) const CHECKS: &[Check] =
+    &[("firewall.forwarding", |_| forwarding()), ("firewall.ufw", |_| ufw()), ("firewall.docker", |_| docker())];
 
 /// A host with ten thousand rules answers in a second.
 const LIST_MAX: Duration = Duration::from_secs(5);
@@ -25,16 +22,13 @@ const LIST_MAX: Duration = Duration::from_secs(5);
 const LIST_BYTES: u64 = 1 << 20;
 
 fn forwarding() -> Outcome {
-    let Some(nft) = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|nft| Path::new(nft).exists())
-    else {
+    let Some(nft) = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|nft| Path::new(nft).exists()) else {
         return without_nft();
     };
     let mut command = Command::new(nft);
     command.args(["-j", "list", "chains"]);
     let listed = match run(command, LIST_MAX) {
-        Ok(mut ended) if ended.status.is_some_and(|status| status.success()) => {
-            ended.head(LIST_BYTES)
-        }
+        Ok(mut ended) if ended.status.is_some_and(|status| status.success()) => ended.head(LIST_BYTES),
         _ => return Outcome::warning("the rules could not be listed", "nft list chains"),
     };
     let dropping = dropping_chains(&listed);

@@ -1,18 +1,12 @@
 //! Seccomp and Landlock, tried on a thread that ends right after.
 
-#![expect(
-    unsafe_code,
-    reason = "seccomp and Landlock have no safe wrapper; each call says why it is sound"
-)]
+#![expect(unsafe_code, reason = "seccomp and Landlock have no safe wrapper; each call says why it is sound")]
 
 use std::io;
 
 use super::{Check, Outcome};
 
-pub(super) const CHECKS: &[Check] = &[
-    ("isolation.seccomp", |_| seccomp()),
-    ("isolation.landlock", |_| landlock()),
-];
+pub(super) const CHECKS: &[Check] = &[("isolation.seccomp", |_| seccomp()), ("isolation.landlock", |_| landlock())];
 
 /// Installs a filter that allows everything, on this thread alone.
 fn seccomp() -> Outcome {
@@ -24,26 +18,12 @@ fn seccomp() -> Outcome {
             jf: 0,
             k: libc::SECCOMP_RET_ALLOW,
         };
-        let program = libc::sock_fprog {
-            len: 1,
-            filter: &raw mut allow,
-        };
+        let program = libc::sock_fprog { len: 1, filter: &raw mut allow };
         // SAFETY: `program` points at one instruction; both outlive the call, which
         // copies them. Without TSYNC the filter binds this thread only, and it allows
         // every call.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                0,
-                &raw const program,
-            )
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
     match try_it() {
         Ok(()) => Outcome::ok("system calls can be filtered"),
@@ -58,14 +38,8 @@ fn seccomp() -> Outcome {
 fn landlock() -> Outcome {
     const VERSION: u32 = 1;
     // SAFETY: with no attributes and this flag the call only returns a number.
-    let abi = unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            std::ptr::null::<libc::c_void>(),
-            0_usize,
-            VERSION,
-        )
-    };
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0_usize, VERSION) };
     if abi > 0 {
         return Outcome::ok(format!("Landlock is there, version {abi}"));
     }

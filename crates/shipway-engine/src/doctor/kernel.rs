@@ -1,9 +1,6 @@
 //! The kernel, who we are to it, and single system calls.
 
-#![expect(
-    unsafe_code,
-    reason = "system calls that rustix lacks, without effect; each says why it is sound"
-)]
+#![expect(unsafe_code, reason = "system calls that rustix lacks, without effect; each says why it is sound")]
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -58,11 +55,8 @@ fn root() -> Outcome {
     }
     let held = rustix::thread::capabilities(None).map(|sets| sets.effective);
     let held = held.unwrap_or(CapabilitySet::empty());
-    let lacking: Vec<&str> = NEEDED
-        .into_iter()
-        .filter(|(capability, _)| !held.contains(*capability))
-        .map(|(_, name)| name)
-        .collect();
+    let lacking: Vec<&str> =
+        NEEDED.into_iter().filter(|(capability, _)| !held.contains(*capability)).map(|(_, name)| name).collect();
     if !lacking.is_empty() {
         return Outcome::missing(
             format!("root lacks the capabilities {}", lacking.join(", ")),
@@ -85,13 +79,12 @@ fn pidfd() -> Outcome {
 fn close_range() -> Outcome {
     // SAFETY: marks close-on-exec whatever is at the one descriptor number that
     // cannot exist; changes nothing.
-    let result = unsafe {
-        libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     let result = match result {
         0 => Ok(()),
-        _ => Err(rustix::io::Errno::from_io_error(&std::io::Error::last_os_error())
-            .unwrap_or(rustix::io::Errno::NOSYS)),
+        _ => {
+            Err(rustix::io::Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(rustix::io::Errno::NOSYS))
+        }
     };
     present("close_range", result)
 }
@@ -99,10 +92,7 @@ fn close_range() -> Outcome {
 fn openat2() -> Outcome {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    present(
-        "openat2",
-        rustix::fs::openat2(CWD, ".", flags, Mode::empty(), resolve).map(drop),
-    )
+    present("openat2", rustix::fs::openat2(CWD, ".", flags, Mode::empty(), resolve).map(drop))
 }
 
 fn present(name: &str, result: rustix::io::Result<()>) -> Outcome {

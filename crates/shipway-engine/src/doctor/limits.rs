@@ -40,10 +40,9 @@ fn namespaces() -> Outcome {
 fn at_least(name: &str, enough: u64, what: &str) -> Outcome {
     match read(name) {
         Some(value) if value >= enough => Outcome::ok(format!("{value} {what}")),
-        Some(value) => Outcome::warning(
-            format!("only {value} {what}"),
-            format!("sysctl -w {}={enough}", name.replace('/', ".")),
-        ),
+        Some(value) => {
+            Outcome::warning(format!("only {value} {what}"), format!("sysctl -w {}={enough}", name.replace('/', ".")))
+        }
         None => Outcome::warning(format!("the number of {what} is unknown"), "mount /proc"),
     }
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    open_tree,
 };
 
 use super::probe::{IdleChild, Scratch, enter_own_mounts, idmap};
@@ -102,8 +102,10 @@ fn idmapped_state_dir(config: &DoctorConfig) -> Outcome {
     match try_it() {
         Ok(()) => Outcome::ok("the state directory's file system can be id-mapped"),
         Err(error) => Outcome::warning(
-            format!("the state directory's file system cannot be id-mapped: {error}; \
-                 containers get shifted copies"),
+            format!(
+                "the state directory's file system cannot be id-mapped: {error}; \
+                 containers get shifted copies"
+            ),
             "put the state directory on ext4, xfs or btrfs under Linux 6.1 or newer",
         ),
     }

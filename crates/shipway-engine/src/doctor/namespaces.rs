@@ -18,10 +18,9 @@ pub(super) const CHECKS: &[Check] = &[
 fn made(flag: libc::c_int, name: &str) -> Outcome {
     match IdleChild::start(flag) {
         Ok(_child) => Outcome::ok(format!("a namespace of kind {name} can be made")),
-        Err(error) => Outcome::missing(
-            format!("no namespace of kind {name} can be made: {error}"),
-            remedy(&error, name),
-        ),
+        Err(error) => {
+            Outcome::missing(format!("no namespace of kind {name} can be made: {error}"), remedy(&error, name))
+        }
     }
 }
 
@@ -56,9 +55,8 @@ fn together() -> Outcome {
 fn mapped() -> Outcome {
     match IdleChild::user_namespace() {
         Ok(_namespace) => Outcome::ok("a user namespace takes 65,536 ids of its own"),
-        Err(error) => Outcome::missing(
-            format!("ids cannot be mapped: {error}"),
-            "run shipway as root, outside other containers",
-        ),
+        Err(error) => {
+            Outcome::missing(format!("ids cannot be mapped: {error}"), "run shipway as root, outside other containers")
+        }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 
 /// Header of every message, in bytes.
 const HEADER: usize = 16;
@@ -14,12 +12,7 @@ pub(super) const ASK: u16 = 0x01 | 0x04;
 const ERROR: u16 = 2;
 
 /// Sends one message over `protocol` (`None`: the one of links and routes) and returns the kernel's verdict: an error, or not.
-pub(super) fn ask(
-    protocol: Option<rustix::net::Protocol>,
-    kind: u16,
-    flags: u16,
-    body: &[u8],
-) -> io::Result<()> {
+pub(super) fn ask(protocol: Option<rustix::net::Protocol>, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
     let family = AddressFamily::NETLINK;
     let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     rustix::net::bind(&socket, &netlink::SocketAddrNetlink::new(0, 0))?;

@@ -12,11 +12,8 @@ use super::netlink::{ASK, ask, attribute};
 use super::probe::enter_own;
 use super::{Check, Outcome};
 
-pub(super) const CHECKS: &[Check] = &[
-    ("network.veth", |_| veth()),
-    ("network.nftables", |_| nftables()),
-    ("network.tun", |_| tun()),
-];
+pub(super) const CHECKS: &[Check] =
+    &[("network.veth", |_| veth()), ("network.nftables", |_| nftables()), ("network.tun", |_| tun())];
 
 /// `RTM_NEWLINK`.
 const NEW_LINK: u16 = 16;

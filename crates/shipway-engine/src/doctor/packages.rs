@@ -15,12 +15,8 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// What scripts are mostly written in, and the package that brings it.
-const INTERPRETERS: [(&str, &str); 4] = [
-    ("bash", "usr/bin/bash"),
-    ("python3", "usr/bin/python3"),
-    ("perl", "usr/bin/perl"),
-    ("nodejs", "usr/bin/node"),
-];
+const INTERPRETERS: [(&str, &str); 4] =
+    [("bash", "usr/bin/bash"), ("python3", "usr/bin/python3"), ("perl", "usr/bin/perl"), ("nodejs", "usr/bin/node")];
 
 fn packages(config: &DoctorConfig) -> Outcome {
     let root = &config.host_image.host_root;
@@ -33,10 +29,7 @@ fn packages(config: &DoctorConfig) -> Outcome {
         Err(error) => return Outcome::missing(error.to_string(), error.remedy()),
     };
     if lock::is_busy(root) {
-        return Outcome::warning(
-            "apt or dpkg is at work: no host image can be made now",
-            "wait until it has finished",
-        );
+        return Outcome::warning("apt or dpkg is at work: no host image can be made now", "wait until it has finished");
     }
     let absent = closure.absent.join(", ");
     Outcome::ok(format!(
@@ -54,9 +47,8 @@ fn interpreters(config: &DoctorConfig) -> Outcome {
         // Both: the one on PATH may come from elsewhere, and images do not get that.
         installed.find(package).is_some() && config.host_image.host_root.join(path).exists()
     });
-    let names = |list: &[(&'static str, &'static str)]| -> Vec<&'static str> {
-        list.iter().map(|(name, _)| *name).collect()
-    };
+    let names =
+        |list: &[(&'static str, &'static str)]| -> Vec<&'static str> { list.iter().map(|(name, _)| *name).collect() };
     if absent.is_empty() {
         return Outcome::ok(format!("from packages: sh, {}", names(&there).join(", ")));
     }

@@ -1,9 +1,6 @@
 //! Threads, children and directories that a check may spoil.
 
-#![expect(
-    unsafe_code,
-    reason = "unshare, clone3 and waitpid; each call says why it is sound"
-)]
+#![expect(unsafe_code, reason = "unshare, clone3 and waitpid; each call says why it is sound")]
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -24,19 +21,13 @@ const CHECK_MAX: Duration = Duration::from_secs(20);
 const TRIAL_ID_BASE: u32 = 0x7000_0000;
 
 /// Runs a check on a thread of its own and waits for it, but not for ever.
-pub(super) fn within_time(
-    check: fn(&DoctorConfig) -> Outcome,
-    config: &DoctorConfig,
-) -> Outcome {
+pub(super) fn within_time(check: fn(&DoctorConfig) -> Outcome, config: &DoctorConfig) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     let config = config.clone();
     let thread = std::thread::Builder::new().name("doctor".to_owned());
     let spawned = thread.spawn(move || drop(sender.send(check(&config))));
     if let Err(error) = spawned {
-        return Outcome::warning(
-            format!("could not be examined: {error}"),
-            "raise the limit of processes",
-        );
+        return Outcome::warning(format!("could not be examined: {error}"), "raise the limit of processes");
     }
     receiver.recv_timeout(CHECK_MAX).unwrap_or_else(|_| {
         Outcome::warning(
@@ -174,21 +165,26 @@ impl Drop for Scratch {
 
 /// Begins the name of every scratch directory.
 const PREFIX: &str = ".shipway-doctor-";
-/// A scratch directory older than this belongs to a doctor that was killed.
-const SCRATCH_AGE_MAX: Duration = Duration::from_secs(600);
+/// Whatever is older than this belongs to a doctor that was killed, not to one that
+/// is at work beside us.
+const LEFTOVER_AGE_MIN: Duration = Duration::from_secs(600);
 
 fn sweep(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+    for path in leftovers(parent, PREFIX) {
+        drop(std::fs::remove_dir_all(path));
+    }
+}
+
+/// Lists what begins with `prefix` in `parent` and was left there by a killed doctor.
+pub(super) fn leftovers(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let is_left = |entry: &std::fs::DirEntry| {
         let age = entry.metadata().and_then(|found| found.modified());
         let age = age.ok().and_then(|modified| modified.elapsed().ok());
-        if is_ours && age.is_some_and(|age| age > SCRATCH_AGE_MAX) {
-            drop(std::fs::remove_dir_all(entry.path()));
-        }
-    }
+        let is_ours = entry.file_name().to_string_lossy().starts_with(prefix);
+        is_ours && age.is_some_and(|age| age > LEFTOVER_AGE_MIN)
+    };
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.filter(is_left).map(|entry| entry.path()).collect()
 }
 
 /// Applies an id-mapping to the mount that `mount` is the root of.
@@ -212,9 +208,5 @@ pub(super) fn idmap(mount: &OwnedFd, user_namespace: &OwnedFd) -> io::Result<()>
             size_of::<libc::mount_attr>(),
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

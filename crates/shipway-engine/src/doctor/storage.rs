@@ -9,12 +9,8 @@ use shipway_stdx::clock::{Clock, HostClock, rfc3339};
 use super::probe::Scratch;
 use super::{Check, DoctorConfig, Outcome};
 
-pub(super) const CHECKS: &[Check] = &[
-    ("storage.space", space),
-    ("storage.inodes", inodes),
-    ("storage.reflink", reflink),
-    ("clock", |_| clock()),
-];
+pub(super) const CHECKS: &[Check] =
+    &[("storage.space", space), ("storage.inodes", inodes), ("storage.reflink", reflink), ("clock", |_| clock())];
 
 /// A host image takes 300 MB; less than this is trouble before long.
 const SPACE_WARNING_BYTES: u64 = 5 << 30;
@@ -70,10 +66,9 @@ fn reflink(config: &DoctorConfig) -> Outcome {
         Ok(true) => Outcome::ok("files can be copied by reference"),
         // ext4 cannot, and most hosts have it: no reason for a warning.
         Ok(false) => Outcome::ok("files are copied byte by byte (xfs and btrfs would share them)"),
-        Err(error) => Outcome::missing(
-            format!("nothing can be written in the state directory: {error}"),
-            "mount it writable",
-        ),
+        Err(error) => {
+            Outcome::missing(format!("nothing can be written in the state directory: {error}"), "mount it writable")
+        }
     }
 }
 

@@ -3,14 +3,11 @@
 use super::*;
 
 fn config(state_dir: PathBuf) -> DoctorConfig {
-    DoctorConfig {
-        state_dir,
-        host_images_dir: None,
-        host_image: HostImageConfig::default(),
-    }
+    DoctorConfig { state_dir, host_images_dir: None, host_image: HostImageConfig::default() }
 }
 
-/// What a check could leave behind: mounts, groups, children, files, interfaces.
+/// What a check could leave behind: mounts, groups, children, files. (Interfaces are
+/// made in a namespace of their own.)
 fn traces(dir: &std::path::Path) -> Vec<String> {
     let mut traces = Vec::new();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -33,10 +30,6 @@ fn traces(dir: &std::path::Path) -> Vec<String> {
             let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
             traces.extend((name.trim() == "doctor").then(|| format!("child {child}")));
         }
-    }
-    for entry in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        traces.extend(name.starts_with("veth").then_some(name));
     }
     traces
 }
@@ -93,12 +86,22 @@ fn what_is_missing_is_found_missing() {
 fn an_idle_child_ends_when_it_is_dropped() {
     let child = probe::IdleChild::start(libc::CLONE_NEWPID | libc::CLONE_NEWNET).unwrap();
     let proc = PathBuf::from(format!("/proc/{}", child.pid()));
-    assert_ne!(
-        std::fs::read_link(proc.join("ns/net")).unwrap(),
-        std::fs::read_link("/proc/self/ns/net").unwrap()
-    );
+    assert_ne!(std::fs::read_link(proc.join("ns/net")).unwrap(), std::fs::read_link("/proc/self/ns/net").unwrap());
     drop(child);
     assert!(!proc.exists());
+}
+
+#[test]
+fn what_a_killed_doctor_left_is_swept_and_a_living_ones_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(format!(".shipway-doctor-{name}")));
+    for path in [&old, &new] {
+        std::fs::create_dir_all(path.join("l/u")).unwrap();
+    }
+    let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    std::fs::File::open(&old).unwrap().set_times(times).unwrap();
+    drop(probe::Scratch::near(dir.path()).unwrap());
+    assert!(!old.exists() && new.exists());
 }
 
 #[test]

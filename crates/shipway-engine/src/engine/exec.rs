@@ -169,13 +169,7 @@ async fn open(socket: &std::path::Path, process: Process) -> io::Result<Ends> {
     let theirs = [their_in.as_fd(), their_out.as_fd(), their_err.as_fd()];
     control.send(&ask, &theirs).await?;
     executed(&control).await?;
-    Ok(Ends {
-        control,
-        stdin,
-        stdout,
-        stderr: Some(stderr),
-        terminal: None,
-    })
+    Ok(Ends { control, stdin, stdout, stderr: Some(stderr), terminal: None })
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -194,21 +188,12 @@ async fn executed(control: &Packets) -> io::Result<Option<OwnedFd>> {
 }
 
 fn resize(terminal: &OwnedFd, columns: u16, rows: u16) -> rustix::io::Result<()> {
-    let size = Winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size)
 }
 
 /// Carries everything until the process has ended or its user has gone.
-async fn carry(
-    ends: Ends,
-    mut from_user: mpsc::Receiver<ExecInput>,
-    to_user: mpsc::Sender<ExecOutput>,
-) {
+async fn carry(ends: Ends, mut from_user: mpsc::Receiver<ExecInput>, to_user: mpsc::Sender<ExecOutput>) {
     let mut readers = JoinSet::new();
     readers.spawn(copy_out(ends.stdout, to_user.clone(), ExecOutput::Stdout));
     if let Some(stderr) = ends.stderr {
@@ -219,11 +204,11 @@ async fn carry(
     writer.spawn(copy_in(ends.stdin, typed));
     let mut keys = Some(keys);
 
-    let exit = ends.control.receive::<Answer>();
+    let exit = exit(&ends.control);
     tokio::pin!(exit);
     let status = loop {
         let message = tokio::select! {
-            exit = &mut exit => break status(exit),
+            status = &mut exit => break status,
             message = from_user.recv() => message,
         };
         match message {
@@ -257,28 +242,25 @@ async fn carry(
     drop(to_user.send(ExecOutput::Exited(status)).await);
 }
 
-/// As a shell would say it.
-fn status(exit: io::Result<Option<(Answer, Vec<OwnedFd>)>>) -> i32 {
-    match exit {
-        Ok(Some((Answer::Exited { code: Some(code), .. }, _))) => code,
-        Ok(Some((Answer::Exited { signal: Some(signal), .. }, _))) => 128 + signal,
-        _ => KILLED,
+/// Waits for the end, and says it as a shell would.
+async fn exit(control: &Packets) -> i32 {
+    loop {
+        match control.receive::<Answer>().await {
+            Ok(Some((Answer::Exited { code, signal }, _))) => {
+                return code.unwrap_or_else(|| signal.map_or(KILLED, |signal| 128 + signal));
+            }
+            // The answer to a signal. A refused one came too late: the end is next.
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return KILLED,
+        }
     }
 }
 
-async fn copy_out(
-    from: OwnedFd,
-    to: mpsc::Sender<ExecOutput>,
-    wrap: fn(Bytes) -> ExecOutput,
-) -> io::Result<()> {
+async fn copy_out(from: OwnedFd, to: mpsc::Sender<ExecOutput>, wrap: fn(Bytes) -> ExecOutput) -> io::Result<()> {
     let from = ready::register(from, tokio::io::Interest::READABLE)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let read = from
-            .async_io(tokio::io::Interest::READABLE, |fd| {
-                Ok(rustix::io::read(fd, &mut chunk)?)
-            })
-            .await?;
+        let read = from.async_io(tokio::io::Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut chunk)?)).await?;
         // The end; a terminal's is an error (EIO), told above.
         if read == 0 || to.send(wrap(Bytes::copy_from_slice(&chunk[..read]))).await.is_err() {
             return Ok(());
@@ -290,11 +272,7 @@ async fn copy_in(to: OwnedFd, mut from: mpsc::Receiver<Bytes>) -> io::Result<()>
     let to = ready::register(to, tokio::io::Interest::WRITABLE)?;
     while let Some(mut bytes) = from.recv().await {
         while !bytes.is_empty() {
-            let written = to
-                .async_io(tokio::io::Interest::WRITABLE, |fd| {
-                    Ok(rustix::io::write(fd, &bytes)?)
-                })
-                .await?;
+            let written = to.async_io(tokio::io::Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, &bytes)?)).await?;
             drop(bytes.split_to(written));
         }
     }

@@ -61,11 +61,8 @@ impl Engine {
         // Names of cgroups never meet those of an earlier opening.
         let prefix = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let pool = Arc::new(Pool::new(config.cgroups_ready, prefix));
-        let (sweeper, sweeping) = sweep::start(Broom {
-            cgroups: Arc::clone(&cgroups),
-            pool: Arc::clone(&pool),
-            slots: Arc::clone(&slots),
-        });
+        let (sweeper, sweeping) =
+            sweep::start(Broom { cgroups: Arc::clone(&cgroups), pool: Arc::clone(&pool), slots: Arc::clone(&slots) });
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let inner = Arc::new(Inner {
             watcher: Watcher::start().doing(|| "watch logs".to_owned())?,
@@ -160,10 +157,7 @@ fn folders(parent: &Path) -> Vec<(String, std::path::PathBuf)> {
 }
 
 fn files_of(state: std::path::PathBuf, run: &Path) -> Files {
-    Files {
-        state,
-        run: run.to_owned(),
-    }
+    Files { state, run: run.to_owned() }
 }
 
 impl Inner {
@@ -171,10 +165,7 @@ impl Inner {
     async fn recover(self: &Arc<Self>) -> Result<(), EngineError> {
         let engine = Arc::clone(self);
         let (survivors, jobs) = blocking(move || engine.find_all()).await?;
-        let running: BTreeSet<String> = survivors
-            .iter()
-            .map(|survivor| survivor.cgroup.clone())
-            .collect();
+        let running: BTreeSet<String> = survivors.iter().map(|survivor| survivor.cgroup.clone()).collect();
         for one in survivors {
             self.watch(&one.container, &one.run, one.cgroup, one.slot);
         }
@@ -226,16 +217,10 @@ impl Inner {
     }
 
     /// Says what one container is doing.
-    fn find_one(
-        &self,
-        spec: crate::ContainerSpec,
-        files: Files,
-    ) -> (Arc<Container>, Option<Survivor>) {
+    fn find_one(&self, spec: crate::ContainerSpec, files: Files) -> (Arc<Container>, Option<Survivor>) {
         // The run first and the end second: a shim may end in between.
         let run = files.read_run();
-        let runs = run.as_ref().is_some_and(|run| {
-            run.boot_id == self.boot && process::open(run.shim).is_some()
-        });
+        let runs = run.as_ref().is_some_and(|run| run.boot_id == self.boot && process::open(run.shim).is_some());
         let launch = files.read_launch();
         let (phase, exit) = match (files.read_exit(), &run, runs) {
             (Some(exit), ..) => (Phase::Exited(exit.into()), true),
@@ -262,11 +247,7 @@ fn make_run(path: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().mode(0o711).create(path)
 }
 
-fn survivor(
-    container: &Arc<Container>,
-    run: Run,
-    launch: &shipway_shim::protocol::Launch,
-) -> Option<Survivor> {
+fn survivor(container: &Arc<Container>, run: Run, launch: &shipway_shim::protocol::Launch) -> Option<Survivor> {
     let cgroup = launch.cgroups.first()?.path.file_name()?.to_str()?;
     Some(Survivor {
         container: Arc::clone(container),

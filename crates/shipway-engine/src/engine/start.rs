@@ -45,10 +45,7 @@ impl Engine {
         }
         let inner = Arc::clone(&self.inner);
         let starting = tokio::spawn(async move { inner.start(container).await });
-        starting
-            .await
-            .map_err(std::io::Error::other)
-            .doing(|| "start a container".to_owned())?
+        starting.await.map_err(std::io::Error::other).doing(|| "start a container".to_owned())?
     }
 }
 
@@ -84,10 +81,7 @@ impl Inner {
     }
 
     /// Takes what a run needs and sends it off. What was taken is told in any case.
-    fn take(
-        &self,
-        container: &Container,
-    ) -> Result<(Taken, Result<OwnedFd, EngineError>), EngineError> {
+    fn take(&self, container: &Container) -> Result<(Taken, Result<OwnedFd, EngineError>), EngineError> {
         let slot = self.slot(container)?;
         let cgroup = match self.pool.take(&self.cgroups) {
             Ok(cgroup) => cgroup,
@@ -125,10 +119,7 @@ impl Inner {
     fn launch(&self, container: &Container, taken: &Taken) -> Launch {
         let spec = &container.spec;
         let dialer = match spec.ingress {
-            Ingress::Dialer { address } => Some(Dialer {
-                address,
-                owner_uid: self.config.proxy_uid,
-            }),
+            Ingress::Dialer { address } => Some(Dialer { address, owner_uid: self.config.proxy_uid }),
             Ingress::None | Ingress::Listener => None,
         };
         Launch {
@@ -183,28 +174,14 @@ impl Inner {
 
 /// Whether something on disk belongs to the ids of its runs.
 pub(super) fn keeps_slot(container: &Container) -> bool {
-    matches!(
-        container.spec.root,
-        Root::Overlay {
-            upper: Upper::Directory { .. },
-            ..
-        }
-    )
+    matches!(container.spec.root, Root::Overlay { upper: Upper::Directory { .. }, .. })
 }
 
 async fn patiently(reply: OwnedFd) -> Result<Run, EngineError> {
     let answer = tokio::time::timeout(LAUNCH_PATIENCE, launcher::answer(reply)).await;
     match answer {
         Ok(Ok(Launched::Running(run))) => Ok(run),
-        Ok(Ok(Launched::Failed {
-            step,
-            errno,
-            detail,
-        })) => Err(EngineError::Start {
-            step,
-            errno,
-            detail,
-        }),
+        Ok(Ok(Launched::Failed { step, errno, detail })) => Err(EngineError::Start { step, errno, detail }),
         Ok(Err(error)) => Err(error),
         Err(_elapsed) => Err(EngineError::Start {
             step: "shim".to_owned(),

@@ -27,13 +27,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 impl Inner {
     /// Marks a container as running and waits for its end beside everything else.
-    pub(super) fn watch(
-        &self,
-        container: &Arc<Container>,
-        run: &Run,
-        cgroup: String,
-        slot: Slot,
-    ) -> Running {
+    pub(super) fn watch(&self, container: &Arc<Container>, run: &Run, cgroup: String, slot: Slot) -> Running {
         let running = Running::from(run);
         let ending = Ending {
             container: Arc::clone(container),
@@ -114,7 +108,6 @@ impl Ending {
         }
     }
 }
-
 
 /// Waits for the end of the process behind a pidfd.
 async fn end_of(pidfd: OwnedFd) {

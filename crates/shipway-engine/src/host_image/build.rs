@@ -22,11 +22,7 @@ use crate::layers::manifest::{Kind, Manifest, TreeError, open_root, parallel};
 use crate::layers::{Draft, Shelf, ShelfLock, TreeLimits, create_file, fill_from};
 
 /// Larger than any sensible set of interpreters; a bound on what one bug can copy.
-const LIMITS: TreeLimits = TreeLimits {
-    entries_max: 400_000,
-    bytes_max: 16 << 30,
-    depth_max: 64,
-};
+const LIMITS: TreeLimits = TreeLimits { entries_max: 400_000, bytes_max: 16 << 30, depth_max: 64 };
 
 /// What an image was made of; stands beside its tree as `packages.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,18 +53,14 @@ pub(super) fn build(
     let closure = close(&installed, &config.packages)?;
     let mut plan = plan(root, &closure, &Diversions::read(root)?, &alternatives::read_all(root)?)?;
     check_unchanged()?;
-    let draft = shelf
-        .draft(shelf_lock)
-        .map_err(HostImageError::io("make a directory in", shelf.dir()))?;
+    let draft = shelf.draft(shelf_lock).map_err(HostImageError::io("make a directory in", shelf.dir()))?;
     let digest = make(&draft, &mut plan, progress)
         // A copy that failed because dpkg was replacing files says so.
         .map_err(|error| check_unchanged().err().unwrap_or(error))?;
     write_contents(&draft, &closure, &plan)?;
     check_unchanged()?;
     progress(Progress::new(Step::Saving, 0, 0));
-    shelf
-        .finish(shelf_lock, &draft, &digest)
-        .map_err(HostImageError::io("finish an image in", shelf.dir()))?;
+    shelf.finish(shelf_lock, &draft, &digest).map_err(HostImageError::io("finish an image in", shelf.dir()))?;
     Ok(digest)
 }
 
@@ -84,11 +76,7 @@ fn unchanged(root: &Path, wanted: &Fingerprint, config: &Digest) -> Result<(), H
 }
 
 /// Fills the draft's tree and writes its manifest.
-fn make(
-    draft: &Draft,
-    plan: &mut Plan,
-    progress: &ProgressSink,
-) -> Result<Digest, HostImageError> {
+fn make(draft: &Draft, plan: &mut Plan, progress: &ProgressSink) -> Result<Digest, HostImageError> {
     let tree = draft.tree();
     let root = open_root(&tree).map_err(HostImageError::Tree)?;
     make_folders(&root, plan)?;
@@ -131,31 +119,23 @@ fn make_symlinks(root: &OwnedFd, plan: &Plan) -> Result<(), HostImageError> {
             continue;
         };
         let (parent, name) = parent_of(root, path)?;
-        rustix::fs::symlinkat(target, &parent, name)
-            .map_err(|error| HostImageError::io("make", path)(error.into()))?;
+        rustix::fs::symlinkat(target, &parent, name).map_err(|error| HostImageError::io("make", path)(error.into()))?;
     }
     Ok(())
 }
 
 fn parent_of<'a>(root: &OwnedFd, path: &'a Path) -> Result<(OwnedFd, &'a Path), HostImageError> {
-    let parent = path.parent().unwrap_or(Path::new(""));
+    let parent = path.parent().unwrap_or_else(|| Path::new(""));
     let folder = crate::layers::open_folder(root, parent);
     let folder = folder.map_err(HostImageError::io("open", parent))?;
     // The plan's paths come from the resolver, which gives every one a last part.
-    Ok((folder, path.file_name().map_or(Path::new("."), Path::new)))
+    Ok((folder, path.file_name().map_or_else(|| Path::new("."), Path::new)))
 }
 
 /// Copies on every core; what turns out to be unfit is left out and counted.
-fn copy_files(
-    root: &OwnedFd,
-    plan: &mut Plan,
-    progress: &ProgressSink,
-) -> Result<(), HostImageError> {
-    let files: Vec<(&PathBuf, &Item)> = plan
-        .items
-        .iter()
-        .filter(|(_, item)| matches!(item, Item::Copy { .. } | Item::Inline { .. }))
-        .collect();
+fn copy_files(root: &OwnedFd, plan: &mut Plan, progress: &ProgressSink) -> Result<(), HostImageError> {
+    let files: Vec<(&PathBuf, &Item)> =
+        plan.items.iter().filter(|(_, item)| matches!(item, Item::Copy { .. } | Item::Inline { .. })).collect();
     let (total, done) = (files.len() as u64, AtomicU64::new(0));
     let outcomes = parallel(files.len(), |at| {
         let (path, item) = files[at];
@@ -181,11 +161,7 @@ const PROGRESS_EVERY: u64 = 64;
 
 /// Copies one file, or says why it may not be in an image. What it is is asked of
 /// the open file: the name may have got another one since the plan was made.
-fn copy_file(
-    root: &OwnedFd,
-    path: &Path,
-    source: &Path,
-) -> Result<Option<LeftOut>, HostImageError> {
+fn copy_file(root: &OwnedFd, path: &Path, source: &Path) -> Result<Option<LeftOut>, HostImageError> {
     let read = HostImageError::io("read", source);
     let (mut from, found) = match open_source(source) {
         Ok(opened) => opened,
@@ -204,14 +180,8 @@ fn copy_file(
     let mut copy = || {
         let mut to = create_file(root, path, mode)?;
         fill_from(&mut to, &mut from, found.len())?;
-        let modified = Timespec {
-            tv_sec: found.mtime(),
-            tv_nsec: found.mtime_nsec(),
-        };
-        let times = Timestamps {
-            last_access: modified,
-            last_modification: modified,
-        };
+        let modified = Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() };
+        let times = Timestamps { last_access: modified, last_modification: modified };
         rustix::fs::futimens(&to, &times)?;
         Ok(())
     };
@@ -241,11 +211,7 @@ fn has_capabilities(file: &File) -> bool {
     }
 }
 
-fn write_inline(
-    root: &OwnedFd,
-    path: &Path,
-    bytes: &[u8],
-) -> Result<Option<LeftOut>, HostImageError> {
+fn write_inline(root: &OwnedFd, path: &Path, bytes: &[u8]) -> Result<Option<LeftOut>, HostImageError> {
     create_file(root, path, 0o644)
         .and_then(|mut file| std::io::Write::write_all(&mut file, bytes))
         .map_err(HostImageError::io("write", path))?;
@@ -255,17 +221,18 @@ fn write_inline(
 /// The last look before a tree gets its name: nothing in it may grant anything.
 fn check(manifest: &Manifest) -> Result<(), HostImageError> {
     for entry in manifest.entries() {
+        let (path, mode) = (entry.path.clone(), entry.mode);
         let is_bad = match entry.kind {
-            Kind::Directory => entry.mode & 0o6000 != 0,
-            Kind::File { .. } => entry.mode & 0o7022 != 0,
+            Kind::Directory if mode & 0o1000 != 0 => mode & 0o6000 != 0,
+            Kind::Directory | Kind::File { .. } => mode & 0o7022 != 0,
             Kind::Symlink { .. } => false,
         };
-        if is_bad || entry.uid != 0 || entry.gid != 0 {
-            return Err(HostImageError::Tree(TreeError::Owner {
-                path: entry.path.clone(),
-                uid: entry.uid,
-                gid: entry.gid,
-            }));
+        if is_bad {
+            return Err(HostImageError::Tree(TreeError::Mode { path, mode }));
+        }
+        let (uid, gid) = (entry.uid, entry.gid);
+        if uid != 0 || gid != 0 {
+            return Err(HostImageError::Tree(TreeError::Owner { path, uid, gid }));
         }
     }
     Ok(())
@@ -275,9 +242,7 @@ fn write_contents(draft: &Draft, closure: &Closure<'_>, plan: &Plan) -> Result<(
     let packages = closure.packages.iter();
     let contents = Contents {
         format: FORMAT,
-        packages: packages
-            .map(|(name, package)| ((*name).to_owned(), package.version.clone()))
-            .collect(),
+        packages: packages.map(|(name, package)| ((*name).to_owned(), package.version.clone())).collect(),
         absent: closure.absent.clone(),
         left_out: plan.left_out.clone(),
     };

@@ -19,14 +19,8 @@ pub(crate) struct Closure<'a> {
 /// Of alternatives the first that is installed is taken, under its own name or
 /// through a package that provides it. A dependency that nothing meets is passed
 /// over: dpkg let the package be installed, so it works on this host without.
-pub(crate) fn close<'a>(
-    installed: &'a Packages,
-    wanted: &[Wanted],
-) -> Result<Closure<'a>, HostImageError> {
-    let mut closure = Closure {
-        packages: BTreeMap::new(),
-        absent: Vec::new(),
-    };
+pub(crate) fn close<'a>(installed: &'a Packages, wanted: &[Wanted]) -> Result<Closure<'a>, HostImageError> {
+    let mut closure = Closure { packages: BTreeMap::new(), absent: Vec::new() };
     let mut waiting = VecDeque::new();
     for wanted in wanted {
         match first_installed(installed, &wanted.any_of, &closure) {
@@ -43,10 +37,7 @@ pub(crate) fn close<'a>(
             continue;
         }
         if let Some(state) = &package.unfinished {
-            return Err(HostImageError::PackageUnfinished {
-                package: package.name.clone(),
-                state: state.clone(),
-            });
+            return Err(HostImageError::PackageUnfinished { package: package.name.clone(), state: state.clone() });
         }
         closure.packages.insert(&package.name, package);
         let groups = package.depends.iter();
@@ -56,11 +47,7 @@ pub(crate) fn close<'a>(
 }
 
 /// The first name that is installed; of several providers one that is in already.
-fn first_installed<'a>(
-    installed: &'a Packages,
-    names: &[String],
-    closure: &Closure<'a>,
-) -> Option<&'a Package> {
+fn first_installed<'a>(installed: &'a Packages, names: &[String], closure: &Closure<'a>) -> Option<&'a Package> {
     names.iter().find_map(|name| {
         let is_in = |package: &&Package| closure.packages.contains_key(package.name.as_str());
         installed

@@ -39,24 +39,13 @@ impl Wanted {
 
     fn parse(names: &str, is_required: bool) -> Self {
         let any_of = names.split('|').map(|name| name.trim().to_owned());
-        Self {
-            any_of: any_of.collect(),
-            is_required,
-        }
+        Self { any_of: any_of.collect(), is_required }
     }
 }
 
 /// What a POSIX shell script expects to find. Debian calls all of them essential.
-const REQUIRED: [&str; 8] = [
-    "base-files",
-    "coreutils",
-    "dash",
-    "findutils",
-    "gawk | mawk | original-awk",
-    "grep",
-    "libc-bin",
-    "sed",
-];
+const REQUIRED: [&str; 8] =
+    ["base-files", "coreutils", "dash", "findutils", "gawk | mawk | original-awk", "grep", "libc-bin", "sed"];
 
 /// What makes it a pleasant place, where the host has it. util-linux and mount are
 /// absent on purpose: inside a container their set-id and mount tools are of no use.
@@ -87,9 +76,6 @@ impl Default for HostImageConfig {
     fn default() -> Self {
         let required = REQUIRED.into_iter().map(Wanted::required);
         let optional = OPTIONAL.into_iter().map(Wanted::optional);
-        Self {
-            host_root: PathBuf::from("/"),
-            packages: required.chain(optional).collect(),
-        }
+        Self { host_root: PathBuf::from("/"), packages: required.chain(optional).collect() }
     }
 }

@@ -48,10 +48,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, HostImageError> {
 }
 
 /// The paths of an installed package, as its author named them.
-pub(crate) fn list_files(
-    host_root: &Path,
-    package: &status::Package,
-) -> Result<Vec<PathBuf>, HostImageError> {
+pub(crate) fn list_files(host_root: &Path, package: &status::Package) -> Result<Vec<PathBuf>, HostImageError> {
     let info = host_root.join(FOLDER).join("info");
     // Packages that may be installed for two architectures at once carry theirs.
     let (name, architecture) = (&package.name, &package.architecture);

@@ -78,9 +78,7 @@ impl HostImageError {
                 .to_owned(),
             Self::PackageMissing(package) => format!("apt-get install -y {package}"),
             Self::PackageUnfinished { .. } => "dpkg --configure -a, then try again".to_owned(),
-            Self::PackagesBusy | Self::Changing(_) => {
-                "wait until apt or dpkg has finished, then try again".to_owned()
-            }
+            Self::PackagesBusy | Self::Changing(_) => "wait until apt or dpkg has finished, then try again".to_owned(),
             Self::Locked => "look for a `shipway` process that hangs".to_owned(),
             Self::Database { .. } => "dpkg --audit tells what dpkg thinks of it".to_owned(),
             Self::Tool { .. } => "see whether the program works on the host; \
@@ -98,18 +96,11 @@ impl HostImageError {
 
     /// Whether it passes by itself, so that the last image may stand in meanwhile.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::PackagesBusy | Self::Changing(_) | Self::PackageUnfinished { .. }
-        )
+        matches!(self, Self::PackagesBusy | Self::Changing(_) | Self::PackageUnfinished { .. })
     }
 
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 }

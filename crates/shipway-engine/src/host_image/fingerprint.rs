@@ -69,11 +69,7 @@ impl Fingerprint {
                 modified_ns: found.mtime_nsec(),
             })
         };
-        Self {
-            format: FORMAT,
-            config: config.clone(),
-            stamps: WATCHED.iter().map(stamp).collect(),
-        }
+        Self { format: FORMAT, config: config.clone(), stamps: WATCHED.iter().map(stamp).collect() }
     }
 
     /// Whether both were taken under the same configuration and format.

@@ -42,11 +42,7 @@ pub(super) struct RealPath {
 
 impl<'a> HostPaths<'a> {
     pub(super) fn new(root: &'a Path) -> Self {
-        Self {
-            root,
-            folders: HashMap::new(),
-            symlinks: BTreeMap::new(),
-        }
+        Self { root, folders: HashMap::new(), symlinks: BTreeMap::new() }
     }
 
     /// The place on the host's disk of a path from its root.
@@ -59,10 +55,7 @@ impl<'a> HostPaths<'a> {
     pub(super) fn resolve(&mut self, path: &Path) -> Option<RealPath> {
         let name = path.file_name()?;
         let folder = self.folder(path.parent()?)?;
-        Some(RealPath {
-            path: folder.real.join(name),
-            is_open: folder.is_open,
-        })
+        Some(RealPath { path: folder.real.join(name), is_open: folder.is_open })
     }
 
     fn folder(&mut self, path: &Path) -> Option<Folder> {
@@ -75,10 +68,7 @@ impl<'a> HostPaths<'a> {
     }
 
     fn walk(&mut self, path: &Path) -> Option<Folder> {
-        let mut folder = Folder {
-            real: PathBuf::new(),
-            is_open: true,
-        };
+        let mut folder = Folder { real: PathBuf::new(), is_open: true };
         let mut symlinks = 0;
         let mut rest: VecDeque<OsString> = parts(path);
         while let Some(part) = rest.pop_front() {

@@ -43,10 +43,7 @@ pub(super) fn plan(
     diversions: &Diversions,
     alternatives: &[Alternative],
 ) -> Result<Plan, HostImageError> {
-    let mut planning = Planning {
-        host: HostPaths::new(host_root),
-        plan: Plan::default(),
-    };
+    let mut planning = Planning { host: HostPaths::new(host_root), plan: Plan::default() };
     for package in closure.packages.values() {
         planning.package(host_root, package, closure, diversions)?;
     }
@@ -167,11 +164,8 @@ impl Planning<'_> {
         };
         let chosen = self.host.on_disk(&Path::new("etc/alternatives").join(&name.name));
         let chosen = std::fs::read_link(chosen).ok();
-        let choices: Vec<&Choice> = alternative
-            .choices
-            .iter()
-            .filter(|choice| self.has(choice.targets.first()))
-            .collect();
+        let choices: Vec<&Choice> =
+            alternative.choices.iter().filter(|choice| self.has(choice.targets.first())).collect();
         let is_chosen = |choice: &&&Choice| choice.targets.first() == Some(&chosen);
         let best = choices.iter().find(is_chosen);
         // Reversed, because of equals max_by_key takes the last and dpkg the first.
@@ -194,9 +188,7 @@ impl Planning<'_> {
     }
 
     fn has(&mut self, target: Option<&Option<PathBuf>>) -> bool {
-        let real = target
-            .and_then(Option::as_ref)
-            .and_then(|target| self.host.resolve(target));
+        let real = target.and_then(Option::as_ref).and_then(|target| self.host.resolve(target));
         real.is_some_and(|real| self.plan.items.contains_key(&real.path))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::{Item, Plan};
 
-/// The bundle that OpenSSL, GnuTLS, curl and Python look for, company CAs included:
+/// The bundle that OpenSSL, `GnuTLS`, curl and Python look for, company CAs included:
 /// `update-ca-certificates` puts them into it.
 pub(super) const CA_BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 

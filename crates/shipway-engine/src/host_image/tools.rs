@@ -12,6 +12,13 @@ use super::run::run;
 const LDCONFIG_MAX: Duration = Duration::from_secs(60);
 /// Compiling the standard library takes five seconds on a slow processor.
 const COMPILE_MAX: Duration = Duration::from_secs(300);
+/// `python3 -m compileall`, apart from the umask, which belongs to whoever started
+/// this process: it would show in the modes, and so in the image's name.
+const COMPILE: &str = "\
+import compileall, os, sys
+os.umask(0o022)
+sys.exit(not compileall.main())
+";
 /// Enough of a tool's last words for an error message.
 const SAID_BYTES: u64 = 2 << 10;
 
@@ -21,9 +28,7 @@ pub(super) fn write_linker_cache(tree: &Path) -> Result<(), HostImageError> {
     if !tree.join("etc/ld.so.conf").is_file() {
         return Ok(());
     }
-    let program = ["/usr/sbin/ldconfig", "/sbin/ldconfig"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
+    let program = ["/usr/sbin/ldconfig", "/sbin/ldconfig"].into_iter().find(|path| Path::new(path).exists());
     let mut command = Command::new(program.unwrap_or("/sbin/ldconfig"));
     // -X: the packages bring their links; -i: no cache of inode numbers.
     command.arg("-X").arg("-i").arg("-r").arg(tree);
@@ -51,8 +56,8 @@ pub(super) fn compile_python(tree: &Path) -> Result<(), HostImageError> {
     }
     let mut command = Command::new("/usr/sbin/chroot");
     command.arg(tree);
-    command.args(["/usr/bin/python3", "-s", "-S", "-B"]);
-    command.args(["-m", "compileall", "-q", "-f"]);
+    command.args(["/usr/bin/python3", "-s", "-S", "-B", "-c", COMPILE]);
+    command.args(["-q", "-f"]);
     command.args(["--invalidation-mode", "unchecked-hash"]);
     command.args(&folders);
     let (code, said) = finish("python3", command, COMPILE_MAX)?;
@@ -83,28 +88,15 @@ fn python_folders(tree: &Path) -> Vec<PathBuf> {
 }
 
 /// Runs a tool; returns its exit status (128 and more: a signal) and last words.
-fn finish(
-    tool: &'static str,
-    command: Command,
-    longest: Duration,
-) -> Result<(i32, String), HostImageError> {
-    let mut ended = run(command, longest).map_err(|error| HostImageError::Tool {
-        tool,
-        said: error.to_string(),
-    })?;
+fn finish(tool: &'static str, command: Command, longest: Duration) -> Result<(i32, String), HostImageError> {
+    let mut ended = run(command, longest).map_err(|error| HostImageError::Tool { tool, said: error.to_string() })?;
     let said = ended.tail(SAID_BYTES);
     match ended.status {
         Some(status) => Ok((status.code().unwrap_or(128), said)),
-        None => Err(HostImageError::Tool {
-            tool,
-            said: format!("it took longer than {} s", longest.as_secs()),
-        }),
+        None => Err(HostImageError::Tool { tool, said: format!("it took longer than {} s", longest.as_secs()) }),
     }
 }
 
 fn failed(tool: &'static str, code: i32, said: &str) -> HostImageError {
-    HostImageError::Tool {
-        tool,
-        said: format!("exit status {code}: {said}"),
-    }
+    HostImageError::Tool { tool, said: format!("exit status {code}: {said}") }
 }

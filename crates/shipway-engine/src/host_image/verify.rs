@@ -91,8 +91,5 @@ fn changed(was: &Entry, is: &Entry) -> Option<Difference> {
 }
 
 fn difference(path: &Path, what: &'static str) -> Difference {
-    Difference {
-        path: path.display().to_string(),
-        what,
-    }
+    Difference { path: path.display().to_string(), what }
 }

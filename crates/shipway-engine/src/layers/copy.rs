@@ -17,9 +17,8 @@ use rustix::io::Errno;
 const CHUNK_BYTES: usize = 64 << 20;
 
 /// How every path of a tree is opened: inside it, through no link of any kind.
-pub(crate) const INSIDE: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
+pub(crate) const INSIDE: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Makes the new file `path` below `tree`; it is an error if it exists.
 pub(crate) fn create_file(tree: impl AsFd, path: &Path, mode: u32) -> io::Result<File> {
@@ -32,11 +31,7 @@ pub(crate) fn create_file(tree: impl AsFd, path: &Path, mode: u32) -> io::Result
 
 /// Opens the directory that will hold `path`, below `tree`.
 pub(crate) fn open_folder(tree: impl AsFd, folder: &Path) -> io::Result<OwnedFd> {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat2(tree, folder, flags, Mode::empty(), INSIDE)?)
 }
@@ -61,9 +56,7 @@ pub(crate) fn fill_from(target: &mut File, source: &mut File, size: u64) -> io::
             Ok(0) => break,
             Ok(bytes) => copied += bytes as u64,
             Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
-                if copied == 0 =>
-            {
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) if copied == 0 => {
                 return fill_by_hand(target, source, size);
             }
             Err(error) => return Err(error.into()),

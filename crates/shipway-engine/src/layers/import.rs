@@ -25,34 +25,19 @@ const FOLDER_BITS: u32 = 0o1777;
 const FILE_BITS: u32 = 0o777;
 
 /// Copies `source`, names the copy and puts it on the shelf.
-pub(super) fn import(
-    shelf: &Shelf,
-    lock: &ShelfLock,
-    source: &Path,
-    limits: TreeLimits,
-) -> Result<Digest, LayerError> {
-    let refused = |error| LayerError::Tree {
-        path: source.to_owned(),
-        source: error,
-    };
+pub(super) fn import(shelf: &Shelf, lock: &ShelfLock, source: &Path, limits: TreeLimits) -> Result<Digest, LayerError> {
+    let refused = |error| LayerError::Tree { path: source.to_owned(), source: error };
     let draft = shelf.draft(lock).map_err(failed("begin a layer"))?;
     let from = open_root(source).map_err(refused)?;
     let to = open_root(&draft.tree()).map_err(refused)?;
-    let mut copying = Copying {
-        limits,
-        entries: 0,
-        bytes: 0,
-    };
+    let mut copying = Copying { limits, entries: 0, bytes: 0 };
     copying.folder(&from, &to, &PathBuf::new(), 0).map_err(refused)?;
     // Read back from the copy: the name tells what is kept, whatever the source did meanwhile.
     let manifest = Manifest::scan(&draft.tree(), limits).map_err(refused)?;
     let digest = manifest.digest();
     let file = draft.dir().join("manifest");
-    write_atomic(&file, &manifest.to_bytes(), 0o600, Durability::Process)
-        .map_err(failed("write a manifest"))?;
-    shelf
-        .finish(lock, &draft, &digest)
-        .map_err(failed("finish a layer"))?;
+    write_atomic(&file, &manifest.to_bytes(), 0o600, Durability::Process).map_err(failed("write a manifest"))?;
+    shelf.finish(lock, &draft, &digest).map_err(failed("finish a layer"))?;
     Ok(digest)
 }
 
@@ -64,13 +49,7 @@ struct Copying {
 }
 
 impl Copying {
-    fn folder(
-        &mut self,
-        from: &OwnedFd,
-        to: &OwnedFd,
-        path: &Path,
-        depth: usize,
-    ) -> Result<(), TreeError> {
+    fn folder(&mut self, from: &OwnedFd, to: &OwnedFd, path: &Path, depth: usize) -> Result<(), TreeError> {
         if depth > self.limits.depth_max {
             return Err(too_large("levels of directories", self.limits.depth_max as u64));
         }
@@ -86,16 +65,9 @@ impl Copying {
         dress(to, &stat, FOLDER_BITS, path)
     }
 
-    fn entry(
-        &mut self,
-        from: &OwnedFd,
-        to: &OwnedFd,
-        name: &Path,
-        path: &Path,
-        depth: usize,
-    ) -> Result<(), TreeError> {
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| io("look at", path)(error))?;
+    fn entry(&mut self, from: &OwnedFd, to: &OwnedFd, name: &Path, path: &Path, depth: usize) -> Result<(), TreeError> {
+        let stat =
+            rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| io("look at", path)(error))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let inner = open_folder(from, name).map_err(TreeError::io("open", path))?;
@@ -114,17 +86,11 @@ impl Copying {
         }
     }
 
-    fn file(
-        &mut self,
-        from: &OwnedFd,
-        to: &OwnedFd,
-        name: &Path,
-        path: &Path,
-    ) -> Result<(), TreeError> {
+    fn file(&mut self, from: &OwnedFd, to: &OwnedFd, name: &Path, path: &Path) -> Result<(), TreeError> {
         // Non-blocking, in case the name became a pipe since it was looked at.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let source = rustix::fs::openat2(from, name, flags, Mode::empty(), INSIDE)
-            .map_err(|error| io("open", path)(error))?;
+        let source =
+            rustix::fs::openat2(from, name, flags, Mode::empty(), INSIDE).map_err(|error| io("open", path)(error))?;
         let stat = rustix::fs::fstat(&source).map_err(|error| io("look at", path)(error))?;
         if let Some(what) = refusal(FileType::from_raw_mode(stat.st_mode)) {
             let path = path.to_owned();
@@ -136,19 +102,12 @@ impl Copying {
             return Err(too_large("bytes", self.limits.bytes_max));
         }
         let mut target = create_file(to, name, 0o600).map_err(TreeError::io("make", path))?;
-        fill_from(&mut target, &mut File::from(source), size)
-            .map_err(TreeError::io("copy", path))?;
+        fill_from(&mut target, &mut File::from(source), size).map_err(TreeError::io("copy", path))?;
         dress(&target.into(), &stat, FILE_BITS, path)
     }
 }
 
-fn symlink(
-    from: &OwnedFd,
-    to: &OwnedFd,
-    name: &Path,
-    path: &Path,
-    stat: &Stat,
-) -> Result<(), TreeError> {
+fn symlink(from: &OwnedFd, to: &OwnedFd, name: &Path, path: &Path, stat: &Stat) -> Result<(), TreeError> {
     let target = read_link(from, name, path)?;
     let (uid, gid) = owner(stat, path)?;
     rustix::fs::symlinkat(&target, to, name).map_err(|error| io("make", path)(error))?;
@@ -159,14 +118,8 @@ fn symlink(
 /// Gives a copy its owner, mode and times, in this order: chown(2) clears bits.
 fn dress(target: &OwnedFd, stat: &Stat, bits: u32, path: &Path) -> Result<(), TreeError> {
     let (uid, gid) = owner(stat, path)?;
-    let modified = Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: stat.st_mtime_nsec.cast_signed(),
-    };
-    let times = Timestamps {
-        last_access: modified,
-        last_modification: modified,
-    };
+    let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+    let times = Timestamps { last_access: modified, last_modification: modified };
     rustix::fs::fchown(target, Some(uid), Some(gid))
         .and_then(|()| rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & bits)))
         .and_then(|()| rustix::fs::futimens(target, &times))

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! shipway tree 1
-//! .	d	0755	0:0
-//! bin	l	0777	0:0	usr/bin
-//! usr/bin/dash	f	0755	0:0	5f2c…
+//! .  d  0755  0:0
+//! bin  l  0777  0:0  usr/bin
+//! usr/bin/dash  f  0755  0:0  5f2c…
 //! ```
 //!
-//! One line an entry, sorted by the path's bytes, fields parted by tabs: path,
+//! One line an entry, sorted by the path's bytes, fields parted by single tabs: path,
 //! kind, mode, owner, and the SHA-256 of a file or the target of a symlink. A
 //! backslash, tab or line feed in a name is written `\\`, `\t`, `\n`. Times are
 //! left out on purpose: the same tree made twice has one name.
@@ -89,6 +89,14 @@ pub enum TreeError {
         /// Group.
         gid: u32,
     },
+    /// A mode that a finished image cannot have.
+    #[error("{} has mode {mode:04o}: set-id, or writable by others than root", path.display())]
+    Mode {
+        /// Below the tree's root.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
     /// Past a limit of [`TreeLimits`].
     #[error("the tree has more than {limit} {what}")]
     TooLarge {
@@ -124,11 +132,7 @@ pub enum TreeError {
 impl TreeError {
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 }
 
@@ -141,16 +145,11 @@ impl Manifest {
     /// an inode shared with another name, more than `limits`.
     pub fn scan(tree: &Path, limits: TreeLimits) -> Result<Self, TreeError> {
         let root = open_root(tree)?;
-        let mut walk = Walk {
-            limits,
-            bytes: 0,
-            entries: Vec::new(),
-        };
+        let mut walk = Walk { limits, bytes: 0, entries: Vec::new() };
         walk.folder(&root, PathBuf::new(), 0)?;
         let mut entries = walk.entries;
-        let files: Vec<usize> = (0..entries.len())
-            .filter(|&at| matches!(entries[at].kind, Kind::File { .. }))
-            .collect();
+        let files: Vec<usize> =
+            (0..entries.len()).filter(|&at| matches!(entries[at].kind, Kind::File { .. })).collect();
         let hashes = parallel(files.len(), |at| hash_file(&root, &entries[files[at]].path))?;
         for (at, sha256) in files.into_iter().zip(hashes) {
             entries[at].kind = Kind::File { sha256 };
@@ -190,8 +189,7 @@ impl Manifest {
 /// Opens the directory a tree is in. The path itself is the caller's own.
 pub(crate) fn open_root(tree: &Path) -> Result<OwnedFd, TreeError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::open(tree, flags, Mode::empty())
-        .map_err(|error| TreeError::io("open", tree)(error.into()))
+    rustix::fs::open(tree, flags, Mode::empty()).map_err(|error| TreeError::io("open", tree)(error.into()))
 }
 
 /// Lists a directory's names, sorted, without `.` and `..`.
@@ -233,8 +231,7 @@ impl Walk {
         if depth > self.limits.depth_max {
             return Err(too_large("levels of directories", self.limits.depth_max as u64));
         }
-        let stat = rustix::fs::fstat(folder)
-            .map_err(|error| TreeError::io("look at", &path)(error.into()))?;
+        let stat = rustix::fs::fstat(folder).map_err(|error| TreeError::io("look at", &path)(error.into()))?;
         self.push(&path, &stat, Kind::Directory)?;
         for name in names_in(folder, &path)? {
             let path = path.join(&name);
@@ -275,18 +272,8 @@ impl Walk {
         if self.entries.len() as u64 >= self.limits.entries_max {
             return Err(too_large("entries", self.limits.entries_max));
         }
-        let path = if path.as_os_str().is_empty() {
-            PathBuf::from(".")
-        } else {
-            path.to_owned()
-        };
-        self.entries.push(Entry {
-            path,
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            kind,
-        });
+        let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
+        self.entries.push(Entry { path, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, kind });
         Ok(())
     }
 }

@@ -101,12 +101,8 @@ impl Shelf {
 
     /// Takes the lock if nobody has it, in this process or another.
     pub(crate) fn try_lock(&self) -> io::Result<Option<ShelfLock>> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.dir.join("lock"))?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.dir.join("lock"))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(ShelfLock { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -133,12 +129,7 @@ impl Shelf {
 
     /// Gives a draft its name. A tree that has the name already is kept instead:
     /// containers may be running on it.
-    pub(crate) fn finish(
-        &self,
-        _lock: &ShelfLock,
-        draft: &Draft,
-        digest: &Digest,
-    ) -> io::Result<()> {
+    pub(crate) fn finish(&self, _lock: &ShelfLock, draft: &Draft, digest: &Digest) -> io::Result<()> {
         if self.find_tree(digest).is_some() {
             return Ok(());
         }
@@ -183,12 +174,7 @@ impl Shelf {
     pub(crate) fn pin(&self, _lock: &ShelfLock, digest: &Digest, holder: &str) -> io::Result<()> {
         let pins = self.home(digest).join("pins");
         make_folder(&pins)?;
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(pins.join(holder))?;
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(pins.join(holder))?;
         shipway_stdx::fs::sync_folder(&pins)
     }
 

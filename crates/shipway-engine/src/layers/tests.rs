@@ -1,5 +1,10 @@
 //! Layers on a real file system. Root is assumed: owners are part of a layer.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test's files need not survive a crash, and some must keep their inode"
+)]
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 
@@ -139,11 +144,7 @@ async fn what_no_layer_may_hold_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_tree_past_a_limit_is_refused() {
-    let limits = TreeLimits {
-        entries_max: 5,
-        bytes_max: 10,
-        depth_max: 2,
-    };
+    let limits = TreeLimits { entries_max: 5, bytes_max: 10, depth_max: 2 };
     let world = World::with_limits(limits);
     world.write("a/b/c/d", "", 0o644);
     assert_eq!(world.refusal().await, "the tree has more than 2 levels of directories");

@@ -18,13 +18,7 @@ pub(super) fn parse(record: &[u8], cursor: Cursor) -> Option<LogLine> {
         tags => tags.split(|byte| *byte == b':').next()? == b"P",
     };
     let text = String::from_utf8_lossy(parts.next()?).into_owned();
-    Some(LogLine {
-        at,
-        source,
-        partial,
-        text,
-        cursor,
-    })
+    Some(LogLine { at, source, partial, text, cursor })
 }
 
 /// Reads an RFC 3339 time in UTC as microseconds since the epoch.
@@ -49,7 +43,7 @@ fn time(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + micros)
 }
 
-/// Days from the epoch to a date (Howard Hinnant's days_from_civil).
+/// Days from the epoch to a date (Howard Hinnant's `days_from_civil`).
 const fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -65,10 +59,7 @@ mod tests {
 
     #[track_caller]
     fn check(record: &[u8], expected: &str) {
-        let cursor = Cursor {
-            segment: 0,
-            offset: 0,
-        };
+        let cursor = Cursor { segment: 0, offset: 0 };
         let said = parse(record, cursor).map_or_else(
             || "nothing".to_owned(),
             |line| {
@@ -86,14 +77,8 @@ mod tests {
             b"2026-11-22T05:47:25.123456789Z stdout F hello  world",
             "2026-11-22T05:47:25.123456Z Stdout full [hello  world]",
         );
-        check(
-            b"2000-02-29T00:00:00Z stderr P ",
-            "2000-02-29T00:00:00.000000Z Stderr part []",
-        );
-        check(
-            b"1970-01-01T00:00:00.5Z stdout P:x \xff\x00",
-            "1970-01-01T00:00:00.500000Z Stdout part [\u{fffd}\0]",
-        );
+        check(b"2000-02-29T00:00:00Z stderr P ", "2000-02-29T00:00:00.000000Z Stderr part []");
+        check(b"1970-01-01T00:00:00.5Z stdout P:x \xff\x00", "1970-01-01T00:00:00.500000Z Stdout part [\u{fffd}\0]");
     }
 
     #[test]

@@ -28,11 +28,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Begins after `after`, or at the oldest record there is.
     pub(super) fn new(folder: &Path, after: Option<Cursor>) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            at: after,
-            ..Self::default()
-        }
+        Self { folder: folder.to_owned(), at: after, ..Self::default() }
     }
 
     /// Moves on to the last `records` records of what is there.
@@ -115,10 +111,7 @@ impl Reader {
         };
         if self.is_last_look {
             self.file = None;
-            self.at = Some(Cursor {
-                segment: next,
-                offset: 0,
-            });
+            self.at = Some(Cursor { segment: next, offset: 0 });
         }
         self.is_last_look = true;
         Ok(true)

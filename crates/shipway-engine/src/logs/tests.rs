@@ -58,10 +58,7 @@ impl Log {
 
     async fn stream(&self, query: LogQuery) -> impl Stream<Item = io::Result<LogLine>> + use<> {
         let phase = self.phase.subscribe();
-        read(self.folder.path(), query, &self.watcher, phase)
-            .await
-            .unwrap()
-            .boxed()
+        read(self.folder.path(), query, &self.watcher, phase).await.unwrap().boxed()
     }
 
     /// What a query gives, as text.
@@ -72,16 +69,11 @@ impl Log {
 }
 
 fn tail(records: usize) -> LogQuery {
-    LogQuery {
-        tail: Some(records),
-        ..LogQuery::default()
-    }
+    LogQuery { tail: Some(records), ..LogQuery::default() }
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what)
-        .await
-        .expect("it comes soon")
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it comes soon")
 }
 
 #[tokio::test]
@@ -125,24 +117,12 @@ async fn every_cursor_goes_on_where_it_says() {
     log.lines(4, 50..60);
     let all = log.read(LogQuery::default()).await;
     for (place, line) in all.iter().enumerate() {
-        let query = LogQuery {
-            after: Some(line.cursor),
-            ..LogQuery::default()
-        };
+        let query = LogQuery { after: Some(line.cursor), ..LogQuery::default() };
         assert_eq!(log.read(query).await, all[place + 1..]);
-        let query = LogQuery {
-            since: Some(line.at),
-            ..LogQuery::default()
-        };
+        let query = LogQuery { since: Some(line.at), ..LogQuery::default() };
         assert_eq!(log.read(query).await, all[place..]);
     }
-    let dropped = LogQuery {
-        after: Some(Cursor {
-            segment: 1,
-            offset: 999,
-        }),
-        ..LogQuery::default()
-    };
+    let dropped = LogQuery { after: Some(Cursor { segment: 1, offset: 999 }), ..LogQuery::default() };
     assert_eq!(log.read(dropped).await, all, "its segment was dropped");
 }
 
@@ -150,11 +130,7 @@ async fn every_cursor_goes_on_where_it_says() {
 async fn a_follower_sees_what_comes_through_every_rotation() {
     let mut log = Log::new();
     log.lines(0, 0..2);
-    let query = LogQuery {
-        follow: true,
-        tail: Some(1),
-        ..LogQuery::default()
-    };
+    let query = LogQuery { follow: true, tail: Some(1), ..LogQuery::default() };
     let mut stream = log.stream(query).await;
     let mut next = async || soon(stream.next()).await.unwrap().unwrap().text;
     assert_eq!(next().await, "1");
@@ -186,10 +162,7 @@ async fn a_follower_sees_what_comes_through_every_rotation() {
 async fn many_followers_share_one_watch() {
     let mut log = Log::new();
     log.line(0, "first");
-    let query = LogQuery {
-        follow: true,
-        ..LogQuery::default()
-    };
+    let query = LogQuery { follow: true, ..LogQuery::default() };
     let mut streams = Vec::new();
     for _ in 0..300 {
         streams.push(log.stream(query.clone()).await);
@@ -214,10 +187,7 @@ async fn endless_rubbish_is_passed_over() {
 #[tokio::test]
 async fn a_log_that_was_removed_ends() {
     let log = Log::new();
-    let query = LogQuery {
-        follow: true,
-        ..LogQuery::default()
-    };
+    let query = LogQuery { follow: true, ..LogQuery::default() };
     let mut stream = log.stream(query).await;
     drop(log.phase);
     assert!(soon(stream.next()).await.is_none());

@@ -38,18 +38,12 @@ impl Watcher {
         let inotify = Arc::new(ready::register(inotify::init(flags)?, Interest::READABLE)?);
         let channels = Channels::default();
         let task = tokio::spawn(dispatch(Arc::clone(&inotify), Arc::clone(&channels)));
-        Ok(Self {
-            inotify,
-            channels,
-            task,
-        })
+        Ok(Self { inotify, channels, task })
     }
 
     /// Returns a channel that changes whenever something in `folder` does.
     pub(crate) fn watch(&self, folder: &Path) -> io::Result<watch::Receiver<u64>> {
-        let what = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::ONLYDIR;
+        let what = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::ONLYDIR;
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: the task may not remove this watch in between.
         let watch = inotify::add_watch(self.inotify.get_ref(), folder, what)?;

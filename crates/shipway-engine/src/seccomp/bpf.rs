@@ -46,27 +46,27 @@ pub(super) struct Instruction {
     pub(super) k: u32,
 }
 
-/// BPF_LD | BPF_W | BPF_ABS.
+/// `BPF_LD` | `BPF_W` | `BPF_ABS`.
 pub(super) const LOAD: u16 = 0x20;
-/// BPF_JMP | BPF_JA.
+/// `BPF_JMP` | `BPF_JA`.
 pub(super) const JUMP: u16 = 0x05;
-/// BPF_JMP | BPF_JEQ | BPF_K.
+/// `BPF_JMP` | `BPF_JEQ` | `BPF_K`.
 pub(super) const JUMP_EQUAL: u16 = 0x15;
-/// BPF_JMP | BPF_JGE | BPF_K.
+/// `BPF_JMP` | `BPF_JGE` | `BPF_K`.
 pub(super) const JUMP_AT_LEAST: u16 = 0x35;
-/// BPF_JMP | BPF_JSET | BPF_K.
+/// `BPF_JMP` | `BPF_JSET` | `BPF_K`.
 pub(super) const JUMP_ANY_BIT: u16 = 0x45;
-/// BPF_RET | BPF_K.
+/// `BPF_RET` | `BPF_K`.
 pub(super) const RETURN: u16 = 0x06;
 
-/// SECCOMP_RET_ALLOW.
+/// `SECCOMP_RET_ALLOW`.
 pub(super) const ALLOW: u32 = 0x7fff_0000;
-/// SECCOMP_RET_ERRNO, with the number in the low half.
+/// `SECCOMP_RET_ERRNO`, with the number in the low half.
 pub(super) const ERRNO: u32 = 0x0005_0000;
-/// SECCOMP_RET_KILL_PROCESS.
+/// `SECCOMP_RET_KILL_PROCESS`.
 pub(super) const KILL: u32 = 0x8000_0000;
 
-/// AUDIT_ARCH_X86_64.
+/// `AUDIT_ARCH_X86_64`.
 pub(super) const X86_64: u32 = 0xc000_003e;
 /// Offsets in `struct seccomp_data`.
 pub(super) const NUMBER_AT: u32 = 0;
@@ -75,12 +75,7 @@ pub(super) const ARGUMENTS_AT: u32 = 16;
 
 impl Instruction {
     const fn new(code: u16, if_true: u8, if_false: u8, k: u32) -> Self {
-        Self {
-            code,
-            if_true,
-            if_false,
-            k,
-        }
+        Self { code, if_true, if_false, k }
     }
 
     /// As it lies in memory.
@@ -116,10 +111,8 @@ fn tree(intervals: &[(u32, Rule)]) -> Vec<Instruction> {
     match u8::try_from(below.len()) {
         Ok(skip) => program.push(Instruction::new(JUMP_AT_LEAST, skip, 0, high[0].0)),
         // Conditional jumps reach 255 instructions; a plain one reaches all.
-        Err(_) => program.extend([
-            Instruction::new(JUMP_AT_LEAST, 0, 1, high[0].0),
-            Instruction::new(JUMP, 0, 0, length(&below)),
-        ]),
+        Err(_) => program
+            .extend([Instruction::new(JUMP_AT_LEAST, 0, 1, high[0].0), Instruction::new(JUMP, 0, 0, length(&below))]),
     }
     program.extend(below);
     program.extend(above);
@@ -142,10 +135,7 @@ fn leaf(rule: Rule) -> Vec<Instruction> {
     // The low half of a little-endian 64-bit argument comes first.
     let place = ARGUMENTS_AT + 8 * u32::from(question.argument);
     let skip = u8::try_from(then.len()).expect("the questions of the policy are short");
-    let mut program = vec![
-        Instruction::new(LOAD, 0, 0, place),
-        Instruction::new(code, 0, skip, k),
-    ];
+    let mut program = vec![Instruction::new(LOAD, 0, 0, place), Instruction::new(code, 0, skip, k)];
     program.extend(then);
     program.extend(otherwise);
     program

@@ -2,7 +2,7 @@
 //!
 //! What is not named here answers `EPERM`; numbers newer than this list answer
 //! `ENOSYS`, so that programs fall back as they do on an old kernel. Left out on
-//! purpose: io_uring, userfaultfd, bpf, perf_event_open, the key ring, everything
+//! purpose: `io_uring`, userfaultfd, bpf, `perf_event_open`, the key ring, everything
 //! that mounts, makes or enters namespaces, ptrace and its relatives, kernel
 //! modules, clocks and quotas. The kernel would refuse most of them in a user
 //! namespace anyhow; each has had holes, and none is needed.
@@ -20,9 +20,9 @@ const GAP: std::ops::RangeInclusive<u32> = 335..=423;
 /// `__X32_SYSCALL_BIT`: the x32 ABI's numbers begin here.
 const X32: u32 = 0x4000_0000;
 
-/// CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET.
+/// `CLONE_NEWNS` | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET.
 const NAMESPACES: u32 = 0x7e02_0000;
-/// CLONE_NEWTIME, a flag of unshare(2) only: in clone(2) that bit is a signal's.
+/// `CLONE_NEWTIME`, a flag of unshare(2) only: in clone(2) that bit is a signal's.
 const NEW_TIME: u32 = 0x80;
 
 const AF_UNIX: u32 = 1;
@@ -40,20 +40,10 @@ const NO_FAMILY: Rule = Rule::Errno(EAFNOSUPPORT);
 /// `if argument == value { then } else { otherwise }` as a static.
 macro_rules! when {
     ($argument:literal == $value:expr => $then:expr, else $otherwise:expr) => {
-        Rule::If(&If {
-            argument: $argument,
-            test: Test::Equals($value),
-            then: $then,
-            otherwise: $otherwise,
-        })
+        Rule::If(&If { argument: $argument, test: Test::Equals($value), then: $then, otherwise: $otherwise })
     };
     ($argument:literal & $bits:expr => $then:expr, else $otherwise:expr) => {
-        Rule::If(&If {
-            argument: $argument,
-            test: Test::AnyOf($bits),
-            then: $then,
-            otherwise: $otherwise,
-        })
+        Rule::If(&If { argument: $argument, test: Test::AnyOf($bits), then: $then, otherwise: $otherwise })
     };
 }
 
@@ -66,7 +56,7 @@ const SOCKET: Rule = when!(0 == AF_UNIX => Rule::Allow,
     else when!(0 == AF_INET6 => Rule::Allow,
     else when!(0 == AF_NETLINK => NETLINK, else NO_FAMILY))));
 const SOCKETPAIR: Rule = when!(0 == AF_UNIX => Rule::Allow, else NO_FAMILY);
-/// PER_LINUX and PER_LINUX32, each with UNAME26 (what Docker allows), and "which am I?".
+/// `PER_LINUX` and `PER_LINUX32`, each with UNAME26 (what Docker allows), and "which am I?".
 const PERSONALITY: Rule = when!(0 == 0 => Rule::Allow,
     else when!(0 == 0x8 => Rule::Allow,
     else when!(0 == 0x2_0000 => Rule::Allow,

@@ -15,11 +15,7 @@ impl Call {
     fn new(number: libc::c_long, arguments: &[u64]) -> Self {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        Self {
-            arch: X86_64,
-            number: u32::try_from(number).unwrap(),
-            arguments: all,
-        }
+        Self { arch: X86_64, number: u32::try_from(number).unwrap(), arguments: all }
     }
 
     fn word(&self, at: u32) -> u32 {
@@ -40,12 +36,7 @@ impl Call {
 fn run(program: &[Instruction], call: &Call) -> (u32, usize) {
     let (mut at, mut a, mut steps) = (0, 0, 0);
     loop {
-        let Instruction {
-            code,
-            if_true,
-            if_false,
-            k,
-        } = program[at];
+        let Instruction { code, if_true, if_false, k } = program[at];
         steps += 1;
         at += 1;
         let answer = match code {
@@ -75,7 +66,7 @@ fn check(number: libc::c_long, arguments: &[u64], expected: u32) {
 }
 
 const fn errno(number: i32) -> u32 {
-    ERRNO | number as u32
+    ERRNO | number.cast_unsigned()
 }
 
 #[test]
@@ -102,15 +93,10 @@ fn the_program_fits_the_kernel() {
 
 #[test]
 fn a_long_tree_jumps_as_far_as_it_must() {
-    let intervals: Vec<(u32, Rule)> = (0..2000)
-        .map(|n| (n, Rule::Errno(u16::try_from(n).unwrap())))
-        .collect();
+    let intervals: Vec<(u32, Rule)> = (0..2000).map(|n| (n, Rule::Errno(u16::try_from(n).unwrap()))).collect();
     let program = bpf::assemble(&intervals);
     for n in 0..2000 {
-        assert_eq!(
-            run(&program, &Call::new(n, &[])).0,
-            ERRNO | u32::try_from(n).unwrap()
-        );
+        assert_eq!(run(&program, &Call::new(n, &[])).0, ERRNO | u32::try_from(n).unwrap());
     }
 }
 
@@ -152,38 +138,32 @@ fn namespaces_cannot_be_made_or_entered() {
 
 #[test]
 fn sockets_are_of_the_usual_families() {
+    let number = |family: i32| u64::from(family.cast_unsigned());
     for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] {
-        check(libc::SYS_socket, &[family as u64, 1, 0], ALLOW);
+        check(libc::SYS_socket, &[number(family), 1, 0], ALLOW);
     }
-    check(libc::SYS_socket, &[libc::AF_NETLINK as u64, 3, 0], ALLOW);
+    let netlink = number(libc::AF_NETLINK);
+    check(libc::SYS_socket, &[netlink, 3, 0], ALLOW);
     // NETLINK_AUDIT, NETLINK_NETFILTER
     for protocol in [9, 12] {
-        let call = [libc::AF_NETLINK as u64, 3, protocol];
+        let call = [netlink, 3, protocol];
         check(libc::SYS_socket, &call, errno(libc::EAFNOSUPPORT));
     }
     for family in [libc::AF_ALG, libc::AF_VSOCK, libc::AF_PACKET, libc::AF_BLUETOOTH] {
-        check(libc::SYS_socket, &[family as u64], errno(libc::EAFNOSUPPORT));
+        check(libc::SYS_socket, &[number(family)], errno(libc::EAFNOSUPPORT));
         // The kernel drops the upper half, and so do we.
-        let wide = family as u64 | 1 << 32;
+        let wide = number(family) | 1 << 32;
         check(libc::SYS_socket, &[wide], errno(libc::EAFNOSUPPORT));
     }
-    check(libc::SYS_socketpair, &[libc::AF_UNIX as u64], ALLOW);
-    check(
-        libc::SYS_socketpair,
-        &[libc::AF_INET as u64],
-        errno(libc::EAFNOSUPPORT),
-    );
+    check(libc::SYS_socketpair, &[number(libc::AF_UNIX)], ALLOW);
+    check(libc::SYS_socketpair, &[number(libc::AF_INET)], errno(libc::EAFNOSUPPORT));
 }
 
 #[test]
 fn nobody_types_for_somebody_else() {
     check(libc::SYS_ioctl, &[0, libc::TIOCSTI], errno(libc::EPERM));
     check(libc::SYS_ioctl, &[0, 0x541c], errno(libc::EPERM));
-    check(
-        libc::SYS_ioctl,
-        &[0, libc::TIOCSTI | 1 << 32],
-        errno(libc::EPERM),
-    );
+    check(libc::SYS_ioctl, &[0, libc::TIOCSTI | 1 << 32], errno(libc::EPERM));
     check(libc::SYS_ioctl, &[0, libc::TIOCGWINSZ], ALLOW);
     check(libc::SYS_personality, &[0xffff_ffff], ALLOW);
     // ADDR_NO_RANDOMIZE
@@ -227,14 +207,7 @@ fn what_has_had_holes_is_closed() {
 #[test]
 fn a_question_of_bits_and_one_of_values_differ() {
     let (yes, no) = (Rule::Allow, Rule::Errno(1));
-    let question = |test| {
-        Rule::If(Box::leak(Box::new(super::bpf::If {
-            argument: 5,
-            test,
-            then: yes,
-            otherwise: no,
-        })))
-    };
+    let question = |test| Rule::If(Box::leak(Box::new(bpf::If { argument: 5, test, then: yes, otherwise: no })));
     let bits = bpf::assemble(&[(0, question(Test::AnyOf(6)))]);
     let value = bpf::assemble(&[(0, question(Test::Equals(6)))]);
     let call = |v| Call::new(1, &[0, 0, 0, 0, 0, v]);

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use shipway_shim::protocol::{
-    Bind, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper,
-};
+use shipway_shim::protocol::{Bind, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper};
 
 use super::{ContainerSpec, Ingress};
 use crate::Limits;
@@ -13,13 +11,7 @@ fn good() -> ContainerSpec {
     ContainerSpec {
         id: "0c6bd0d2-7d1b-4b0e-8a44-4f1c1d0a8a11".to_owned(),
         labels: [("service".to_owned(), "hello".to_owned())].into(),
-        root: Root::Tree {
-            path: PathBuf::from("/image"),
-            scratch: Tmpfs {
-                size_bytes: 1 << 20,
-                inodes: 100,
-            },
-        },
+        root: Root::Tree { path: PathBuf::from("/image"), scratch: Tmpfs { size_bytes: 1 << 20, inodes: 100 } },
         process: Process {
             argv: vec!["/bin/true".to_owned()],
             env: vec!["PATH=/bin".to_owned(), "EMPTY=".to_owned()],
@@ -34,17 +26,10 @@ fn good() -> ContainerSpec {
         binds: Vec::new(),
         files: Vec::new(),
         hostname: None,
-        limits: Limits {
-            memory_bytes: 64 << 20,
-            cpu_millis: 1000,
-            pids: 10,
-        },
+        limits: Limits { memory_bytes: 64 << 20, cpu_millis: 1000, pids: 10 },
         network: Network::None { address: None },
         ingress: Ingress::None,
-        log: LogLimits {
-            segment_bytes: 1 << 20,
-            segments: 4,
-        },
+        log: LogLimits { segment_bytes: 1 << 20, segments: 4 },
     }
 }
 
@@ -72,10 +57,7 @@ fn names_keep_their_rules() {
     }
     check(|spec| spec.hostname = Some("a b".to_owned()), "hostname");
     check(|spec| spec.hostname = Some(String::new()), "hostname");
-    check(
-        |spec| spec.labels.extend((0..65).map(|n| (n.to_string(), String::new()))),
-        "labels",
-    );
+    check(|spec| spec.labels.extend((0..65).map(|n| (n.to_string(), String::new()))), "labels");
 }
 
 #[test]
@@ -94,28 +76,16 @@ fn commands_keep_their_rules() {
     for capability in [21, 19, 12] {
         check(|spec| spec.process.capabilities = 1 << capability, "process.capabilities");
     }
-    let crooked = Rlimit {
-        resource: 7,
-        soft: 2,
-        hard: 1,
-    };
+    let crooked = Rlimit { resource: 7, soft: 2, hard: 1 };
     check(|spec| spec.process.rlimits.push(crooked), "process.rlimits");
 }
 
 #[test]
 fn paths_stay_where_they_belong() {
-    let bind = |target: &str| Bind {
-        source: "/x".into(),
-        target: target.into(),
-        writable: false,
-        executable: false,
-    };
+    let bind = |target: &str| Bind { source: "/x".into(), target: target.into(), writable: false, executable: false };
     for target in ["/", "relative", "/a/../..", "/a\0b"] {
         check(|spec| spec.binds.push(bind(target)), "binds");
-        let file = InlineFile {
-            target: target.into(),
-            text: String::new(),
-        };
+        let file = InlineFile { target: target.into(), text: String::new() };
         check(|spec| spec.files.push(file), "files");
     }
     check(|spec| spec.binds = vec![bind("/a"); 65], "binds, files");

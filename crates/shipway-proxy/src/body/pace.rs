@@ -17,11 +17,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) const fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            waits: false,
-            sleep: None,
-        }
+        Self { limit, waits: false, sleep: None }
     }
 
     /// A frame came: the pause is over.

@@ -88,21 +88,12 @@ struct Flow {
 
 impl RequestBody {
     /// Wraps a body. There is no [`Upload`] where there is nothing to upload.
-    pub(crate) fn new(
-        incoming: Incoming,
-        pause_max: Duration,
-        bytes_max: u64,
-    ) -> (Self, Option<Arc<Upload>>) {
+    pub(crate) fn new(incoming: Incoming, pause_max: Duration, bytes_max: u64) -> (Self, Option<Arc<Upload>>) {
         if incoming.is_end_stream() {
             return (Self(None), None);
         }
         let upload = Arc::new(Upload::default());
-        let flow = Flow {
-            incoming,
-            upload: Arc::clone(&upload),
-            pace: Pace::new(pause_max),
-            bytes_max,
-        };
+        let flow = Flow { incoming, upload: Arc::clone(&upload), pace: Pace::new(pause_max), bytes_max };
         (Self(Some(flow)), Some(upload))
     }
 }

@@ -13,10 +13,10 @@ use hyper::body::Incoming;
 use super::pace::Pace;
 use super::request::{Upload, UploadEnd};
 use crate::api_link::ApiLink;
-use crate::client::Ticket;
 use crate::headers;
 use crate::metrics::Limit;
 use crate::table::Lease;
+use crate::ticket::Ticket;
 use crate::upstream::Sender;
 
 /// What a visitor is sent; ends its [`Ticket`] when it is over.
@@ -94,25 +94,11 @@ pub(crate) struct ResponseBody {
 
 impl ResponseBody {
     /// `back` is where the connection goes in the end.
-    pub(crate) const fn new(
-        incoming: Incoming,
-        back: Back,
-        upload: Option<Arc<Upload>>,
-        pause_max: Duration,
-    ) -> Self {
-        Self {
-            incoming,
-            back: Some(back),
-            upload,
-            pace: Pace::new(pause_max),
-        }
+    pub(crate) const fn new(incoming: Incoming, back: Back, upload: Option<Arc<Upload>>, pause_max: Duration) -> Self {
+        Self { incoming, back: Some(back), upload, pace: Pace::new(pause_max) }
     }
 
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.pace.moved();
@@ -178,11 +164,9 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
+        this.ticket.wanted();
         match &mut this.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Stream(body) => body.poll(cx, &mut this.ticket),

@@ -21,10 +21,7 @@ use crate::wire::{Answer, Ask, LINE_BYTES_MAX, SNAPSHOT_PART, VERSION};
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// Between two attempts to connect. Short: a proxy comes back in milliseconds.
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(20),
-    longest: Duration::from_secs(1),
-};
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_secs(1) };
 
 /// Talks to the proxy on behalf of a [`FeedClient`](super::FeedClient).
 #[derive(Debug)]
@@ -173,12 +170,7 @@ async fn tell_all(stream: &UnixStream, shared: &Shared, queue: &Queue) -> io::Re
 /// Sends what changed since the last time. Only the last message of a round
 /// carries the round's generation: before it the round is not complete. Returns
 /// the generation told now.
-async fn tell_changes(
-    stream: &UnixStream,
-    shared: &Shared,
-    queue: &Queue,
-    before: u64,
-) -> io::Result<u64> {
+async fn tell_changes(stream: &UnixStream, shared: &Shared, queue: &Queue, before: u64) -> io::Result<u64> {
     let (generation, mut asks) = {
         let mut wanted = shared.wanted();
         if wanted.generation == before {
@@ -210,12 +202,7 @@ async fn tell_changes(
     Ok(generation)
 }
 
-async fn listen(
-    stream: &UnixStream,
-    mut lines: Lines,
-    reached: &watch::Sender<u64>,
-    queue: &Queue,
-) -> io::Result<()> {
+async fn listen(stream: &UnixStream, mut lines: Lines, reached: &watch::Sender<u64>, queue: &Queue) -> io::Result<()> {
     while let Some(line) = lines.next(stream, LINE_BYTES_MAX).await? {
         let answer: Answer = serde_json::from_slice(&line)?;
         if let Answer::Refused { reason } = answer {

@@ -45,14 +45,7 @@ enum At {
 
 impl Chunks {
     pub(super) const fn new() -> Self {
-        Self {
-            at: At::Size,
-            size: 0,
-            digits: 0,
-            extensions: 0,
-            trailers: 0,
-            fields: 0,
-        }
+        Self { at: At::Size, size: 0, digits: 0, extensions: 0, trailers: 0, fields: 0 }
     }
 
     /// Follows `bytes`; returns how many belong to this body and whether it ended.
@@ -115,11 +108,7 @@ impl Chunks {
 
     const fn begin_chunk(&mut self) -> At {
         self.digits = 0;
-        if self.size == 0 {
-            At::LineStart
-        } else {
-            At::Data
-        }
+        if self.size == 0 { At::LineStart } else { At::Data }
     }
 
     fn trailer(&mut self, next: At, fields: u8) -> Option<At> {
@@ -135,8 +124,7 @@ const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-                | b'`' | b'|' | b'~'
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
         )
 }
 

@@ -98,9 +98,7 @@ fn content_length(fields: &[Header<'_>]) -> Result<Option<u64>, Refusal> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let plain = !value.is_empty()
-        && value.len() <= LENGTH_DIGITS_MAX
-        && value.iter().all(u8::is_ascii_digit);
+    let plain = !value.is_empty() && value.len() <= LENGTH_DIGITS_MAX && value.iter().all(u8::is_ascii_digit);
     if values.next().is_some() || !plain {
         return Err(Refusal::Length);
     }
@@ -125,9 +123,7 @@ fn asks_upgrade(fields: &[Header<'_>]) -> bool {
         return false;
     };
     let is_h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case(b"h2c"));
-    let is_nominated = named(fields, "connection")
-        .flat_map(tokens)
-        .any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+    let is_nominated = named(fields, "connection").flat_map(tokens).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
     !is_h2c && is_nominated && !protocol.is_empty()
 }
 
@@ -136,8 +132,5 @@ fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn named<'a>(fields: &'a [Header<'_>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    fields
-        .iter()
-        .filter(move |field| field.name.eq_ignore_ascii_case(name))
-        .map(|field| field.value.trim_ascii())
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.trim_ascii())
 }

@@ -9,20 +9,18 @@
 //! It also keeps the time: a head must arrive in time, a connection may wait only
 //! so long for its next request, and a visitor may not stop reading for ever.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::{Guard, HEAD_BYTES_MAX, Refusal, Verdict};
+use super::alarm::Alarm;
+use super::{Gate, Guard, HEAD_BYTES_MAX, Refusal, Verdict};
 
 /// What hyper reads in place of a refused request.
 const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
@@ -46,45 +44,6 @@ pub(crate) struct Patience {
     pub(crate) write: Duration,
 }
 
-/// What the guard and the code that answers tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    /// The number of the replaced request, and why.
-    refused: OnceLock<(u64, Refusal)>,
-    /// The number of the request whose upgrade is undecided, or 0.
-    switching: AtomicU64,
-    upgraded: AtomicBool,
-    waker: AtomicWaker,
-    answered: AtomicU64,
-}
-
-impl Gate {
-    /// Why request `number` was replaced, if it was.
-    pub(crate) fn refusal(&self, number: u64) -> Option<Refusal> {
-        let (refused, refusal) = self.refused.get()?;
-        (*refused == number).then_some(*refusal)
-    }
-
-    /// Whether request `number` asks for another protocol.
-    pub(crate) fn asks_upgrade(&self, number: u64) -> bool {
-        self.switching.load(Ordering::Acquire) == number
-    }
-
-    /// Says how request `number` was answered: with 101, or otherwise.
-    pub(crate) fn decide(&self, number: u64, upgraded: bool) {
-        if self.asks_upgrade(number) {
-            self.upgraded.store(upgraded, Ordering::Release);
-            self.switching.store(0, Ordering::Release);
-            self.waker.wake();
-        }
-    }
-
-    /// Counts a finished answer: the connection may be idle now.
-    pub(crate) fn answered(&self) {
-        self.answered.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
 /// A visitor's stream, guarded.
 #[derive(Debug)]
 pub(crate) struct Guarded<T> {
@@ -100,9 +59,14 @@ pub(crate) struct Guarded<T> {
     announced: u64,
     /// Whether the guard has seen all of `held` in its present state.
     seen: bool,
-    reading: Deadline,
-    writing: Deadline,
-    linger: Option<usize>,
+    /// Since when a head has been awaited or incomplete.
+    head_since: Option<Instant>,
+    /// Since when a write has waited for its reader.
+    write_since: Option<Instant>,
+    /// Bytes still to be read and thrown away, and until when.
+    linger: Option<(usize, Instant)>,
+    reading: Alarm,
+    writing: Alarm,
 }
 
 impl<T: AsyncRead + Unpin> Guarded<T> {
@@ -116,9 +80,11 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
             cleared: 0,
             announced: 0,
             seen: true,
-            reading: Deadline::default(),
-            writing: Deadline::default(),
+            head_since: None,
+            write_since: None,
             linger: None,
+            reading: Alarm::default(),
+            writing: Alarm::default(),
         }
     }
 
@@ -138,9 +104,8 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
         if !self.guard.is_switching() {
             return;
         }
-        self.gate.waker.register(cx.waker());
-        if self.gate.switching.load(Ordering::Acquire) == 0 {
-            self.guard.decide(self.gate.upgraded.load(Ordering::Acquire));
+        if let Some(upgraded) = self.gate.decision(cx) {
+            self.guard.decide(upgraded);
             self.seen = false;
         }
     }
@@ -150,9 +115,12 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
         self.seen = true;
         if self.guard.is_switching() && self.announced != self.guard.heads() {
             self.announced = self.guard.heads();
-            self.gate.switching.store(self.announced, Ordering::Release);
+            self.gate.ask_upgrade(self.announced);
         }
         self.cleared = verdict.pass;
+        if verdict.pass > 0 {
+            self.head_since = None;
+        }
         if let Some(refusal) = verdict.refusal {
             self.refuse(refusal);
         }
@@ -166,12 +134,11 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
             self.held.extend_from_slice(REPLACEMENT);
             self.cleared = self.held.len();
         }
-        // Only the first refusal counts; the guard passes nothing after it.
-        self.gate.refused.set((self.guard.heads() + 1, refusal)).ok();
+        self.gate.refuse(self.guard.heads() + 1, refusal);
     }
 
     fn is_refused(&self) -> bool {
-        self.gate.refused.get().is_some()
+        self.gate.refused().is_some()
     }
 
     /// Reads straight into the reader's buffer, and takes back what may not pass.
@@ -182,6 +149,9 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
         let passed = before + verdict.pass;
         self.held.extend_from_slice(&buffer.filled()[passed..]);
         buffer.set_filled(passed);
+        if verdict.pass > 0 {
+            self.head_since = None;
+        }
         self.settle(Verdict { pass: 0, ..verdict });
         Poll::Ready(Ok(()))
     }
@@ -199,26 +169,28 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
         Poll::Ready(Ok(count > 0))
     }
 
-    /// The limit that runs now, with a number that changes when another one begins.
-    fn limit(&self) -> Option<(u64, Duration)> {
+    /// When what the visitor does now must be over.
+    fn deadline(&mut self) -> Option<Instant> {
         if !self.guard.is_before_body() || self.is_refused() {
             return None;
         }
         let heads = self.guard.heads();
         if heads == 0 || !self.held.is_empty() {
-            return Some((heads * 2 + 1, self.patience.header));
+            let since = *self.head_since.get_or_insert_with(Instant::now);
+            return Some(since + self.patience.header);
         }
-        let is_idle = self.gate.answered.load(Ordering::Acquire) >= heads;
-        is_idle.then_some((heads * 2, self.patience.idle))
+        // hyper does not ask again when an answer is over. So a connection that is
+        // busy has an alarm too, which looks again and is then set right.
+        let since = self.gate.idle_since(heads).unwrap_or_else(Instant::now);
+        Some(since + self.patience.idle)
     }
 
     /// Called when there is nothing to read: is the visitor's time up?
     fn poll_late(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some((phase, limit)) = self.limit() else {
-            self.reading.stop();
+        let Some(deadline) = self.deadline() else {
             return Poll::Pending;
         };
-        ready!(self.reading.poll(cx, phase, limit));
+        ready!(self.reading.poll_until(cx, deadline));
         if self.held.is_empty() {
             // Nothing was asked: the connection just ends.
             return Poll::Ready(Ok(()));
@@ -231,11 +203,7 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         loop {
@@ -243,7 +211,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
                 this.hand_out(buffer);
                 return Poll::Ready(Ok(()));
             }
-            if let Some((_, refusal)) = this.gate.refused.get() {
+            if let Some(refusal) = this.gate.refused() {
                 return match refusal {
                     Refusal::Chunk => Poll::Ready(Err(io::Error::other(Refusal::Chunk))),
                     // The replacement's answer closes the connection.
@@ -285,22 +253,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     /// A write that waits too long for its reader fails.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() || self.guard.is_tunnel() {
-            self.writing.stop();
+            self.write_since = None;
             return written;
         }
-        ready!(self.writing.poll(cx, 0, self.patience.write));
+        let since = *self.write_since.get_or_insert_with(Instant::now);
+        ready!(self.writing.poll_until(cx, since + self.patience.write));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Reads and throws away, so that a reset does not overtake the last answer.
-    fn poll_linger(&mut self, cx: &mut Context<'_>, mut left: usize) -> Poll<()> {
+    fn poll_linger(&mut self, cx: &mut Context<'_>, mut left: usize, until: Instant) -> Poll<()> {
         let mut scratch = [0_u8; READ_BYTES];
         while left > 0 {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
                 Poll::Pending => {
-                    self.linger = Some(left);
-                    return self.reading.poll(cx, u64::MAX, LINGER_TIME);
+                    self.linger = Some((left, until));
+                    return self.reading.poll_until(cx, until);
                 }
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     left = left.saturating_sub(buffer.filled().len());
@@ -313,11 +282,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.watch(cx, written)
@@ -343,58 +308,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let left = match this.linger {
-            Some(left) => left,
+        let (left, until) = match this.linger {
+            Some(linger) => linger,
             None => {
                 ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
                 let is_clean = this.guard.is_before_body() && this.held.is_empty();
-                if is_clean || this.guard.is_tunnel() {
-                    0
-                } else {
-                    LINGER_BYTES
-                }
+                let left = if is_clean || this.guard.is_tunnel() { 0 } else { LINGER_BYTES };
+                (left, Instant::now() + LINGER_TIME)
             }
         };
-        this.poll_linger(cx, left).map(Ok)
-    }
-}
-
-/// A timer that is set up only when something really has to wait.
-#[derive(Debug, Default)]
-struct Deadline {
-    /// What is timed now, and since when.
-    running: Option<(u64, Instant)>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    const fn stop(&mut self) {
-        self.running = None;
-    }
-
-    /// Ready when `phase` has lasted for `limit`. A new phase starts anew.
-    fn poll(&mut self, cx: &mut Context<'_>, phase: u64, limit: Duration) -> Poll<()> {
-        let since = match self.running {
-            Some((running, since)) if running == phase => since,
-            _ => {
-                let now = Instant::now();
-                self.running = Some((phase, now));
-                now
-            }
-        };
-        let end = since + limit;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        // Most phases end long before their limit. Moving the timer only when it
-        // rings too early costs nothing for each request.
-        loop {
-            if sleep.deadline() > end {
-                sleep.as_mut().reset(end);
-            }
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= end {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(end);
-        }
+        this.poll_linger(cx, left, until).map(Ok)
     }
 }

@@ -4,10 +4,7 @@ fn map(lines: &str) -> HeaderMap {
     let mut map = HeaderMap::new();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap();
-        map.append(
-            HeaderName::from_bytes(name.as_bytes()).unwrap(),
-            HeaderValue::from_str(value).unwrap(),
-        );
+        map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
     }
     map
 }
@@ -19,8 +16,14 @@ fn names(map: &HeaderMap) -> Vec<String> {
 }
 
 const ADDED: [&str; 8] = [
-    "forwarded", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
-    "x-original-host", "x-original-subdomain", "x-request-id",
+    "forwarded",
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-original-host",
+    "x-original-subdomain",
+    "x-request-id",
 ];
 
 /// Checks which headers a service sees besides those we add.
@@ -36,8 +39,7 @@ fn check(given: &str, expected: &[&str]) -> HeaderMap {
         upgrade: None,
     };
     for_service(&mut headers, &way);
-    let kept: Vec<String> =
-        names(&headers).into_iter().filter(|name| !ADDED.contains(&name.as_str())).collect();
+    let kept: Vec<String> = names(&headers).into_iter().filter(|name| !ADDED.contains(&name.as_str())).collect();
     assert_eq!(kept, expected, "given: {given}");
     headers
 }
@@ -94,9 +96,7 @@ fn a_visitor_cannot_say_who_it_is() {
 
 #[test]
 fn who_wants_trailers_gets_them() {
-    let headers = check("te: trailers, deflate\nconnection: te\ntrailer: x-sum", &[
-        "connection", "te", "trailer",
-    ]);
+    let headers = check("te: trailers, deflate\nconnection: te\ntrailer: x-sum", &["connection", "te", "trailer"]);
     assert_eq!(headers["te"], "trailers");
     assert_eq!(headers["connection"], "te");
 }
@@ -109,16 +109,14 @@ fn cookies_sent_apart_are_joined() {
 
 #[test]
 fn a_response_keeps_what_is_its_own() {
-    let mut headers = map(
-        "connection: close, x-hop
+    let mut headers = map("connection: close, x-hop
          x-hop: 1
          keep-alive: timeout=5
          transfer-encoding: chunked
          content-length: 5
          date: Thu, 01 Jan 1970 00:00:00 GMT
          trailer: x-sum
-         x-request-id: forged",
-    );
+         x-request-id: forged");
     for_visitor(&mut headers, &HeaderValue::from_static("r1"));
     assert_eq!(names(&headers), ["date", "trailer", "x-request-id"]);
     assert_eq!(headers["x-request-id"], "r1");

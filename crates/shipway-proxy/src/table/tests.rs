@@ -3,15 +3,11 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 
 fn live(path: &str) -> RouteState {
-    RouteState::Live {
-        endpoint: endpoint(path),
-    }
+    RouteState::Live { endpoint: endpoint(path) }
 }
 
 fn endpoint(path: &str) -> Endpoint {
-    Endpoint::Unix {
-        path: path.to_owned(),
-    }
+    Endpoint::Unix { path: path.to_owned() }
 }
 
 fn route(id: &str, name: &str, state: RouteState) -> Route {
@@ -76,7 +72,11 @@ fn a_snapshot_replaces_everything_and_keeps_what_stays() {
     table.upsert(&route("id1", "one", live("/a")));
     table.upsert(&route("id2", "two", live("/b")));
     let before = table.find("one").unwrap();
-    table.replace_all(&[route("id1", "one", live("/a")), route("id3", "three", live("/c"))]);
+    let snapshot = table.begin_snapshot();
+    table.upsert_in(snapshot, &route("id1", "one", live("/a")));
+    table.upsert_in(snapshot, &route("id3", "three", live("/c")));
+    assert_eq!(goes_to(&table, "two"), "/b", "until the end nothing is lost");
+    table.end_snapshot(snapshot);
     assert!(Arc::ptr_eq(&before, &table.find("id1").unwrap()));
     assert_eq!(goes_to(&table, "two"), "nothing");
     assert_eq!(goes_to(&table, "three"), "/c");
@@ -87,13 +87,42 @@ fn a_snapshot_replaces_everything_and_keeps_what_stays() {
 }
 
 #[test]
+fn limits_and_labels_of_its_own_survive() {
+    let table = Table::default();
+    let mut own = route("id1", "one", live("/a"));
+    own.limits.concurrency = Some(7);
+    own.labels = vec!["id1".to_owned()];
+    table.upsert(&own);
+    let mut seen = Vec::new();
+    table.for_each_route(|route| seen.push(route));
+    assert_eq!(seen, [own]);
+    assert_eq!(goes_to(&table, "one"), "nothing");
+}
+
+#[test]
+fn thousands_of_labels_are_all_found() {
+    let table = Table::default();
+    let name = |n: usize| (format!("id{n}"), format!("name{n}"));
+    for n in 0..20_000 {
+        table.upsert(&route(&name(n).0, &name(n).1, live(&format!("/{n}"))));
+    }
+    for n in (0..20_000).step_by(2) {
+        table.remove(&name(n).0);
+    }
+    for n in 0..20_000 {
+        let expected = if n % 2 == 0 { "nothing".to_owned() } else { format!("/{n}") };
+        assert_eq!(goes_to(&table, &name(n).0), expected);
+        assert_eq!(goes_to(&table, &name(n).1), expected);
+    }
+    assert_eq!(table.len(), 10_000);
+}
+
+#[test]
 fn an_endpoint_counts_its_requests_after_it_was_replaced() {
     let table = Table::default();
     table.upsert(&route("id1", "one", live("/a")));
     let service = table.find("one").unwrap();
-    let Found::Lease(lease) = service.lease(1) else {
-        panic!("expected a lease")
-    };
+    let Found::Lease(lease) = service.lease(1) else { panic!("expected a lease") };
     assert!(matches!(service.lease(1), Found::Full));
     table.upsert(&route("id1", "one", live("/b")));
     assert_eq!(table.in_flight(&endpoint("/a")), 1);
@@ -107,7 +136,7 @@ fn an_endpoint_counts_its_requests_after_it_was_replaced() {
 #[test]
 fn zero_in_flight_after_a_switch_means_nobody_comes() {
     let table = Table::default();
-    let closed: Vec<AtomicBool> = (0..2000).map(|_| AtomicBool::new(false)).collect();
+    let closed: Vec<AtomicBool> = (0..500).map(|_| AtomicBool::new(false)).collect();
     table.upsert(&route("id1", "one", live("0")));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -116,9 +145,7 @@ fn zero_in_flight_after_a_switch_means_nobody_comes() {
                 while !done.load(Ordering::SeqCst) {
                     let service = table.find("one").unwrap();
                     if let Found::Lease(lease) = service.lease(100) {
-                        let Endpoint::Unix { path } = lease.upstream().endpoint() else {
-                            unreachable!()
-                        };
+                        let Endpoint::Unix { path } = lease.upstream().endpoint() else { unreachable!() };
                         let n: usize = path.parse().unwrap();
                         assert!(!closed[n].load(Ordering::SeqCst), "came to closed endpoint {n}");
                     }

@@ -12,9 +12,15 @@ use super::Sender;
 use crate::descriptors;
 use crate::streams::Inner;
 
-/// Longest wait for a dialer's answer. It connects within its own machine; a
-/// container too busy to accept for this long cannot serve either.
-const DIAL_TIME: Duration = Duration::from_secs(5);
+/// Longest wait for a dialer's answer. The dialer itself gives up after five seconds.
+const DIAL_TIME: Duration = Duration::from_secs(6);
+
+/// The dialer's byte (`shipway_shim::protocol`): connected, the socket is beside it.
+const DIAL_CONNECTED: u8 = 0;
+/// The dialer's byte: nobody listens there (yet), or the program hung up.
+const DIAL_REFUSED: u8 = 1;
+/// The dialer's byte: no answer in time, or too many dials under way.
+const DIAL_BUSY: u8 = 2;
 
 /// Longest response head a container may send, in bytes, and most fields in it.
 const RESPONSE_HEAD_MAX: usize = 256 * 1024;
@@ -59,9 +65,7 @@ pub(crate) async fn open(path: &str, is_dialer: bool) -> Result<Inner, ConnectEr
     if !is_dialer {
         return Ok(open_unix(path).await?.into());
     }
-    tokio::time::timeout(DIAL_TIME, dial(path))
-        .await
-        .map_err(|_| ConnectError::Slow)?
+    tokio::time::timeout(DIAL_TIME, dial(path)).await.map_err(|_| ConnectError::Slow)?
 }
 
 /// Connects to the unix socket at `path`.
@@ -69,8 +73,8 @@ pub(crate) async fn open_unix(path: impl AsRef<std::path::Path>) -> io::Result<U
     UnixStream::connect(path).await
 }
 
-/// Asks a shim for a connection: it sends a status byte, 0 with the connected
-/// socket beside it, or an error number.
+/// Asks a shim for a connection: it sends a status byte, with the connected socket
+/// beside it if all went well.
 async fn dial(path: &str) -> Result<Inner, ConnectError> {
     let dialer = open_unix(path).await?;
     let (mut status, mut fds) = ([0_u8; 1], Vec::new());
@@ -78,12 +82,13 @@ async fn dial(path: &str) -> Result<Inner, ConnectError> {
     if count == 0 {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
-    if status[0] != 0 {
-        return Err(io::Error::from_raw_os_error(i32::from(status[0])).into());
+    match status[0] {
+        DIAL_CONNECTED => {}
+        DIAL_REFUSED => return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
+        DIAL_BUSY => return Err(io::Error::from(io::ErrorKind::WouldBlock).into()),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a dialer's answer").into()),
     }
-    let socket = fds
-        .pop()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no socket came"))?;
+    let socket = fds.pop().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no socket came"))?;
     Ok(adopt(socket)?.into())
 }
 

@@ -55,10 +55,7 @@ impl Pool {
         if place.len() >= idle_max {
             place.remove(0);
         }
-        place.push(Unused {
-            sender,
-            since: Instant::now(),
-        });
+        place.push(Unused { sender, since: Instant::now() });
     }
 
     /// Closes connections unused for `age`.

@@ -1,6 +1,8 @@
 //! The proxy as a real process, real sockets on both sides, origins that record
 //! every byte. One binary; a module per subject.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod api;
 mod bodies;
 mod fixtures;

@@ -9,18 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use shipway_proxy::{
-    Endpoint, FeedClient, Limits, Listener, ProxyConfig, Route, RouteState, Serves, Settings,
-};
+use shipway_proxy::{Endpoint, FeedClient, Limits, Listener, ProxyConfig, Route, RouteState, Serves, Settings};
 use shipway_stdx::shutdown::{self, ShutdownSender};
 use tempfile::TempDir;
 
 /// Nothing in these tests takes nearly as long.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits until `condition` holds; fails with `what` after [`LIMIT`].
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < LIMIT, "waited too long until {what}");
@@ -29,31 +27,31 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A proxy process with a feed connected to it.
-pub struct World {
-    pub address: SocketAddr,
-    pub settings: Settings,
-    pub dir: TempDir,
-    pub child: Child,
-    pub feed: FeedClient,
-    pub runtime: tokio::runtime::Runtime,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) settings: Settings,
+    pub(crate) dir: TempDir,
+    pub(crate) child: Child,
+    pub(crate) feed: FeedClient,
+    pub(crate) runtime: tokio::runtime::Runtime,
     listeners: Vec<(String, Serves, TcpListener)>,
     stop: Option<ShutdownSender>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn limited(change: impl FnOnce(&mut Limits)) -> Self {
+    pub(crate) fn limited(change: impl FnOnce(&mut Limits)) -> Self {
         Self::with(|settings| change(&mut settings.limits))
     }
 
-    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         Self::with_listeners(&[Serves::Both], change)
     }
 
-    pub fn with_listeners(serves: &[Serves], change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with_listeners(serves: &[Serves], change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::Builder::new().prefix("swp").tempdir().unwrap();
         let mut settings = Settings {
             run_dir: dir.path().to_owned(),
@@ -71,11 +69,7 @@ impl World {
             .enumerate()
             .map(|(n, serves)| (format!("l{n}"), *serves, TcpListener::bind("127.0.0.1:0").unwrap()))
             .collect();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (feed, stop) = connect(&runtime, &settings);
         let world = Self {
             address: listeners[0].2.local_addr().unwrap(),
@@ -91,37 +85,37 @@ impl World {
         world
     }
 
-    pub fn await_feed(&self) {
+    pub(crate) fn await_feed(&self) {
         self.runtime.block_on(self.feed.connected(LIMIT)).expect("a proxy to talk to");
     }
 
-    pub fn address_of(&self, listener: usize) -> SocketAddr {
+    pub(crate) fn address_of(&self, listener: usize) -> SocketAddr {
         self.listeners[listener].2.local_addr().unwrap()
     }
 
     /// Takes the control plane away.
-    pub fn lose_control_plane(&mut self) {
+    pub(crate) fn lose_control_plane(&mut self) {
         drop(self.stop.take());
         wait_until("the feed is gone", || !self.feed.is_connected());
     }
 
     /// Kills the process and starts another on the same sockets and directories.
-    pub fn kill_and_restart(&mut self) {
+    pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.child = spawn(&self.settings, &self.listeners);
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Publishes one route and waits until the proxy goes by it.
-    pub fn route(&self, name: &str, state: RouteState) {
+    pub(crate) fn route(&self, name: &str, state: RouteState) {
         self.set(route(name, state));
     }
 
-    pub fn set(&self, route: Route) {
+    pub(crate) fn set(&self, route: Route) {
         // A first full list opens the feed; later changes go one by one.
         if self.runtime.block_on(self.feed.applied(1, Duration::ZERO)).is_err() {
             self.feed.publish([]);
@@ -131,26 +125,20 @@ impl World {
     }
 
     /// Starts an origin and routes `name` to it.
-    pub fn origin(
-        &self,
-        name: &str,
-        handle: impl Fn(&mut UnixStream, usize) + Send + Sync + 'static,
-    ) -> Origin {
+    pub(crate) fn origin(&self, name: &str, handle: impl Fn(&mut UnixStream, usize) + Send + Sync + 'static) -> Origin {
         let origin = Origin::start(&self.path(&format!("{name}.sock")), handle);
         self.route(name, origin.live());
         origin
     }
 
     /// An origin that records requests and answers each with `answer`.
-    pub fn answering(&self, name: &str, answer: impl Into<Vec<u8>>) -> Origin {
+    pub(crate) fn answering(&self, name: &str, answer: impl Into<Vec<u8>>) -> Origin {
         let answer = answer.into();
-        self.origin_recording(name, move |stream, _| {
-            stream.write_all(&answer).is_ok()
-        })
+        self.origin_recording(name, move |stream, _| stream.write_all(&answer).is_ok())
     }
 
     /// An origin that records each request whole, then calls `respond`.
-    pub fn origin_recording(
+    pub(crate) fn origin_recording(
         &self,
         name: &str,
         respond: impl Fn(&mut UnixStream, &str) -> bool + Send + Sync + 'static,
@@ -169,27 +157,27 @@ impl World {
         origin
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         connect_to(self.address)
     }
 
     /// Sends `request` on a new connection and returns all that comes back.
-    pub fn ask(&self, request: impl AsRef<[u8]>) -> String {
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> String {
         ask(self.address, request)
     }
 
     /// A plain GET that closes.
-    pub fn get(&self, host: &str) -> String {
+    pub(crate) fn get(&self, host: &str) -> String {
         self.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
 
     /// Waits at most `limit` until nothing is in flight to `origin`.
-    pub fn is_idle(&self, origin: &Origin, limit: Duration) -> bool {
+    pub(crate) fn is_idle(&self, origin: &Origin, limit: Duration) -> bool {
         self.runtime.block_on(self.feed.wait_idle(&origin.endpoint(), limit))
     }
 
     /// One of the proxy's counters.
-    pub fn metric(&self, line_start: &str) -> u64 {
+    pub(crate) fn metric(&self, line_start: &str) -> u64 {
         let page = self.runtime.block_on(self.feed.metrics()).unwrap();
         let prefix = format!("shipway_proxy_{line_start} ");
         let line = page.lines().find_map(|line| line.strip_prefix(&prefix));
@@ -197,10 +185,7 @@ impl World {
     }
 }
 
-fn connect(
-    runtime: &tokio::runtime::Runtime,
-    settings: &Settings,
-) -> (FeedClient, ShutdownSender) {
+fn connect(runtime: &tokio::runtime::Runtime, settings: &Settings) -> (FeedClient, ShutdownSender) {
     let socket = settings.run_dir.join(shipway_proxy::wire::CONTROL_SOCKET);
     let (feed, task) = FeedClient::new(socket, settings.instance.clone());
     let (sender, shutdown) = shutdown::channel();
@@ -210,12 +195,12 @@ fn connect(
 
 impl World {
     /// A second control plane, as an upgraded `serve` would be.
-    pub fn another_feed(&self) -> (FeedClient, ShutdownSender) {
+    pub(crate) fn another_feed(&self) -> (FeedClient, ShutdownSender) {
         connect(&self.runtime, &self.settings)
     }
 }
 
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let me = std::env::current_exe().unwrap();
     let target = me.parent().and_then(Path::parent).unwrap();
     target.join("examples/proxy_process")
@@ -227,10 +212,7 @@ fn spawn(settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Ch
         serves: *serves,
         socket: socket.try_clone().unwrap(),
     });
-    let config = ProxyConfig {
-        settings: settings.clone(),
-        listeners: listeners.collect(),
-    };
+    let config = ProxyConfig { settings: settings.clone(), listeners: listeners.collect() };
     shipway_proxy::startup::start(&program(), &["warn"], &config).unwrap()
 }
 
@@ -241,26 +223,26 @@ impl Drop for World {
     }
 }
 
-pub fn route(name: &str, state: RouteState) -> Route {
+pub(crate) fn route(name: &str, state: RouteState) -> Route {
     let id = format!("id-{name}");
     Route::new(id.clone(), name.to_owned(), vec![id, name.to_owned()], state)
 }
 
-pub fn connect_to(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect_to(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
     stream
 }
 
-pub fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
+pub(crate) fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     let mut stream = connect_to(address);
     stream.write_all(request.as_ref()).unwrap();
     read_to_end(&mut stream)
 }
 
 /// Reads until the other side closes. A reset after an answer is an end, too.
-pub fn read_to_end(stream: &mut impl Read) -> String {
+pub(crate) fn read_to_end(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -275,7 +257,7 @@ pub fn read_to_end(stream: &mut impl Read) -> String {
 }
 
 /// Reads until `end` has come.
-pub fn read_until(stream: &mut impl Read, end: &str) -> String {
+pub(crate) fn read_until(stream: &mut impl Read, end: &str) -> String {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(end.as_bytes()) {
@@ -287,16 +269,16 @@ pub fn read_until(stream: &mut impl Read, end: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-pub fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.get(9..12).unwrap_or(answer)
 }
 
-pub fn body(answer: &str) -> &str {
+pub(crate) fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
 /// Reads one request whole, as bytes on the wire; `None` at the end of the connection.
-pub fn read_request(stream: &mut impl Read) -> Option<String> {
+pub(crate) fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     let mut more = |bytes: &mut Vec<u8>| match stream.read(&mut byte) {
@@ -336,17 +318,14 @@ pub fn read_request(stream: &mut impl Read) -> Option<String> {
 }
 
 /// A service, seen from behind: a unix listener with a thread per connection.
-pub struct Origin {
-    pub path: PathBuf,
-    pub seen: Arc<Mutex<Vec<String>>>,
-    pub accepted: Arc<AtomicUsize>,
+pub(crate) struct Origin {
+    pub(crate) path: PathBuf,
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    pub(crate) accepted: Arc<AtomicUsize>,
 }
 
 impl Origin {
-    pub fn start(
-        path: &Path,
-        handle: impl Fn(&mut UnixStream, usize) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn start(path: &Path, handle: impl Fn(&mut UnixStream, usize) + Send + Sync + 'static) -> Self {
         drop(std::fs::remove_file(path));
         let listener = UnixListener::bind(path).unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
@@ -359,31 +338,27 @@ impl Origin {
                 std::thread::spawn(move || handle(&mut stream, number));
             }
         });
-        Self {
-            path: path.to_owned(),
-            seen: Arc::default(),
-            accepted,
-        }
+        Self { path: path.to_owned(), seen: Arc::default(), accepted }
     }
 
-    pub fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::Unix { path: self.path.to_str().unwrap().to_owned() }
     }
 
-    pub fn live(&self) -> RouteState {
+    pub(crate) fn live(&self) -> RouteState {
         RouteState::Live { endpoint: self.endpoint() }
     }
 
-    pub fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 }
 
 /// A small 200 with a length.
-pub fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

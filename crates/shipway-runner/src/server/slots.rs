@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_journey() {
-        let token = Token { index: 0x1234_567, generation: 0x7abc_def0 };
+        let token = Token { index: 0x0123_4567, generation: 0x7abc_def0 };
         for source in [Source::Socket, Source::Stdin, Source::Stdout, Source::Stderr] {
             assert_eq!(Token::of(token.data(source)), (token, source));
         }

@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     stderr: Option<Stdio>,
+    wrapper: &'static str,
 }
 
 impl Setup {
@@ -43,6 +44,7 @@ impl Setup {
             arguments: ["--kind", kind, "--digest", &digest].map(str::to_owned).to_vec(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             stderr: None,
+            wrapper: "",
         }
     }
 
@@ -61,6 +63,12 @@ impl Setup {
         self
     }
 
+    /// Makes it the first process of a pid namespace, as in a container.
+    pub(crate) fn first_process(mut self) -> Self {
+        self.wrapper = "unshare --pid --fork --mount-proc --kill-child";
+        self
+    }
+
     pub(crate) fn start(self) -> Runner {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixListener::bind(folder.path().join("s")).unwrap();
@@ -73,7 +81,7 @@ impl Setup {
         let log = fs::File::create(folder.path().join("log")).unwrap();
         // The shell moves the socket from its stdin to descriptor 3.
         let child = Command::new("/bin/sh")
-            .args(["-c", r#"exec "$0" "$@" 3<&0 0</dev/null"#])
+            .args(["-c", &format!(r#"exec {} "$0" "$@" 3<&0 0</dev/null"#, self.wrapper)])
             .args([env!("CARGO_BIN_EXE_shipway-runner"), "serve", "--content"])
             .arg(&content)
             .args(&self.arguments)
@@ -227,7 +235,7 @@ impl<S: Read> Reader<S> {
         let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
         let headers: Vec<(String, String)> = lines
             .map(|line| {
-                let (name, value) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
+                let (name, value) = line.split_once(": ").unwrap_or_else(|| (line.trim_end_matches(':'), ""));
                 (name.to_owned(), value.to_owned())
             })
             .collect();

@@ -96,6 +96,33 @@ fn a_fork_bomb_ends_with_its_request() {
 }
 
 #[test]
+fn the_first_process_of_a_container_does_the_same() {
+    let seconds = unique_seconds(19);
+    let script = format!("(env -i /usr/bin/setsid /bin/sleep {seconds} > /dev/null 2>&1 &)\necho $PPID");
+    let mut runner = Setup::script(&script).first_process().start();
+    for _ in 0..3 {
+        assert_eq!(runner.get("/").text(), "1\n", "the script's parent is the first process");
+        wait_until("the daemon's end", || count_processes(&format!("sleep\0{seconds}")) == 0);
+    }
+    // The first process ignores signals it has not asked for; this one it has.
+    let first = child_of(runner.child.id());
+    let pid = rustix::process::Pid::from_raw(first).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(runner.wait().code(), Some(0));
+}
+
+fn child_of(parent: u32) -> i32 {
+    let found = std::fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+        let fields = stat.rsplit(')').next()?.to_owned();
+        let is_child = fields.split_ascii_whitespace().nth(1) == Some(parent.to_string().as_str());
+        path.file_name()?.to_str()?.parse().ok().filter(|_| is_child)
+    });
+    found.unwrap()
+}
+
+#[test]
 fn no_zombie_stays() {
     let runner = Setup::script("for i in 1 2 3; do (true &) ; done; (sleep 0 &) ; echo done").start();
     for _ in 0..20 {

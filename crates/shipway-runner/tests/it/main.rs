@@ -1,10 +1,16 @@
 //! The real runner, on a unix socket, with real scripts.
 
+#[cfg(test)]
 mod cgi;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod leftovers;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
 mod protocol;
+#[cfg(test)]
 mod static_file;
 
 /// A test file that nobody names here would never run.

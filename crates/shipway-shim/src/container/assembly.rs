@@ -59,7 +59,7 @@ pub(crate) fn assemble(launch: &Launch, trees: Trees) -> Result<Assembled, Failu
         targets.attach(tree, path_bytes(&bind.target), Kind::of(tree)?)?;
     }
     targets.seal()?;
-    pivot(&trees.root)?;
+    pivot(&trees.root, &trees.scratch)?;
     Ok(Assembled { terminals, devices: trees.devices })
 }
 
@@ -126,13 +126,19 @@ fn default_files(launch: &Launch) -> Vec<InlineFile> {
 }
 
 /// Makes `root` the root and detaches everything that was there before.
-fn pivot(root: &OwnedFd) -> Result<(), Failure> {
+///
+/// The scratch by itself first: it lies over the host's root, and unmounting takes what
+/// is topmost at a place. Were the host's root left, whoever enters the namespace later
+/// would land in it.
+fn pivot(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Failure> {
     const STEP: &str = "pivot into the root";
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = openat(CWD, "/", flags, Mode::empty()).step(STEP)?;
     fchdir(root).step(STEP)?;
     // Onto itself: the old root lands over the new one and needs no folder in it.
     pivot_root(".", ".").step(STEP)?;
+    fchdir(scratch).step(STEP)?;
+    unmount(".", UnmountFlags::DETACH).step("detach the scratch")?;
     fchdir(&old).step(STEP)?;
     unmount(".", UnmountFlags::DETACH).step("detach the host's root")?;
     chdir("/").step(STEP)

@@ -87,6 +87,8 @@ impl Program<'_> {
         self.place_descriptors(report)?;
         lower_limits(&process.rlimits)?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
+        // The launcher ignores it, and what is ignored stays so across execve.
+        sys::default_signal(libc::SIGPIPE);
         change_identity(process)?;
         enter_folder(process)?;
         die_with_the_shim()?;

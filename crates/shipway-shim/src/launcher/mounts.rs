@@ -81,7 +81,8 @@ fn kept(mounts: &[Mount], paths: &[Vec<u8>]) -> Vec<bool> {
 
 fn is_needed(mount: &Mount, mounts: &[Mount], paths: &[Vec<u8>]) -> bool {
     let point = mount.point.as_slice();
-    let always = [b"/".as_slice(), b"/proc", b"/sys"].contains(&point);
+    // The devices are still to be cloned; `devices` detaches them then.
+    let always = [b"/".as_slice(), b"/dev", b"/proc", b"/sys"].contains(&point);
     always
         || mount.kind.starts_with(b"cgroup")
         || paths.iter().any(|path| is_at_or_below(point, path) || holder(path, mounts) == Some(point))

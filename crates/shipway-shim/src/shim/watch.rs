@@ -56,13 +56,17 @@ impl Watch {
         sys::poll(&mut self.watched, timeout)
     }
 
-    /// Where something happened; the container's end last, so that a last word is heard
-    /// before it.
+    /// Where something happened. Those who hang up come before those who want their
+    /// place, and the container's end comes last, so that a last word is heard before it.
     pub(crate) fn ready(self) -> impl Iterator<Item = Place> {
         let both = self.watched.into_iter().zip(self.places);
         let happened = both.filter(|(watched, _)| watched.revents != 0);
         let mut ready: Vec<Place> = happened.map(|(_, place)| place).collect();
-        ready.sort_by_key(|place| *place == Place::Init);
+        ready.sort_by_key(|place| match place {
+            Place::Control | Place::Dial => 1,
+            Place::Init => 2,
+            _ => 0,
+        });
         ready.into_iter()
     }
 }

@@ -77,8 +77,6 @@ CREATE INDEX task_queued ON task (priority DESC, number) WHERE state = 'queued';
 CREATE INDEX task_queued_subject ON task (subject, number) WHERE state = 'queued';
 -- Two running tasks of one subject cannot be, whatever the code believes.
 CREATE UNIQUE INDEX task_running ON task (subject) WHERE state = 'running';
--- For the pages of a service's past changes, and for their retention.
-CREATE INDEX task_subject ON task (subject, number);
 
 CREATE TABLE event (
     subject TEXT    NOT NULL,

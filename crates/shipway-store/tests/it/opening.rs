@@ -1,7 +1,8 @@
 //! Opening a database: a new one, an old one, a newer one, none at all.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
+use shipway_model::{Outcome, TaskState};
 use shipway_store::{OpenError, Store};
 
 use crate::world::*;
@@ -66,7 +67,7 @@ async fn what_is_no_database_is_refused_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     let text = "dear diary, ".repeat(1000);
-    std::fs::write(&path, &text).unwrap();
+    put(&path, text.as_bytes());
     let refused = Store::open(&path).await;
     assert!(matches!(&refused, Err(OpenError::Open { path, .. }) if path.ends_with("notes.txt")), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
@@ -100,45 +101,66 @@ async fn two_that_open_a_new_database_at_once_both_find_it_whole() {
     }
 }
 
+fn put(path: &std::path::Path, bytes: &[u8]) {
+    std::fs::File::create(path).unwrap().write_all_at(bytes, 0).unwrap();
+}
+
 /// Schema 1 as its first release wrote it. It is never made anew: a later
 /// version must read what this one left.
 #[tokio::test]
 async fn the_first_schema_is_read_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shipway.sqlite");
-    std::fs::write(&path, include_bytes!("../fixtures/schema-0001.sqlite")).unwrap();
+    put(&path, include_bytes!("../fixtures/schema-0001.sqlite"));
     let store = Store::open(&path).await.unwrap();
     let text = describe(&store, &path).await;
     assert_eq!(text, include_str!("../fixtures/schema-0001.txt"));
     store.request(first_deploy("one-more")).await.unwrap();
 }
 
-/// Everything the fixture holds, as text.
+/// What the fixture holds, as text. Only words and numbers that later versions
+/// will still have.
 async fn describe(store: &Store, path: &std::path::Path) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for service in store.list_all_services(None, 100).await.unwrap() {
-        writeln!(text, "{}", serde_json::to_string(&service).unwrap()).unwrap();
+        let state = serde_json::to_string(&service.state).unwrap();
+        lines.push(format!("{}/{} is {state}, version {}", service.project, service.name, service.version));
         for release in store.list_releases(service.id, None, 100).await.unwrap() {
-            writeln!(text, "  {}", serde_json::to_string(&release).unwrap()).unwrap();
+            let (state, digest) = (serde_json::to_string(&release.state).unwrap(), release.spec.source.digest.short());
+            lines.push(format!("  release {} of {digest} is {state}", release.number));
         }
         for instance in store.list_instances(Some(service.id)).await.unwrap() {
-            writeln!(text, "  {}", serde_json::to_string(&instance).unwrap()).unwrap();
+            let endpoint = serde_json::to_string(&instance.endpoint).unwrap();
+            lines.push(format!("  container of {} is {:?} at {endpoint}", instance.release, instance.role));
         }
         for event in store.list_events(&format!("service/{}", service.id), 0, 100).await.unwrap() {
-            writeln!(text, "  {}", serde_json::to_string(&event).unwrap()).unwrap();
+            lines.push(format!("  {} {}", event.seq, word(&event.kind)));
         }
     }
     let mut db = connect(path).await;
-    let tasks: Vec<String> = sqlx::query_scalar("SELECT id FROM task ORDER BY number").fetch_all(&mut db).await.unwrap();
+    let tasks: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM task ORDER BY number").fetch_all(&mut db).await.unwrap();
     for task in tasks {
-        writeln!(text, "{:?}", store.find_task(task.parse().unwrap()).await.unwrap().unwrap()).unwrap();
+        let task = store.find_task(task.parse().unwrap()).await.unwrap().unwrap();
+        lines.push(format!("{} attempt {}: {}", task.payload.kind(), task.attempt, task_word(&task.state)));
     }
     for token in store.list_tokens().await.unwrap() {
-        writeln!(text, "{token:?}").unwrap();
+        lines.push(format!(
+            "{} ({}) until {:?} used {}",
+            token.name,
+            token.role,
+            token.expires_at,
+            token.last_used_at.is_some()
+        ));
     }
-    writeln!(text, "{:?}", store.service_counts().await.unwrap()).unwrap();
-    let counts = store.task_counts().await.unwrap();
-    writeln!(text, "{} queued, {} due, {} running", counts.queued, counts.due, counts.running).unwrap();
-    text
+    lines.join("\n") + "\n"
+}
+
+fn task_word(state: &TaskState) -> &'static str {
+    match state {
+        TaskState::Queued { .. } => "queued",
+        TaskState::Running => "running",
+        TaskState::Ended(Outcome::Done { .. }) => "done",
+        TaskState::Ended(Outcome::Failed(_)) => "failed",
+    }
 }

@@ -107,6 +107,35 @@ async fn the_first_release_that_fails_fails_the_service() {
 }
 
 #[tokio::test]
+async fn a_failure_that_is_known_already_is_not_told_twice() {
+    let world = world().await;
+    let id = world.ask_first("hello").await.service.id;
+    let lease = world.take().await;
+    let release = world.add_release(&lease, &spec()).await.unwrap();
+    let failed = ServiceState::Failed { reason: failure().detail };
+    let version = world.set_service_state(&lease, failed, None).await.unwrap().version;
+    world.fail_release(&lease, release.number, &failure()).await.unwrap();
+    assert_eq!(world.service(id).await.version, version);
+    assert_eq!(
+        world.story(id).await,
+        [
+            "deploy asked",
+            "release 1 made",
+            "starting to failed",
+            "release 1 failed",
+            "deploy failed: release_not_ready"
+        ]
+    );
+
+    world.ask_first("hello").await;
+    let lease = world.take().await;
+    let release = world.add_release(&lease, &spec()).await.unwrap();
+    let other = shipway_model::task::Failure { detail: "another reason".to_owned(), ..failure() };
+    world.fail_release(&lease, release.number, &other).await.unwrap();
+    assert_eq!(world.service(id).await.state, ServiceState::Failed { reason: "another reason".to_owned() });
+}
+
+#[tokio::test]
 async fn a_later_release_that_fails_leaves_the_live_one_alone() {
     let world = world().await;
     let id = world.live_service("hello").await;

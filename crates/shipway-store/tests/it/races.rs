@@ -28,6 +28,12 @@ async fn two_equal_requests_at_once_are_both_answered_and_make_one_service() {
     }
 }
 
+/// Waits for all, and fails with the first that does.
+async fn all_well(workers: impl Iterator<Item = tokio::task::JoinHandle<()>>) {
+    let workers = futures_util::future::try_join_all(workers);
+    tokio::time::timeout(LIMIT, workers).await.expect("they come to an end").unwrap();
+}
+
 /// What eight workers did, as they saw it.
 #[derive(Default)]
 struct Log {
@@ -66,9 +72,7 @@ async fn eight_workers_never_share_a_service_and_keep_its_order() {
             }
         })
     });
-    for worker in join_all(workers).await {
-        worker.unwrap();
-    }
+    all_well(workers).await;
     assert_eq!(log.lock().unwrap().order, asked);
 }
 
@@ -97,7 +101,10 @@ async fn of_many_who_believe_to_hold_a_task_one_ends_it() {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                tokio::time::sleep(Duration::from_millis(worker * 2)).await;
+                if worker % 2 == 1 {
+                    // Asleep at the wheel.
+                    wait_until("it overslept", async || store.now().await.unwrap() > lease.until).await;
+                }
                 match store.finish(&lease, &done(None)).await {
                     Ok(()) => *ended.lock().unwrap().entry(lease.task.id).or_default() += 1,
                     Err(StoreError::Stale) => {}
@@ -106,9 +113,7 @@ async fn of_many_who_believe_to_hold_a_task_one_ends_it() {
             }
         })
     });
-    for worker in join_all(workers).await {
-        worker.unwrap();
-    }
+    all_well(workers).await;
     assert_eq!(*ended.lock().unwrap(), tasks.iter().map(|task| (*task, 1)).collect());
     assert!(world.stale_writes() > 0, "the race was run");
     for task in tasks {

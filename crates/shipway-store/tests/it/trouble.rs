@@ -181,7 +181,7 @@ pub(crate) async fn hold_the_lock(path: &Path) {
     let mut db = connect(path).await;
     sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut db).await.unwrap();
     say("locked");
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[tokio::test]
@@ -206,8 +206,9 @@ async fn a_short_lock_is_waited_for() {
     let mut db = world.stranger().await;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut db).await.unwrap();
     let (accepted, ()) = tokio::join!(world.request(first_deploy("hello")), async {
-        // The request is on its way when this runs, and the lock goes a little later.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The request is on its way when this runs, and meets the lock.
+        let begun = world.now().await.unwrap();
+        wait_until("a while is over", async || world.now().await.unwrap() > begun + 50_000).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut db).await.unwrap();
     });
     accepted.unwrap();

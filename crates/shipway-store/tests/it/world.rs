@@ -74,7 +74,8 @@ pub(crate) async fn connect(path: &std::path::Path) -> SqliteConnection {
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 
-fn word(kind: &EventKind) -> String {
+/// An event in a few words.
+pub(crate) fn word(kind: &EventKind) -> String {
     match kind {
         EventKind::ChangeRequested { change, .. } => format!("{change} asked"),
         EventKind::ReleaseCreated { release } => format!("release {release} made"),

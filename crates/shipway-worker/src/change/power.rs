@@ -25,11 +25,14 @@ pub(super) async fn delete(job: &Job) -> Result<Ended, Trouble> {
 
 impl Job {
     /// Visitors are turned away, then every container ends. Returns whether one had to.
+    ///
+    /// That the service is stopped is enough for the planner, whatever was asked for
+    /// meanwhile: the task that starts it again comes after this one.
     async fn stop_everything(&self, wanted: Option<Wanted>) -> Result<bool, Trouble> {
         let store = &self.core.store;
         let live = store.find_live_release(self.service_id()).await?;
         let release = live.map(|release| release.number);
         store.set_service_state(&self.lease, ServiceState::Stopped { release }, wanted).await?;
-        repair::settle(self, repair::Goal::Down).await
+        repair::settle(self).await
     }
 }

@@ -20,8 +20,8 @@ pub(super) async fn go_live(job: &Job, release: &Release) -> Result<Ended, Troub
             store.publish(&job.lease, release.number, instance.container, &outcome).await?;
             Ok(Ended::Already)
         }
-        Launch::NotReady { instance, saw, log_tail } => {
-            job.discard(instance.container).await?;
+        // Its container is discarded where every failed change ends.
+        Launch::NotReady { saw, log_tail, .. } => {
             let detail = format!("release {} did not become ready: {saw}", release.number);
             Err(Trouble::Failed(Box::new(Failure { log_tail, ..failure(FailureCode::ReleaseNotReady, detail) })))
         }
@@ -82,7 +82,7 @@ impl Job {
             Some(Release { state: ReleaseState::Failed { .. }, .. }) => {
                 missing(format!("release {number} has never been live"))
             }
-            Some(release) if !self.has_content(&release.spec.source).await => {
+            Some(release) if !self.has_content(&release.spec.source) => {
                 missing(format!("the content of release {number} is gone"))
             }
             Some(release) => Ok(release),

@@ -36,11 +36,7 @@ async fn probe(answers: Answers, path: Option<&str>) -> Result<(), String> {
     probe_on(&driver, path, |_| {}).await
 }
 
-async fn probe_on(
-    driver: &FakeDriver,
-    path: Option<&str>,
-    meanwhile: impl FnOnce(ContainerId),
-) -> Result<(), String> {
+async fn probe_on(driver: &FakeDriver, path: Option<&str>, meanwhile: impl FnOnce(ContainerId)) -> Result<(), String> {
     let container = ContainerId(Uuid::new_v4());
     let workload = Workload {
         container,
@@ -64,10 +60,7 @@ async fn probe_on(
         service: ServiceId(Uuid::nil()),
         container,
         endpoint: &endpoint,
-        health: &HealthCheck {
-            path: path.map(str::to_owned),
-            deadline_ms: 150,
-        },
+        health: &HealthCheck { path: path.map(str::to_owned), deadline_ms: 150 },
     };
     let ready = until_ready(driver, &subject).await;
     ready.map_err(|NotReady(saw)| saw)
@@ -107,18 +100,55 @@ async fn what_was_seen_is_said() {
 async fn a_dead_container_is_not_asked_any_longer() {
     let driver = FakeDriver::new();
     driver.answer_new(Answers::Silent);
-    let exit = Exit {
-        code: Some(3),
-        signal: None,
-        out_of_memory: false,
-        lost: false,
-        ended_at: None,
-    };
+    let exit = Exit { code: Some(3), signal: None, out_of_memory: false, lost: false, ended_at: None };
     let saw = probe_on(&driver, None, |container| {
         assert!(driver.exit(container, exit));
     });
-    assert_eq!(
-        saw.await.unwrap_err(),
-        "its container ended before it was ready: exit status 3"
-    );
+    assert_eq!(saw.await.unwrap_err(), "its container ended before it was ready: exit status 3");
+}
+
+/// A shim's dialer: connects to `inside` and passes the connection over, or says
+/// with a bare byte that nobody listens there.
+async fn dialer(folder: &Path, inside: Option<std::net::SocketAddr>) -> (Endpoint, tokio::task::JoinHandle<()>) {
+    let path = folder.join("dialer.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let served = tokio::spawn(async move {
+        let (caller, _peer) = listener.accept().await.unwrap();
+        let passed = inside.map(|address| std::net::TcpStream::connect(address).unwrap());
+        let passed: Vec<_> = passed.iter().map(std::os::fd::AsFd::as_fd).collect();
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
+        if !passed.is_empty() {
+            assert!(ancillary.push(rustix::net::SendAncillaryMessage::ScmRights(&passed)));
+        }
+        let byte = [std::io::IoSlice::new(b"\0")];
+        rustix::net::sendmsg(&caller, &byte, &mut ancillary, rustix::net::SendFlags::empty()).unwrap();
+    });
+    (Endpoint::Dialer { path: path.to_string_lossy().into_owned() }, served)
+}
+
+#[tokio::test]
+async fn a_connection_may_come_from_a_shim() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (endpoint, served) = dialer(folder.path(), Some(inside.local_addr().unwrap())).await;
+    let program = async {
+        let (mut visitor, _peer) = inside.accept().await.unwrap();
+        let mut read = [0; 7];
+        visitor.read_exact(&mut read).await.unwrap();
+        visitor.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        read
+    };
+    let (status, read) = tokio::join!(ask(&endpoint, "OPTIONS *"), program);
+    assert_eq!((status, &read), (Ok(204), b"OPTIONS"));
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shim_that_reaches_nobody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, served) = dialer(folder.path(), None).await;
+    let saw = ask(&endpoint, "OPTIONS *").await;
+    assert_eq!(saw, Err("no connection (connection refused)".to_owned()));
+    served.await.unwrap();
 }

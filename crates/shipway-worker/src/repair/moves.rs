@@ -1,5 +1,6 @@
 //! The planner's moves, one function each. Each can be made twice.
 
+use shipway_driver::Phase;
 use shipway_model::{ContainerId, EventKind, Instance, InstanceRole, ServiceState};
 use shipway_plan::{Move, World};
 
@@ -54,22 +55,31 @@ impl Job {
     async fn bury(&self, dead: &Instance, how: &str, failures: u32) -> Result<(), Trouble> {
         let event = EventKind::ContainerDied { release: dead.release, exit: how.to_owned(), failures };
         self.core.store.append_event(&self.lease, &event).await?;
+        self.note_death(dead.container, how);
         self.put(Instance { role: InstanceRole::Draining, endpoint: None, failures, ..dead.clone() }).await
     }
 
     /// The state's reason is what a user reads first: how often, how, and the log.
     async fn mark_unhealthy(&self, container: ContainerId, release: u32, failures: u32) -> Result<(), Trouble> {
         let mut reason = format!("its container died {failures} times in a row");
-        if let Ok(seen) = self.core.driver.inspect(container).await
-            && let shipway_driver::Phase::Exited(exit) = seen.phase
-        {
-            reason = format!("{reason}, the last time with {}", exit.words());
+        if let Some(how) = self.how_it_died(container).await {
+            reason = format!("{reason}: {how}");
         }
         let tail = log_tail(self.core.driver.as_ref(), container).await;
         if !tail.is_empty() {
             reason = format!("{reason}; its last log lines:\n{}", tail.join("\n"));
         }
         self.mark(ServiceState::Unhealthy { release, reason }).await
+    }
+
+    async fn how_it_died(&self, container: ContainerId) -> Option<String> {
+        if let told @ Some(_) = self.words_of(container) {
+            return told;
+        }
+        match self.core.driver.inspect(container).await.ok()?.phase {
+            Phase::Exited(exit) => Some(exit.words()),
+            Phase::Created | Phase::Running => None,
+        }
     }
 
     /// A release that does not come back has died once more.
@@ -79,8 +89,7 @@ impl Job {
                 // Its content is gone; no restart will help.
                 let reason = failure.detail.clone();
                 let release = number;
-                self.mark(ServiceState::Unhealthy { release, reason })
-                    .await?;
+                self.mark(ServiceState::Unhealthy { release, reason }).await?;
                 return Err(Trouble::Failed(failure));
             }
             found => found?,

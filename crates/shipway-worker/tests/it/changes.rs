@@ -36,7 +36,7 @@ async fn a_rollback_to_what_cannot_run_changes_nothing() {
     }
     let first = platform.store.find_release(service, 1).await.unwrap();
     let digest = first.unwrap().spec.source.digest;
-    tokio::fs::remove_file(platform.blobs.path(&digest)).await.unwrap();
+    platform.blobs.remove(&digest).unwrap();
     let told = failure(back(1).await);
     assert_eq!(told.detail, "the content of release 1 is gone");
     assert_eq!(platform.state("a").await, "live 2");

@@ -13,8 +13,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use shipway_driver::fake::FakeDriver;
 use shipway_driver::{
-    Driver, DriverError, ExecSession, ExecSpec, Exit, LogLine, LogQuery, Seen, Started, Stats,
-    Workload,
+    Driver, DriverError, ExecSession, ExecSpec, Exit, LogLine, LogQuery, Seen, Started, Stats, Workload,
 };
 use shipway_model::instance::Endpoint;
 use shipway_model::{ContainerId, Outcome, RootFs, TaskPayload};
@@ -120,12 +119,7 @@ struct Story {
 
 fn stories() -> Vec<Story> {
     vec![
-        Story {
-            before: &[],
-            change: TaskPayload::Deploy,
-            expected: done(Some(1), true),
-            state: Some("live 1"),
-        },
+        Story { before: &[], change: TaskPayload::Deploy, expected: done(Some(1), true), state: Some("live 1") },
         Story {
             before: &["deploy"],
             change: TaskPayload::Deploy,
@@ -156,12 +150,7 @@ fn stories() -> Vec<Story> {
             expected: done(None, true),
             state: Some("stopped 1"),
         },
-        Story {
-            before: &["deploy"],
-            change: |_| TaskPayload::Delete,
-            expected: done(None, true),
-            state: None,
-        },
+        Story { before: &["deploy"], change: |_| TaskPayload::Delete, expected: done(None, true), state: None },
     ]
 }
 
@@ -182,6 +171,7 @@ impl Story {
 
     /// After the crash: a new worker makes it as if nothing had happened.
     async fn end(&self, platform: &mut Platform, name: &str, task: shipway_model::TaskId) {
+        platform.check(platform.stray().await);
         platform.restart().await;
         platform.settle().await;
         platform
@@ -213,7 +203,7 @@ async fn every_change_survives_a_cut_at_every_await() {
         for polls in 1..POINTS_MAX {
             let name = format!("s{polls}");
             let task = story.begin(&platform, &name).await;
-            whole = cut(platform.worker.tick(), polls).await.is_some();
+            whole = cut(Box::pin(platform.worker.tick()), polls).await.is_some();
             story.end(&mut platform, &name, task).await;
             if whole {
                 break;

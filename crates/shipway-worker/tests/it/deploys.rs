@@ -61,9 +61,7 @@ async fn an_origin_that_fails_leaves_everything_as_it_was() {
 async fn an_address_nobody_trusts_is_refused() {
     let platform = Platform::new().await;
     for url in ["http://169.254.169.254/x", "ftp://127.0.0.1/x", "nonsense"] {
-        let content = Content::Url {
-            url: url.to_owned(),
-        };
+        let content = Content::Url { url: url.to_owned() };
         let told = platform.change("a", TaskPayload::Deploy(deploy_of(content)));
         assert_eq!(failure(told.await).code, FailureCode::FetchRefused, "{url}");
     }
@@ -96,9 +94,7 @@ async fn a_release_that_does_not_become_ready_changes_nothing_and_says_what_was_
     let platform = Platform::new().await;
     let service = platform.live("a", "echo 1").await;
     let live = platform.container(service).await;
-    platform
-        .driver
-        .answer_new(Answers::Status(500, "boom".to_owned()));
+    platform.driver.answer_new(Answers::Status(500, "boom".to_owned()));
     let told = failure(platform.deploy("a", "echo 2").await);
     assert_eq!(told.code, FailureCode::ReleaseNotReady);
     assert!(told.detail.contains("saw status 500"), "{}", told.detail);
@@ -134,9 +130,7 @@ async fn a_container_that_dies_in_its_start_is_told_with_its_last_lines() {
                 _ => tokio::task::yield_now().await,
             }
         };
-        platform
-            .driver
-            .print(container, LogStream::Stderr, "no such file");
+        platform.driver.print(container, LogStream::Stderr, "no such file");
         platform.driver.exit(container, crate::platform::exit(3));
     };
     tokio::join!(platform.work(), kill);
@@ -194,9 +188,7 @@ async fn uploaded_content_that_is_gone_is_said_to_be() {
     let Content::Blob(source) = &wish.content else {
         panic!("an upload");
     };
-    tokio::fs::remove_file(platform.blobs.path(&source.digest))
-        .await
-        .unwrap();
+    platform.blobs.remove(&source.digest).unwrap();
     let told = failure(platform.change("a", TaskPayload::Deploy(wish)).await);
     assert_eq!(told.code, FailureCode::StorageUnavailable);
 }

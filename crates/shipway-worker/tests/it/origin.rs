@@ -21,11 +21,7 @@ impl Origin {
         let answer = Arc::new(Mutex::new((200, content.to_owned())));
         let mut server = JoinSet::new();
         server.spawn(serve(listener, Arc::clone(&answer)));
-        Self {
-            address,
-            answer,
-            _server: server,
-        }
+        Self { address, answer, _server: server }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 use shipway_driver::fake::FakeDriver;
 use shipway_driver::{Driver, Exit, Phase};
-use shipway_fetch::{Blobs, Fetcher};
+use shipway_fetch::{Blobs, FetchConfig, Fetcher};
 use shipway_model::instance::Endpoint;
 use shipway_model::task::{Content, Deploy};
 use shipway_model::{
-    ContainerId, ContentKind, Digest, EventKind, Failure, HealthCheck, Instance, InstanceRole,
-    Limits, Outcome, ProjectName, Runner, Service, ServiceId, Source, TaskId, TaskPayload,
+    ContainerId, ContentKind, EventKind, Failure, HealthCheck, Instance, InstanceRole, Limits, Outcome, ProjectName,
+    Runner, Service, ServiceId, Source, TaskId, TaskPayload,
 };
 use shipway_stdx::backoff::Backoff;
 use shipway_stdx::clock::ManualClock;
@@ -28,6 +27,9 @@ const START: i64 = 1_700_000_000_000_000;
 
 /// Longer than anything here takes, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Between two looks at a condition that nobody announces.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 pub(crate) struct Platform {
     pub(crate) store: Store,
@@ -69,17 +71,11 @@ impl Visitors {
 }
 
 pub(crate) fn config() -> WorkerConfig {
-    let brief = Backoff {
-        first: Duration::from_millis(1),
-        longest: Duration::from_millis(5),
-    };
+    let brief = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(5) };
     WorkerConfig {
         retry: brief,
         stop_drain: Duration::from_millis(50),
-        lease: LeaseTerms {
-            heartbeat: Duration::from_secs(20),
-            deadline: Duration::from_secs(60),
-        },
+        lease: LeaseTerms { heartbeat: Duration::from_secs(20), deadline: Duration::from_secs(60) },
         ..WorkerConfig::default()
     }
 }
@@ -90,18 +86,14 @@ impl Platform {
     }
 
     pub(crate) async fn with(config: WorkerConfig) -> Self {
-        drop(tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init());
         let (store, folder) = Store::open_temporary().await.unwrap();
         let blobs_folder = tempfile::tempdir().unwrap();
-        let blobs = open_blobs(blobs_folder.path());
+        let blobs = Blobs::open(blobs_folder.path()).unwrap();
         let clock = Arc::new(ManualClock::default());
         // Later than anything the driver dates in one test.
         clock.advance(START + 10_000);
         let driver = FakeDriver::new();
-        let visitors = Arc::new(Visitors {
-            busy: watch::Sender::new(false),
-            published: Mutex::default(),
-        });
+        let visitors = Arc::new(Visitors { busy: watch::Sender::new(false), published: Mutex::default() });
         let fetcher = loopback_fetcher();
         let parts = Parts {
             store: store.clone(),
@@ -112,17 +104,7 @@ impl Platform {
             drain: visitors.clone(),
         };
         let worker = Worker::new(config.clone(), parts);
-        Self {
-            store,
-            driver,
-            clock,
-            visitors,
-            worker,
-            config,
-            blobs,
-            fetcher,
-            _folders: (folder, blobs_folder),
-        }
+        Self { store, driver, clock, visitors, worker, config, blobs, fetcher, _folders: (folder, blobs_folder) }
     }
 
     /// Another worker of the same platform.
@@ -149,13 +131,12 @@ impl Platform {
 
     /// What a PUT of this content asks for.
     pub(crate) async fn upload(&self, content: &str) -> Deploy {
-        let digest = Digest::from_sha256(Sha256::digest(content.as_bytes()).into());
-        let path = self.blobs.path(&digest);
-        tokio::fs::create_dir_all(path.parent().unwrap()).await.unwrap();
-        tokio::fs::write(path, content).await.unwrap();
+        let mut writer = self.blobs.begin(1 << 20).await.unwrap();
+        writer.write(content.as_bytes()).await.unwrap();
+        let blob = writer.finish().await.unwrap();
         deploy_of(Content::Blob(Source {
-            digest,
-            size_bytes: content.len() as u64,
+            digest: blob.digest,
+            size_bytes: blob.size_bytes,
             content_type: None,
             file_name: Some("hello.sh".to_owned()),
             url: None,
@@ -164,18 +145,11 @@ impl Platform {
 
     pub(crate) async fn request(&self, name: &str, payload: TaskPayload) -> (ServiceId, TaskId) {
         let target = match (&payload, self.find(name).await) {
-            (TaskPayload::Deploy(_), _) => {
-                Target::NamedOrNew(name.parse().unwrap(), ServiceId(Uuid::new_v4()))
-            }
+            (TaskPayload::Deploy(_), _) => Target::NamedOrNew(name.parse().unwrap(), ServiceId(Uuid::new_v4())),
             (_, service) => Target::Existing(service.unwrap().id),
         };
-        let request = Request {
-            project: ProjectName::default(),
-            target,
-            payload,
-            actor: "local".to_owned(),
-            if_version: None,
-        };
+        let request =
+            Request { project: ProjectName::default(), target, payload, actor: "local".to_owned(), if_version: None };
         let accepted = self.store.request(request).await.unwrap();
         (accepted.service.id, accepted.task)
     }
@@ -215,10 +189,12 @@ impl Platform {
     where
         C: Future<Output = bool>,
     {
+        let mut notices = self.store.notices();
         let all = async {
             while !condition().await {
                 if !self.worker.tick().await.unwrap() {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    // What is waited for may also be a time, or the driver's doing.
+                    drop(tokio::time::timeout(LOOK_EVERY, notices.changed()).await);
                 }
             }
         };
@@ -229,19 +205,23 @@ impl Platform {
     /// Works until the containers are exactly the live instances, one per service
     /// that should run, and every other row is a grave at most.
     pub(crate) async fn settle(&self) {
-        self.work_until("settled", || async { self.unsettled().await.is_none() })
-            .await;
+        self.work_until("settled", || async { self.unsettled().await.is_none() }).await;
+    }
+
+    /// A container that no row knows, which must not be even while a worker is dead.
+    pub(crate) async fn stray(&self) -> Option<String> {
+        let seen = self.driver.recover().await.unwrap();
+        let rows = self.rows(None).await;
+        let stray = seen.into_iter().find(|seen| !rows.iter().any(|row| row.container == seen.container));
+        stray.map(|stray| format!("a stray: {stray:?}"))
     }
 
     /// What is wrong with the platform, if anything.
     pub(crate) async fn unsettled(&self) -> Option<String> {
-        let rows = self.rows(None).await;
-        let known: BTreeSet<ContainerId> = rows.iter().map(|row| row.container).collect();
-        for seen in self.driver.recover().await.unwrap() {
-            if !known.contains(&seen.container) {
-                return Some(format!("a stray: {seen:?}"));
-            }
+        if let stray @ Some(_) = self.stray().await {
+            return stray;
         }
+        let rows = self.rows(None).await;
         let running: BTreeSet<ContainerId> = self.driver.running().into_iter().collect();
         let live: Vec<&Instance> = rows.iter().filter(|r| r.role == InstanceRole::Live).collect();
         let live_ids: BTreeSet<ContainerId> = live.iter().map(|row| row.container).collect();
@@ -327,10 +307,7 @@ pub(crate) fn deploy_of(content: Content) -> Deploy {
         runner: Runner::Native,
         env: BTreeMap::new(),
         limits: Limits::default(),
-        health: HealthCheck {
-            path: None,
-            deadline_ms: 200,
-        },
+        health: HealthCheck { path: None, deadline_ms: 200 },
     }
 }
 
@@ -347,21 +324,11 @@ pub(crate) const fn done(release: Option<u32>, changed: bool) -> Outcome {
 }
 
 pub(crate) const fn exit(code: i32) -> Exit {
-    Exit {
-        code: Some(code),
-        signal: None,
-        out_of_memory: false,
-        lost: false,
-        ended_at: Some(START + 1000),
-    }
+    Exit { code: Some(code), signal: None, out_of_memory: false, lost: false, ended_at: Some(START + 1000) }
 }
 
-fn open_blobs(folder: &std::path::Path) -> Blobs {
-    Blobs {
-        root: folder.to_owned(),
-    }
-}
-
+/// Fetches from loopback too, where the tests' own origins are.
 fn loopback_fetcher() -> Fetcher {
-    Fetcher
+    let allow = "127.0.0.1/32".parse().unwrap();
+    Fetcher::new(FetchConfig { allow, ..FetchConfig::default() }).unwrap()
 }

@@ -9,10 +9,7 @@ use uuid::Uuid;
 use crate::platform::{Platform, exit};
 
 async fn read(platform: &Platform, service: ServiceId, tail: Option<usize>) -> Vec<String> {
-    let query = LogQuery {
-        tail,
-        ..LogQuery::default()
-    };
+    let query = LogQuery { tail, ..LogQuery::default() };
     let lines = platform.worker.live().logs(service, query).await.unwrap();
     lines.map(|line| line.unwrap().text).collect().await
 }
@@ -52,11 +49,7 @@ async fn the_last_lines_of_the_dead_come_before_those_of_the_living() {
 async fn following_goes_on_with_the_next_container_until_the_service_stops() {
     let platform = Platform::new().await;
     let service = two_lives(&platform).await;
-    let query = LogQuery {
-        follow: true,
-        tail: Some(1),
-        ..LogQuery::default()
-    };
+    let query = LogQuery { follow: true, tail: Some(1), ..LogQuery::default() };
     let mut lines = platform.worker.live().logs(service, query).await.unwrap();
     assert_eq!(lines.next().await.unwrap().unwrap().text, "three");
     let old = platform.container(service).await.unwrap();
@@ -87,11 +80,7 @@ async fn what_does_not_run_has_nothing_to_show() {
 async fn a_process_runs_in_the_live_container() {
     let platform = Platform::new().await;
     let service = platform.live("a", "echo 1").await;
-    let spec = ExecSpec {
-        argv: vec!["/bin/none".to_owned()],
-        env: Vec::new(),
-        terminal: None,
-    };
+    let spec = ExecSpec { argv: vec!["/bin/none".to_owned()], env: Vec::new(), terminal: None };
     let mut session = platform.worker.live().exec(service, spec).await.unwrap();
     assert_eq!(session.output.recv().await, Some(ExecOutput::Exited(127)));
 }

@@ -61,10 +61,13 @@ fn a_wrong_value_names_key_origin_and_what_was_expected() {
 
 #[test]
 fn listeners_serve_what_is_safe_unless_told() {
-    let listeners = |text| load(&sources(&[("listen", text)], &[])).unwrap().config.listeners;
+    let listeners = |text: &str| load(&sources(&[("listen", text)], &[])).unwrap().config.listeners;
     let serves = |text: &str| listeners(text).iter().map(|listener| listener.serves).collect::<Vec<_>>();
     assert_eq!(serves("127.0.0.1:1, 0.0.0.0:2, [::1]:3=services"), [Serves::Both, Serves::Services, Serves::Services]);
-    assert_eq!(load(&sources(&[], &[("PORT", "9000")])).unwrap().config.public_port(), 9000);
+    let config = load(&sources(&[], &[("PORT", "9000")])).unwrap().config;
+    assert_eq!(config.listeners[0].address, "127.0.0.1:9000".parse().unwrap());
+    let config = load(&sources(&[("listen", "127.0.0.1:1=api, 0.0.0.0:0")], &[])).unwrap().config;
+    assert_eq!(config.public_port(&["127.0.0.1:1".parse().unwrap(), "0.0.0.0:77".parse().unwrap()]), 77);
 }
 
 #[test]

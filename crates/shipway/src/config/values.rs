@@ -156,10 +156,11 @@ impl Config {
         })
     }
 
-    /// The port that stands in the URLs of services: that of the first listener that serves them.
-    pub(crate) fn public_port(&self) -> u16 {
-        let serving = self.listeners.iter().find(|listener| listener.serves != Serves::Api);
-        serving.or_else(|| self.listeners.first()).map_or(80, |listener| listener.address.port())
+    /// The port that stands in the URLs of services: that of the first listener
+    /// that serves them, as it was really opened.
+    pub(crate) fn public_port(&self, opened: &[SocketAddr]) -> u16 {
+        let serving = self.listeners.iter().position(|listener| listener.serves != Serves::Api);
+        opened.get(serving.unwrap_or(0)).map_or(80, SocketAddr::port)
     }
 }
 

@@ -1,12 +1,55 @@
 //! From the store's routes to the proxy's.
 
-use shipway_model::{ProjectName, ServiceState};
-use shipway_proxy::{Route, RouteState};
-use shipway_store::{Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Reads the routing table as the proxy takes it.
-pub(crate) async fn read(store: &Store) -> Result<Vec<Route>, StoreError> {
-    Ok(store.list_routes().await?.into_iter().map(route).collect())
+use shipway_model::{ProjectName, ServiceState};
+use shipway_proxy::{FeedClient, Route, RouteState};
+use shipway_stdx::shutdown::Shutdown;
+use shipway_store::{Store, StoreError};
+use tokio::sync::Mutex;
+
+/// Between two reads of the routes without news: what a lost notice costs.
+const REREAD_EVERY: Duration = Duration::from_secs(5);
+
+/// Keeps the proxy's routes like the store's.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteFeed {
+    store: Store,
+    feed: FeedClient,
+    /// Held from reading to publishing: an older reading must never be published
+    /// after a newer one.
+    turn: Arc<Mutex<()>>,
+}
+
+impl RouteFeed {
+    pub(crate) fn new(store: Store, feed: FeedClient) -> Self {
+        Self { store, feed, turn: Arc::default() }
+    }
+
+    /// Reads the routes and hands them to the proxy; returns their generation.
+    pub(crate) async fn refresh(&self) -> Result<u64, StoreError> {
+        let _turn = self.turn.lock().await;
+        let routes = self.store.list_routes().await?;
+        Ok(self.feed.publish(routes.into_iter().map(route)))
+    }
+
+    /// Tells the proxy of every change, until told to stop.
+    pub(crate) async fn run(self, mut shutdown: Shutdown) {
+        let mut notices = self.store.notices();
+        loop {
+            let seen = notices.borrow_and_update().services;
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "the routes cannot be read");
+            }
+            tokio::select! {
+                () = shutdown.requested() => return,
+                // An error is a store that is closing: the loop's own pace is enough then.
+                _ = notices.wait_for(|now| now.services != seen) => {}
+                () = tokio::time::sleep(REREAD_EVERY) => {}
+            }
+        }
+    }
 }
 
 fn route(route: shipway_store::Route) -> Route {

@@ -65,9 +65,8 @@ fn two_puts_of_one_name_are_both_answered_and_one_is_live() {
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let puts: Vec<_> = urls
             .iter()
-            .map(|url| {
-                scope.spawn(|| put(&world, "same", &json!({"url": url, "kind": "script"}).to_string(), &[]).status)
-            })
+            .map(|url| json!({"url": url, "kind": "script"}).to_string())
+            .map(|body| scope.spawn(|| put(&world, "same", &{ body }, &[]).status))
             .collect();
         puts.into_iter().map(|put| put.join().unwrap()).collect()
     });

@@ -55,10 +55,8 @@ pub(crate) fn read_all(host_root: &Path) -> Result<Vec<Alternative>, HostImageEr
         let Some(text) = super::read(&path)?.filter(|_| !name.ends_with(".dpkg-tmp")) else {
             continue;
         };
-        let alternative = parse(&name, &text).ok_or_else(|| HostImageError::Database {
-            path,
-            what: "it does not read as an alternative".to_owned(),
-        })?;
+        let alternative = parse(&name, &text)
+            .ok_or_else(|| HostImageError::Database { path, what: "it does not read as an alternative".to_owned() })?;
         alternatives.push(alternative);
     }
     Ok(alternatives)
@@ -70,17 +68,11 @@ pub(crate) fn read_all(host_root: &Path) -> Result<Vec<Alternative>, HostImageEr
 pub(crate) fn parse(name: &str, text: &str) -> Option<Alternative> {
     let mut lines = text.lines();
     lines.next().filter(|mode| ["auto", "manual"].contains(mode))?;
-    let mut links = vec![Link {
-        name: name.to_owned(),
-        path: PathBuf::from(lines.next()?),
-    }];
+    let mut links = vec![Link { name: name.to_owned(), path: PathBuf::from(lines.next()?) }];
     loop {
         match lines.next()? {
             "" => break,
-            follower => links.push(Link {
-                name: follower.to_owned(),
-                path: PathBuf::from(lines.next()?),
-            }),
+            follower => links.push(Link { name: follower.to_owned(), path: PathBuf::from(lines.next()?) }),
         }
     }
     let mut choices = Vec::new();

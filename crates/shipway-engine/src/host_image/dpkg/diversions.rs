@@ -28,10 +28,8 @@ impl Diversions {
     pub(crate) fn read(host_root: &Path) -> Result<Self, HostImageError> {
         let path = host_root.join(super::FOLDER).join("diversions");
         let text = super::read(&path)?.unwrap_or_default();
-        Self::parse(&text).ok_or_else(|| HostImageError::Database {
-            path,
-            what: "three lines a diversion were expected".to_owned(),
-        })
+        Self::parse(&text)
+            .ok_or_else(|| HostImageError::Database { path, what: "three lines a diversion were expected".to_owned() })
     }
 
     /// Reads groups of three lines: path, where it went, for whom.
@@ -41,10 +39,7 @@ impl Diversions {
             return None;
         }
         let diversions = lines.chunks_exact(3).map(|group| {
-            let diversion = Diversion {
-                to: PathBuf::from(group[1]),
-                by: group[2].to_owned(),
-            };
+            let diversion = Diversion { to: PathBuf::from(group[1]), by: group[2].to_owned() };
             (PathBuf::from(group[0]), diversion)
         });
         Some(Self(diversions.collect()))
@@ -55,12 +50,7 @@ impl Diversions {
     /// In the image a diverted file goes back to its own path unless the package
     /// that wanted the path is in the image too: a system with just these packages
     /// would have it there.
-    pub(crate) fn place(
-        &self,
-        package: &str,
-        path: &Path,
-        is_in_image: impl Fn(&str) -> bool,
-    ) -> Place {
+    pub(crate) fn place(&self, package: &str, path: &Path, is_in_image: impl Fn(&str) -> bool) -> Place {
         let (mut on_host, mut in_image) = (path.to_owned(), path.to_owned());
         if let Some(diversion) = self.0.get(path).filter(|diversion| diversion.by != package) {
             on_host.clone_from(&diversion.to);

@@ -100,15 +100,7 @@ fn parse_package(paragraph: &str) -> Option<Package> {
 
 /// The fields we use; a line that begins with a blank continues the one before.
 fn fields_of(paragraph: &str) -> BTreeMap<&str, String> {
-    const USED: [&str; 7] = [
-        "Package",
-        "Status",
-        "Version",
-        "Architecture",
-        "Pre-Depends",
-        "Depends",
-        "Provides",
-    ];
+    const USED: [&str; 7] = ["Package", "Status", "Version", "Architecture", "Pre-Depends", "Depends", "Provides"];
     let mut fields: BTreeMap<&str, String> = BTreeMap::new();
     let mut current = None;
     for line in paragraph.lines() {

@@ -26,9 +26,7 @@ impl Status {
 
 impl FakeHost {
     pub(super) fn new() -> Self {
-        let host = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let host = Self { dir: tempfile::tempdir().unwrap() };
         for folder in ["var/lib/dpkg/info", "var/lib/dpkg/alternatives", "usr/bin", "usr/lib"] {
             std::fs::create_dir_all(host.path(folder)).unwrap();
         }
@@ -50,10 +48,7 @@ impl FakeHost {
     }
 
     pub(super) fn config(&self, wanted: &[Wanted]) -> HostImageConfig {
-        HostImageConfig {
-            host_root: self.root(),
-            packages: wanted.to_vec(),
-        }
+        HostImageConfig { host_root: self.root(), packages: wanted.to_vec() }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -131,7 +126,7 @@ impl FakeHost {
         rustix::fs::mknodat(rustix::fs::CWD, self.path(path), FileType::Fifo, mode, 0).unwrap();
     }
 
-    /// Gives a file cap_net_raw=ep, as ping has it.
+    /// Gives a file `cap_net_raw=ep`, as ping has it.
     pub(super) fn capable(&self, path: &str) {
         let mut value = Vec::new();
         for word in [0x0200_0001_u32, 1 << 13, 0, 0, 0] {

@@ -4,13 +4,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use super::child;
 use crate::host_image::{HostImage, HostImageConfig, HostImages, Wanted};
-use crate::layers::manifest::{Kind, Manifest};
 use crate::layers::TreeLimits;
+use crate::layers::manifest::{Kind, Manifest};
 
 /// The required packages and the interpreters that every Debian has: what is left
 /// out would only be more of the same, and takes minutes on a busy machine.
-fn config() -> HostImageConfig {
+pub(super) fn config() -> HostImageConfig {
     let mut config = HostImageConfig::default();
     config.packages.retain(|wanted| wanted.is_required);
     let interpreters = ["bash", "perl-base", "python3"].map(Wanted::optional);
@@ -38,14 +39,13 @@ async fn programs_of_this_host_run_inside_and_two_builds_agree() {
         return;
     }
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let mut images = Vec::new();
-    for dir in &dirs {
-        let made = HostImages::open(dir.path(), config()).unwrap();
-        images.push(made.current().await.unwrap());
-    }
-    assert_eq!(images[0].digest, images[1].digest);
-    runs_programs(&images[0]);
-    shares_nothing(&images[0]);
+    let images = HostImages::open(dirs[0].path(), config()).unwrap();
+    let image = images.current().await.unwrap();
+    runs_programs(&image);
+    shares_nothing(&image);
+    child::build_real(dirs[1].path());
+    let other = HostImages::open(dirs[1].path(), config()).unwrap();
+    assert_eq!(other.list().unwrap(), [image.digest]);
 }
 
 fn runs_programs(image: &HostImage) {

@@ -64,10 +64,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Entry>, TreeError> {
         let what = "`shipway tree 1` was expected";
         return Err(TreeError::Text { line: 1, what });
     }
-    lines
-        .enumerate()
-        .map(|(at, line)| read_line(line).map_err(|what| TreeError::Text { line: at + 2, what }))
-        .collect()
+    lines.enumerate().map(|(at, line)| read_line(line).map_err(|what| TreeError::Text { line: at + 2, what })).collect()
 }
 
 fn read_line(line: &[u8]) -> Result<Entry, &'static str> {
@@ -79,24 +76,14 @@ fn read_line(line: &[u8]) -> Result<Entry, &'static str> {
     };
     let kind = match (letter, rest) {
         (b"d", None) => Kind::Directory,
-        (b"f", Some(hex)) => Kind::File {
-            sha256: read_hash(hex).ok_or("64 hexadecimal digits were expected")?,
-        },
-        (b"l", Some(target)) => Kind::Symlink {
-            target: unescape(target)?,
-        },
+        (b"f", Some(hex)) => Kind::File { sha256: read_hash(hex).ok_or("64 hexadecimal digits were expected")? },
+        (b"l", Some(target)) => Kind::Symlink { target: unescape(target)? },
         _ => return Err("a kind of `d`, `f` or `l` was expected"),
     };
     let (uid, gid) = read_owner(owner).ok_or("an owner like `0:0` was expected")?;
     let mode = std::str::from_utf8(mode).ok();
     let mode = mode.and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    Ok(Entry {
-        path: unescape(path)?,
-        mode: mode.ok_or("an octal mode was expected")?,
-        uid,
-        gid,
-        kind,
-    })
+    Ok(Entry { path: unescape(path)?, mode: mode.ok_or("an octal mode was expected")?, uid, gid, kind })
 }
 
 fn read_owner(field: &[u8]) -> Option<(u32, u32)> {

@@ -1,0 +1,139 @@
+//! What a worker would make of each task.
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use shipway_model::task::{Content, Deploy};
+use shipway_model::{
+    ContainerId, Digest, Failure, FailureCode, Instance, InstanceRole, Outcome, ReleaseSpec, RootFs, ServiceState,
+    Source, TaskPayload, Wanted,
+};
+use shipway_stdx::shutdown::Shutdown;
+use shipway_store::{Lease, LeaseTerms, Store};
+use tokio::sync::watch;
+
+const TERMS: LeaseTerms = LeaseTerms { heartbeat: Duration::from_secs(60), deadline: Duration::from_secs(60) };
+
+/// Works on tasks while `working` says so.
+pub(super) async fn work(store: Store, mut working: watch::Receiver<bool>, mut shutdown: Shutdown) {
+    let mut notices = store.notices();
+    loop {
+        notices.mark_unchanged();
+        let at_work = *working.borrow_and_update();
+        let lease = match at_work {
+            // A store that a test has broken comes back, or the test ends.
+            true => store.claim("world", TERMS).await.unwrap_or(None),
+            false => None,
+        };
+        if let Some(lease) = lease {
+            carry_out(&store, &lease).await;
+            continue;
+        }
+        tokio::select! {
+            _ = notices.changed() => {}
+            _ = working.changed() => {}
+            () = shutdown.requested() => return,
+        }
+    }
+}
+
+async fn carry_out(store: &Store, lease: &Lease) {
+    let service = store.find_service_by_id(lease.task.subject).await.unwrap().unwrap();
+    let live = service.state.live_release();
+    match lease.task.payload.clone() {
+        TaskPayload::Deploy(asked) => deploy(store, lease, asked, live).await,
+        TaskPayload::Rollback { release } => publish(store, lease, release).await,
+        TaskPayload::Start => match live {
+            Some(release) => publish(store, lease, release).await,
+            None => fail(store, lease, FailureCode::NothingToStart, "nothing was ever live").await,
+        },
+        TaskPayload::Stop => {
+            let stopped = ServiceState::Stopped { release: live };
+            store.set_service_state(lease, stopped, Some(Wanted::Stopped)).await.unwrap();
+            done(store, lease, live, true).await;
+        }
+        TaskPayload::Delete => store.delete_service(lease).await.unwrap(),
+        TaskPayload::Restart | TaskPayload::Repair => done(store, lease, live, true).await,
+    }
+}
+
+async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) {
+    let source = match asked.content {
+        Content::Blob(source) => source,
+        Content::Url { url } => match fetch(&url) {
+            Ok(source) => source,
+            Err(code) => return fail(store, lease, code, "example.com answered 404 instead of 200").await,
+        },
+    };
+    let broken = source.url.as_deref().is_some_and(|url| url.ends_with("/broken"));
+    let root = RootFs::HostImage { digest: Digest::from_sha256([1; 32]) };
+    let spec = ReleaseSpec {
+        source,
+        kind: asked.kind,
+        runner: asked.runner,
+        root,
+        env: asked.env,
+        limits: asked.limits,
+        health: asked.health,
+    };
+    if let Some(number) = live {
+        let now = store.find_release(lease.task.subject, number).await.unwrap().unwrap();
+        if now.spec == spec {
+            return done(store, lease, live, false).await;
+        }
+    }
+    let release = store.add_release(lease, &spec).await.unwrap();
+    if broken {
+        let failure = Failure {
+            code: FailureCode::ReleaseNotReady,
+            detail: "no answer within 10 s".to_owned(),
+            hint: Some("see its log".to_owned()),
+            log_tail: vec!["sh: syntax error".to_owned()],
+        };
+        store.fail_release(lease, release.number, &failure).await.unwrap();
+        return;
+    }
+    publish(store, lease, release.number).await;
+}
+
+/// The internet: everything is there but what is called `missing`.
+fn fetch(url: &str) -> Result<Source, FailureCode> {
+    match url.rsplit('/').next() {
+        Some("missing") => Err(FailureCode::FetchStatus),
+        Some("private") => Err(FailureCode::FetchRefused),
+        _ => Ok(Source {
+            digest: Digest::from_sha256(Sha256::digest(url).into()),
+            size_bytes: 100,
+            content_type: None,
+            file_name: url.rsplit('/').next().map(str::to_owned),
+            url: Some(url.to_owned()),
+        }),
+    }
+}
+
+async fn publish(store: &Store, lease: &Lease, release: u32) {
+    let container = ContainerId(uuid::Uuid::new_v4());
+    let instance = Instance {
+        container,
+        service: lease.task.subject,
+        release,
+        role: InstanceRole::Candidate,
+        endpoint: None,
+        failures: 0,
+        started_at: None,
+        handle: None,
+    };
+    store.put_instance(lease, &instance).await.unwrap();
+    let outcome = Outcome::Done { release: Some(release), changed: true };
+    store.publish(lease, release, container, &outcome).await.unwrap();
+}
+
+async fn done(store: &Store, lease: &Lease, release: Option<u32>, changed: bool) {
+    let outcome = Outcome::Done { release, changed };
+    store.finish(lease, &outcome).await.unwrap();
+}
+
+async fn fail(store: &Store, lease: &Lease, code: FailureCode, detail: &str) {
+    let failure = Failure { code, detail: detail.to_owned(), hint: None, log_tail: Vec::new() };
+    store.finish(lease, &Outcome::Failed(failure)).await.unwrap();
+}

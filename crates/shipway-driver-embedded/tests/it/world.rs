@@ -1,0 +1,58 @@
+//! A driver on an engine root of its own, and one small host image for all tests.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shipway_driver::Driver;
+use shipway_driver_embedded::{EmbeddedConfig, EmbeddedDriver};
+use shipway_engine::EngineConfig;
+use shipway_engine::host_image::{HostImageConfig, Wanted};
+use tempfile::TempDir;
+
+pub(crate) struct World {
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { folder: TempDir::with_prefix("shipway-embedded-").unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn config(&self) -> EmbeddedConfig {
+        let folder = self.folder.path();
+        EmbeddedConfig {
+            engine: EngineConfig::new(folder.join("engine"), "/run/shipway-test", 4711),
+            images: folder.join("images"),
+            host_image: HostImageConfig {
+                packages: ["dash", "coreutils", "libc-bin"].map(Wanted::required).to_vec(),
+                ..HostImageConfig::default()
+            },
+            content: folder.to_owned(),
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Arc<EmbeddedDriver> {
+        Arc::new(EmbeddedDriver::open(self.config()).await.unwrap())
+    }
+
+    /// A file that a runner can serve.
+    pub(crate) fn content(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        let durability = shipway_stdx::fs::Durability::Process;
+        shipway_stdx::fs::write_atomic(&path, text.as_bytes(), 0o644, durability).unwrap();
+        path
+    }
+
+    /// Gives up; all containers must be gone by then.
+    pub(crate) async fn finish(self, driver: Arc<EmbeddedDriver>) {
+        assert!(driver.recover().await.unwrap().is_empty());
+        let instance = driver.engine().instance().to_owned();
+        Arc::into_inner(driver).expect("the last one").close().await;
+        let run = Path::new("/run/shipway-test").join(instance);
+        assert!(!run.exists(), "{} is left", run.display());
+    }
+}

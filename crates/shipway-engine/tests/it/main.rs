@@ -1,0 +1,12 @@
+//! Real containers on this host. Needs root and a static busybox at `/bin/busybox`
+//! (`apt-get install -y busybox-static`).
+
+#![expect(clippy::unwrap_used, reason = "a test says by panicking that something is wrong")]
+
+mod exec;
+mod life;
+mod limits;
+mod network;
+mod recovery;
+mod seccomp;
+mod world;

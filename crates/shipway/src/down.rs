@@ -1,0 +1,98 @@
+//! `shipway down`: everything of this platform on this machine is ended.
+//!
+//! In order: `serve`, which would restart what dies; the proxy; the containers;
+//! what the engine holds of the kernel's. The state directory is kept, so the
+//! next `serve` finds its services and brings back what was wanted.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use shipway_driver::{Driver as _, Phase};
+use shipway_proxy::FeedClient;
+use shipway_proxy::wire::CONTROL_SOCKET;
+
+use crate::config::Config;
+use crate::platform::{self, Places};
+use crate::state_dir::{self, StateDir};
+
+/// How long `serve` may take to end.
+const SERVE_LIMIT: Duration = Duration::from_secs(60);
+/// How long visitors get to finish.
+const PROXY_LIMIT: Duration = Duration::from_secs(5);
+/// How long a container gets between being asked and being killed.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at something that is no child of ours.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Ends everything. Fine when nothing runs.
+pub(crate) async fn down(config: Config) -> anyhow::Result<()> {
+    if !config.state_dir.exists() {
+        return Ok(());
+    }
+    end_serve(&config.state_dir).await?;
+    let state = StateDir::open(&config.state_dir)?;
+    let places = Places::open(&config, &state)?;
+    end_proxy(&places).await?;
+    end_containers(&state, &places).await?;
+    match std::fs::remove_dir_all(&places.run_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("cannot remove the run directory"),
+        _ => Ok(()),
+    }
+}
+
+async fn end_serve(state: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut asked = false;
+    while let Some(pid) = state_dir::owner(state)? {
+        if !asked {
+            let pid = Pid::from_raw(pid).context("the state directory's lock names no process")?;
+            kill_process(pid, Signal::TERM).context("cannot end serve")?;
+            asked = true;
+        }
+        if begun.elapsed() > SERVE_LIMIT {
+            bail!("serve (process {pid}) does not end within {} s", SERVE_LIMIT.as_secs());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+async fn end_proxy(places: &Places) -> anyhow::Result<()> {
+    let socket = places.run_dir.join(CONTROL_SOCKET);
+    if std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        return Ok(());
+    }
+    let (client, task) = FeedClient::new(socket.clone(), places.instance.clone());
+    let (_stop, shutdown) = shipway_stdx::shutdown::channel();
+    let talking = tokio::spawn(task.run(shutdown));
+    client.connected(PROXY_LIMIT).await.context("the proxy does not answer")?;
+    client.drain_and_exit(PROXY_LIMIT).await.context("cannot end the proxy")?;
+    let begun = Instant::now();
+    while std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+        if begun.elapsed() > PROXY_LIMIT * 4 {
+            bail!("the proxy does not end");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    talking.abort();
+    Ok(())
+}
+
+async fn end_containers(state: &StateDir, places: &Places) -> anyhow::Result<()> {
+    let driver = platform::open_driver(state, places).await?;
+    let containers = driver.recover().await?;
+    let ending = containers.iter().map(|seen| async {
+        if seen.phase == Phase::Running {
+            driver.stop(seen.container, GRACE).await?;
+        }
+        driver.remove(seen.container).await
+    });
+    for ended in futures_util::future::join_all(ending).await {
+        ended.context("cannot end a container")?;
+    }
+    driver.close().await;
+    Ok(())
+}

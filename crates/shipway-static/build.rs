@@ -79,7 +79,7 @@ fn build(workspace: &Path, program: &str, arguments: &[&str]) -> Result<PathBuf,
     for name in forgotten() {
         cargo.env_remove(name);
     }
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no");
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
     if !cargo.status()?.success() {
         let why = format!("cannot build the static program {program}: the compiler says why above");
         return Err(why.into());

@@ -22,6 +22,11 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 /// Longest a JSON body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(20);
 
+/// Most that is read of a body nobody wants.
+const DISCARD_BYTES_MAX: usize = 128 << 20;
+/// Longest a body nobody wants is read.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
 /// A body that [`Strict`] can read.
 pub(crate) trait Input: DeserializeOwned {
     /// Fields that must be objects. Serde would take an array for a struct, field
@@ -66,20 +71,40 @@ impl<T: Input, S: Sync> FromRequest<S> for Strict<T> {
 }
 
 /// Reads a whole body, bounded in size and time.
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
+pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Reject> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
+        discard(headers, body).await;
         return Err(too_large());
     }
-    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
+    let whole = Limited::new(&mut body, BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_TIME, whole).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Reject::new(ProblemCode::InvalidJson, "the body ended before it was whole")),
-        Err(_) => {
-            Err(Reject::new(ProblemCode::Timeout, format!("the body did not arrive within {} s", BODY_TIME.as_secs())))
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(headers, body).await;
+            Err(too_large())
         }
+        Ok(Err(_)) => Err(Reject::new(ProblemCode::InvalidJson, "the body ended before it was whole")),
+        Err(_) => Err(Reject::new(
+            ProblemCode::Timeout,
+            format!("the body did not arrive within {} s", BODY_TIME.as_secs()),
+        )),
     }
+}
+
+/// Reads what is left of a body that nobody wants, for a moment.
+///
+/// A client that is still writing when we answer and close gets a broken pipe and
+/// never sees the answer that says why. One that asked first (`Expect`) has not
+/// begun, and reading would tell it to.
+pub(crate) async fn discard(headers: &HeaderMap, body: Body) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let mut rest = Limited::new(body, DISCARD_BYTES_MAX);
+    let all = async { while let Some(Ok(_)) = rest.frame().await {} };
+    // Whatever is still left then is the client's trouble.
+    drop(tokio::time::timeout(DISCARD_TIME, all).await);
 }
 
 fn too_large() -> Reject {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use futures_util::StreamExt;
-use http::header;
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
 use shipway_api_types::{ProblemCode, Upload};
 use shipway_fetch::BlobError;
 use shipway_model::Digest;
 
 use crate::app::App;
+use crate::body;
 use crate::reply::Reject;
 
 /// An upload that stands still for so long is given up.
@@ -18,22 +19,34 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 const WHOLE_TIME: Duration = Duration::from_secs(900);
 
 /// Keeps a body by its digest. Nothing is left of one that broke off.
-pub(crate) async fn keep(app: &App, body: Body) -> Result<Upload, Reject> {
-    tokio::time::timeout(WHOLE_TIME, write(app, body)).await.map_err(|_| too_slow(WHOLE_TIME))?
+pub(crate) async fn keep(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Upload, Reject> {
+    let kept = match tokio::time::timeout(WHOLE_TIME, write(app, headers, &mut body)).await {
+        Ok(kept) => kept,
+        Err(_) => return Err(too_slow(WHOLE_TIME)),
+    };
+    if kept.is_err() {
+        body::discard(headers, body).await;
+    }
+    kept
 }
 
-async fn write(app: &App, body: Body) -> Result<Upload, Reject> {
-    let mut writer = app.parts.blobs.begin(app.config.upload_bytes_max).await.map_err(refuse)?;
-    let mut chunks = body.into_data_stream();
+async fn write(app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Upload, Reject> {
+    let limit = app.config.upload_bytes_max;
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(refuse(BlobError::TooLarge { limit }));
+    }
+    let mut writer = app.parts.blobs.begin(limit).await.map_err(refuse)?;
     loop {
-        let chunk = tokio::time::timeout(IDLE_TIME, chunks.next()).await.map_err(|_| too_slow(IDLE_TIME))?;
-        match chunk {
+        let frame = tokio::time::timeout(IDLE_TIME, body.frame()).await.map_err(|_| too_slow(IDLE_TIME))?;
+        match frame {
             None => break,
-            Some(Ok(bytes)) => writer.write(&bytes).await.map_err(refuse)?,
-            Some(Err(_)) => {
-                let detail = "the upload broke off";
-                return Err(Reject::new(ProblemCode::InvalidField, detail));
+            Some(Ok(frame)) => {
+                if let Some(bytes) = frame.data_ref() {
+                    writer.write(bytes).await.map_err(refuse)?;
+                }
             }
+            Some(Err(_)) => return Err(Reject::new(ProblemCode::InvalidField, "the upload broke off")),
         }
     }
     let blob = writer.finish().await.map_err(refuse)?;

@@ -12,12 +12,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{Extensions, HeaderMap, header};
 use http_body_util::BodyExt;
 use shipway_api_types::ProblemCode;
 
 use crate::access::{Access, Action, Actor, Caller, Resource, Role, authorize};
 use crate::app::App;
+use crate::body;
 use crate::config::Contract;
 use crate::endpoint::{Pace, Rules};
 use crate::origin;
@@ -43,12 +45,26 @@ pub(crate) async fn guard(State((app, rules)): State<(App, &'static Rules)>, req
     response
 }
 
-async fn pass(app: &App, rules: &'static Rules, mut request: Request, next: Next) -> Result<Response, Reject> {
-    origin::check(&rules.verb.method(), request.headers())?;
-    let trusted = is_trusted(request.extensions());
-    let actor = admit(app, rules, request.headers(), trusted).await?;
+/// Asks everything that can be asked before the body is read.
+async fn examine(app: &App, rules: &Rules, parts: &Parts) -> Result<Actor, Reject> {
+    origin::check(&rules.verb.method(), &parts.headers)?;
+    let trusted = is_trusted(&parts.extensions);
+    let actor = admit(app, rules, &parts.headers, trusted).await?;
     tracing::Span::current().record("actor", actor.word());
-    query::check(rules, request.uri())?;
+    query::check(rules, &parts.uri)?;
+    Ok(actor)
+}
+
+async fn pass(app: &App, rules: &'static Rules, request: Request, next: Next) -> Result<Response, Reject> {
+    let (parts, body) = request.into_parts();
+    let actor = match examine(app, rules, &parts).await {
+        Ok(actor) => actor,
+        Err(reject) => {
+            body::discard(&parts.headers, body).await;
+            return Err(reject);
+        }
+    };
+    let mut request = Request::from_parts(parts, body);
     request.extensions_mut().insert(Caller(Arc::new(actor)));
     match rules.pace {
         Pace::Instant => Ok(next.run(request).await),

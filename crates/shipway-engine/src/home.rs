@@ -64,6 +64,8 @@ impl Home {
         check_length(root, ROOT_BYTES_MAX)?;
         check_length(run_parent, RUN_PARENT_BYTES_MAX)?;
         make_folder(root, 0o700)?;
+        // As the kernel names it: processes are found again by the path of their program.
+        let root = &fs::canonicalize(root).on("find", root)?;
         let lock = lock(root)?;
         for name in ["bin", "containers", "trash"] {
             make_folder(&root.join(name), 0o700)?;

@@ -14,15 +14,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use shipway_shim::protocol::{LAUNCHER_FD, Launch, Launched, MESSAGE_BYTES_MAX, SECCOMP_FD};
 
 use crate::EngineError;
 use crate::error::Doing;
 use crate::packet::{self, Packets};
 use crate::spawn::spawn;
+
+/// Longest wait for a launcher that is behind. It only forks; longer means it is stuck.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// Longest wait for the end of a launcher that was hung up on.
+const LAST_WORDS: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The launcher, alive or to be started.
 #[derive(Debug)]
@@ -83,7 +89,7 @@ impl Launcher {
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                     tracing::warn!(launcher.pid = current.pid.as_raw_nonzero(), "launcher died");
                     if let Some(dead) = alive.take() {
-                        dead.reap();
+                        reap(dead.pid);
                     }
                 }
                 Err(error) => return Err(error).doing(|| "talk to the launcher".to_owned()),
@@ -133,35 +139,37 @@ impl Drop for Launcher {
 }
 
 impl Alive {
-    /// Hangs up, which ends it once it has sent its last launch off.
+    /// Hangs up, which ends it: it forks and reads on, so it sees the end of file at
+    /// once. One that is stopped or stuck is killed; its shims do not mind.
     fn end(self) {
         let Self { socket, pid } = self;
         drop(socket);
-        // It forks and reads on, so the end of file is seen at once.
-        wait_for(pid);
-    }
-
-    fn reap(self) {
-        wait_for(self.pid);
+        let gone = pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|pidfd| {
+            let mut wait = [PollFd::new(&pidfd, PollFlags::IN)];
+            poll(&mut wait, Some(&LAST_WORDS)).is_ok_and(|ready| ready > 0)
+        });
+        if !gone && let Err(error) = kill_process(pid, Signal::KILL) {
+            tracing::debug!(%error, "the launcher cannot be killed");
+        }
+        reap(pid);
     }
 }
 
-fn wait_for(pid: Pid) {
+/// Takes note of the end of a launcher that has ended or been killed.
+fn reap(pid: Pid) {
     let reaped = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
     if let Err(error) = reaped {
         tracing::debug!(%error, "somebody else has reaped the launcher");
     }
 }
 
-/// Sends a packet; waits while the launcher is behind, at most 10 s.
+/// Sends a packet; waits while the launcher is behind, at most [`PATIENCE`].
 fn send_patiently(socket: &OwnedFd, bytes: &[u8], beside: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
     loop {
         match packet::send_now(socket, bytes, beside) {
             Err(Errno::AGAIN) => {
                 let mut wait = [PollFd::new(socket, PollFlags::OUT)];
-                if rustix::io::retry_on_intr(|| poll(&mut wait, Some(&limit)))? == 0 {
+                if rustix::io::retry_on_intr(|| poll(&mut wait, Some(&PATIENCE)))? == 0 {
                     return Err(Errno::TIMEDOUT);
                 }
             }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::descriptors;
 use crate::upstream::{ConnectError, Sender, handshake, open_unix};
@@ -22,13 +23,13 @@ const IDLE_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct ApiLink {
     socket: PathBuf,
-    visitor: Arc<TcpStream>,
+    visitor: Arc<OwnedWriteHalf>,
     unused: Mutex<Vec<Sender>>,
 }
 
 impl ApiLink {
     /// `socket` is the API's; nothing is connected before it is needed.
-    pub(crate) const fn new(socket: PathBuf, visitor: Arc<TcpStream>) -> Self {
+    pub(crate) const fn new(socket: PathBuf, visitor: Arc<OwnedWriteHalf>) -> Self {
         Self { socket, visitor, unused: Mutex::new(Vec::new()) }
     }
 
@@ -59,6 +60,7 @@ impl ApiLink {
     }
 
     async fn greet(&self, api: &tokio::net::UnixStream) -> io::Result<()> {
-        descriptors::send_all(api, &[API_GREETING], &[self.visitor.as_fd()]).await
+        let visitor: &TcpStream = (*self.visitor).as_ref();
+        descriptors::send_all(api, &[API_GREETING], &[visitor.as_fd()]).await
     }
 }

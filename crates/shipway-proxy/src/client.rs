@@ -66,10 +66,11 @@ pub(crate) struct Accepted {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
-    let socket = Arc::new(accepted.socket);
     // Small answers must not wait for the acknowledgement of earlier ones.
-    drop(socket.set_nodelay(true));
-    let first = tokio::time::timeout(proxy.limits.header_time, first_bytes(&socket));
+    drop(accepted.socket.set_nodelay(true));
+    let (read, write) = accepted.socket.into_split();
+    let mut visitor = Visitor { read, write: Arc::new(write) };
+    let first = tokio::time::timeout(proxy.limits.header_time, first_bytes(&mut visitor));
     let (prefix, is_http2) = tokio::select! {
         first = first => match first {
             Ok(Some(first)) => first,
@@ -83,7 +84,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
         peer: accepted.peer,
         serves: accepted.serves,
         gate: Arc::default(),
-        api: Arc::new(ApiLink::new(api_socket, Arc::clone(&socket))),
+        api: Arc::new(ApiLink::new(api_socket, Arc::clone(&visitor.write))),
         tasks: accepted.tasks,
         requests: AtomicU64::new(0),
         active: AtomicU64::new(0),
@@ -91,7 +92,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
         _place: accepted.place,
         proxy,
     });
-    let stream = Rewound::new(prefix, Visitor(socket));
+    let stream = Rewound::new(prefix, visitor);
     if is_http2 {
         http2::serve(client, stream).await;
     } else {
@@ -100,8 +101,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
 }
 
 /// Reads until it is clear which protocol is spoken; `None`: the visitor left.
-async fn first_bytes(socket: &Arc<TcpStream>) -> Option<(Bytes, bool)> {
-    let mut visitor = Visitor(Arc::clone(socket));
+async fn first_bytes(visitor: &mut Visitor) -> Option<(Bytes, bool)> {
     let mut bytes = BytesMut::with_capacity(4096);
     loop {
         if visitor.read_buf(&mut bytes).await.ok()? == 0 {

@@ -3,8 +3,8 @@
 //! `cargo bench -p shipway-shim`; set `SHIPWAY_TEST_SHIM` while compiling to measure
 //! another build of the program, such as the static one.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a measurement, for people")]
-#![cfg_attr(not(test), expect(dead_code, reason = "the tests' world offers more than a measurement needs"))]
+#![expect(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement, for people")]
+#![expect(dead_code, reason = "the tests' world offers more than a measurement needs")]
 
 #[path = "../tests/it/socket.rs"]
 mod socket;
@@ -21,7 +21,7 @@ const ROUNDS: usize = 300;
 
 fn main() {
     let world = World::new();
-    measure(&world, "read-only tree, v1 memory+pids+cpu and v2", |launch| drop(launch));
+    measure(&world, "read-only tree, v1 memory+pids+cpu and v2", |_| ());
     measure(&world, "read-only tree, v2 only", |launch| launch.cgroups.retain(|one| one.v2));
     measure(&world, "read-only tree, no cgroup", |launch| launch.cgroups.clear());
     let top = world.folder.path().join("top");

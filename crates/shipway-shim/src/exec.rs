@@ -119,11 +119,15 @@ impl Execution {
     }
 
     /// Kills it if it is not running when it must be.
-    pub(crate) fn expire(&self) {
-        if self.deadline().is_some_and(|deadline| deadline <= status::now()) {
-            // Its socket's end is heard next, and says the rest.
-            pidfd_send_signal(&self.child.pidfd, Signal::KILL).may_fail();
-        }
+    pub(crate) fn expire(&mut self) {
+        let now = status::now();
+        let Some(way) = self.way.as_mut().filter(|way| way.deadline <= now) else {
+            return;
+        };
+        // Its socket's end is heard next, and says the rest. One that even this does not
+        // end at once is not tried again in a tight loop.
+        way.deadline = now + START_LIMIT;
+        pidfd_send_signal(&self.child.pidfd, Signal::KILL).may_fail();
     }
 
     /// Finds out what happened.

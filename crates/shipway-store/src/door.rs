@@ -21,6 +21,7 @@ use shipway_model::{Micros, TokenId};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::{Notice, Store, StoreError, sqlite};
 
@@ -191,7 +192,7 @@ impl Store {
         W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
         let store = self.clone();
-        let written = tokio::spawn(async move {
+        let writing = async move {
             let result = match Tx::begin(store.clone()).await {
                 Ok(mut tx) => {
                     let result = work(&mut tx).await;
@@ -201,8 +202,8 @@ impl Store {
             };
             store.0.note_result(&result);
             result
-        });
-        match written.await {
+        };
+        match tokio::spawn(writing.in_current_span()).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StoreError::Unavailable { reason: "the process is stopping".to_owned(), source: None }),

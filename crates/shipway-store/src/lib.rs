@@ -12,6 +12,8 @@
 //!   order they were asked for.
 //! * Every change of a service appends an event in the same transaction, and an
 //!   event's `seq` never skips within its subject.
+//! * A write that was begun goes on to its end, whole, also when its caller stops
+//!   waiting for it; two writes that do not wait for each other have no order.
 //! * Leases go by the database's clock, never by a caller's.
 //! * A [`notice`](Store::notices) only wakes a loop that re-reads; losing one costs latency.
 //!

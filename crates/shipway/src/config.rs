@@ -58,8 +58,6 @@ pub(crate) enum ConfigError {
     BadValue { key: &'static str, text: String, origin: Origin, expected: String },
     #[error("{path}: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
-    #[error("`--set {0}`: write it as key=value")]
-    BadFlag(String),
     #[error("{0}")]
     Together(String),
 }

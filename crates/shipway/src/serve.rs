@@ -7,6 +7,7 @@
 mod edge;
 mod live;
 mod routes;
+mod warm;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use shipway_api::{ApiConfig, Contract, Contracts, Door, OpenLoopback, Parts};
+use shipway_driver::Driver;
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::clock::HostClock;
@@ -46,6 +48,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let blobs = Blobs::open(&state.join("blobs")).context("cannot open the content store")?;
     let fetcher = Fetcher::new(fetch_config(&config)?)?;
     let driver = platform::open_driver(&state, &places).await?;
+    let shared: Arc<dyn Driver> = Arc::new(driver.clone());
 
     let (stop, shutdown) = shutdown::channel();
     let mut parts = JoinSet::new();
@@ -54,7 +57,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         WorkerConfig { concurrency: config.worker_concurrency, ..WorkerConfig::default() },
         shipway_worker::Parts {
             store: store.clone(),
-            driver: Arc::new(driver.clone()),
+            driver: Arc::clone(&shared),
             fetcher: fetcher.clone(),
             blobs: blobs.clone(),
             clock: Arc::new(HostClock),
@@ -63,13 +66,15 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let live = Arc::new(WorkerLive::new(worker.live()));
     parts.spawn(worker.run(shutdown.clone()));
+    let (host_image, made) = warm::begin(shared, shutdown.clone());
+    parts.spawn(made);
     let api = Parts {
         store,
         blobs,
         fetcher,
         live,
         metrics: metrics_text(metrics, &edge),
-        checks: vec![edge.ready_check()],
+        checks: vec![edge.ready_check(), host_image],
         shutdown: shutdown.clone(),
     };
     let router = shipway_api::build(api_config(&config, &edge.addresses()), api);

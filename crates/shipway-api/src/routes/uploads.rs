@@ -5,7 +5,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http::header;
 use shipway_api_types::ProblemCode;
 
 use crate::access::{Access, Action, Caller};
@@ -39,12 +38,6 @@ static UPLOAD: Rules = Rules {
 
 async fn upload(State(app): State<App>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Reject> {
     caller.may(Action::Change, &caller.0.project())?;
-    let limit = app.config.upload_bytes_max;
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        let detail = format!("an upload has at most {limit} bytes");
-        return Err(Reject::new(ProblemCode::BodyTooLarge, detail));
-    }
-    let upload = content::keep(&app, body).await?;
+    let upload = content::keep(&app, &headers, body).await?;
     Ok((StatusCode::CREATED, Json(upload)).into_response())
 }

@@ -112,3 +112,11 @@ async fn a_refusal_says_how_to_ask_and_nothing_else() {
     let answer = ask(&world.client(None), Method::GET, "/v1/services", &twice, "").await;
     assert_eq!(outcome(&answer), "401 unauthorized");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_of_nobodys_gets_its_answer_all_the_same() {
+    let world = World::start().await;
+    let large = vec![0; 8 << 20];
+    let refused = world.client(None).upload_bytes(large.into()).await.unwrap_err();
+    assert_eq!(refused.problem().expect("the answer should come through").code, "unauthorized");
+}

@@ -83,6 +83,30 @@ fn what_is_missing_is_found_missing() {
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_id_mapped_is_found_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    // Threads inherit their maker's mounts, so the check sees this overlay and nobody else does.
+    let own = std::thread::spawn(move || {
+        probe::enter_own_mounts().unwrap();
+        for folder in ["lower", "upper", "work", "state"] {
+            std::fs::create_dir(path.join(folder)).unwrap();
+        }
+        let at = path.display();
+        let options = format!("lowerdir={at}/lower,upperdir={at}/upper,workdir={at}/work");
+        let options = std::ffi::CString::new(options).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        let state = path.join("state");
+        rustix::mount::mount("overlay", &state, "overlay", flags, options.as_c_str()).unwrap();
+        let check = checks().find(|(check, _)| *check == "mount.idmap_state_dir").unwrap();
+        probe::within_time(check.1, &config(state))
+    });
+    let outcome = own.join().unwrap();
+    assert_eq!(outcome.status, Status::Warning, "{outcome:?}");
+    assert!(outcome.what.contains("cannot be id-mapped: Invalid argument"), "{outcome:?}");
+}
+
+#[test]
 fn an_idle_child_ends_when_it_is_dropped() {
     let child = probe::IdleChild::start(libc::CLONE_NEWPID | libc::CLONE_NEWNET).unwrap();
     let proc = PathBuf::from(format!("/proc/{}", child.pid()));

@@ -38,10 +38,11 @@ async fn running(world: &World) -> Engine {
 async fn output_status_and_environment() {
     let world = World::new();
     let engine = running(&world).await;
-    let script = "echo $EXTRA $HOME $PATH; id -u; pwd; echo bad >&2; exit 4";
+    let script = "echo $EXTRA $HOME $PATH; id -u; pwd; grep ^Seccomp: /proc/self/status | tr -d '\t'; \
+                  unshare -U true 2>/dev/null || echo sandboxed; echo bad >&2; exit 4";
     let session = soon(engine.exec("c", command(script))).await.unwrap();
     let (out, err, status) = finish(session).await;
-    assert_eq!(out, "given /elsewhere /bin\n1000\n/tmp\n");
+    assert_eq!(out, "given /elsewhere /bin\n1000\n/tmp\nSeccomp:2\nsandboxed\n");
     assert_eq!((err.as_str(), status), ("bad\n", 4));
     world.finish(engine).await;
 }

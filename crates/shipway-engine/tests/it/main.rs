@@ -8,5 +8,6 @@ mod life;
 mod limits;
 mod network;
 mod recovery;
+mod roots;
 mod seccomp;
 mod world;

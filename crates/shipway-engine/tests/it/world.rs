@@ -47,6 +47,10 @@ impl World {
         spec(&self.folder.path().join("tree"), id, script)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn tree(&self) -> PathBuf {
         self.folder.path().join("tree")
     }
@@ -151,7 +155,7 @@ fn make_tree(tree: &Path) {
     fs::copy(busybox, tree.join("bin/busybox")).unwrap();
     for name in [
         "sh", "sleep", "cat", "stty", "echo", "id", "dd", "head", "tr", "nc", "readlink", "mount", "mkdir", "ls",
-        "seq", "hostname", "ip", "true", "kill", "touch", "grep", "unshare",
+        "seq", "hostname", "ip", "true", "kill", "touch", "grep", "unshare", "cut",
     ] {
         symlink("busybox", tree.join("bin").join(name)).unwrap();
     }

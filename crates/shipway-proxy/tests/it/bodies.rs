@@ -16,7 +16,8 @@ fn events_are_passed_on_as_they_come() {
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             .unwrap();
         for n in 0..5 {
-            write!(stream, "9\r\ndata: {n}\n\n\r\n").unwrap();
+            // In one piece, or it would arrive as several chunks.
+            stream.write_all(format!("9\r\ndata: {n}\n\n\r\n").as_bytes()).unwrap();
             nexts.lock().unwrap().recv().unwrap();
         }
     });

@@ -43,7 +43,9 @@ impl Log {
     /// Says, once, that it was full and no longer is.
     pub fn resume(&mut self) -> bool {
         self.flush();
-        self.was_full && !std::mem::replace(&mut self.was_full, self.pending.len() >= PENDING_MAX / 2)
+        let was_full = self.was_full;
+        self.was_full &= self.pending.len() >= PENDING_MAX / 2;
+        was_full && !self.was_full
     }
 
     /// Adds a line.

@@ -74,11 +74,14 @@ fn a_flood_on_stderr_stops_nobody() {
     }
     let answer = Reader::new(flood, false).answer();
     assert_eq!(answer.status, 502, "{}", answer.text());
-    // And once somebody reads it, it flows again.
+    // And while somebody reads it, it flows: more than all buffers together hold.
+    let mut flood = runner.connect();
+    send(&mut flood, "GET /flood HTTP/1.1\nHost: a", b"");
     let mut log = runner.child.stderr.take().unwrap();
-    let mut bytes = vec![0; 100_000];
+    let mut bytes = vec![0; 4 << 20];
     log.read_exact(&mut bytes).unwrap();
     assert!(bytes.starts_with(b"y\ny\n"));
+    drop(flood);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Putting a container's mounts together, inside its own mount namespace.
 //!
-//! The scratch and the root are laid over `/` and everything else is attached relative
-//! to descriptors of them, so that until the pivot no path is ever walked from the
+//! The root is laid over `/`, the scratch where the host's devices were, and everything
+//! else is attached relative to descriptors of the two, so that until the pivot no path is ever walked from the
 //! host's root, and no name in an image decides where a mount goes.
 
 use alloc::string::String;
@@ -46,7 +46,10 @@ pub(crate) struct Assembled {
 /// Puts `trees` together and makes them this process's root.
 pub(crate) fn assemble(launch: &Launch, trees: Trees) -> Result<Assembled, Failure> {
     let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(&trees.scratch, "", CWD, "/", empty).step("attach the scratch")?;
+    // Not over `/` as well: unmounting takes what is topmost at a place, and the host's
+    // root below would be left for whoever enters the namespace later. Its devices are
+    // cloned already.
+    move_mount(&trees.scratch, "", CWD, "/dev", empty).step("attach the scratch")?;
     move_mount(&trees.root, "", CWD, "/", empty).step("attach the root")?;
     let mut targets = Targets::new(&trees.root, &trees.scratch);
     if let Root::Tree { .. } = launch.root {
@@ -59,7 +62,7 @@ pub(crate) fn assemble(launch: &Launch, trees: Trees) -> Result<Assembled, Failu
         targets.attach(tree, path_bytes(&bind.target), Kind::of(tree)?)?;
     }
     targets.seal()?;
-    pivot(&trees.root, &trees.scratch)?;
+    pivot(&trees.root)?;
     Ok(Assembled { terminals, devices: trees.devices })
 }
 
@@ -126,19 +129,13 @@ fn default_files(launch: &Launch) -> Vec<InlineFile> {
 }
 
 /// Makes `root` the root and detaches everything that was there before.
-///
-/// The scratch by itself first: it lies over the host's root, and unmounting takes what
-/// is topmost at a place. Were the host's root left, whoever enters the namespace later
-/// would land in it.
-fn pivot(root: &OwnedFd, scratch: &OwnedFd) -> Result<(), Failure> {
+fn pivot(root: &OwnedFd) -> Result<(), Failure> {
     const STEP: &str = "pivot into the root";
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = openat(CWD, "/", flags, Mode::empty()).step(STEP)?;
     fchdir(root).step(STEP)?;
     // Onto itself: the old root lands over the new one and needs no folder in it.
     pivot_root(".", ".").step(STEP)?;
-    fchdir(scratch).step(STEP)?;
-    unmount(".", UnmountFlags::DETACH).step("detach the scratch")?;
     fchdir(&old).step(STEP)?;
     unmount(".", UnmountFlags::DETACH).step("detach the host's root")?;
     chdir("/").step(STEP)

@@ -5,7 +5,7 @@
 //! mounts that were made a moment ago, so that no image has a say in where it goes.
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, mkdirat};
+use rustix::fs::{Access, AtFlags, Mode, accessat, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
@@ -46,7 +46,7 @@ impl<'trees> Masks<'trees> {
     }
 
     fn hide_folders(&self, of: &OwnedFd, names: &[&str]) -> Result<(), Failure> {
-        for name in names {
+        for name in names.iter().filter(|name| exists(of, name)) {
             let nothing = clone_of(self.scratch, NOTHING).step("clone the empty folder")?;
             restrict(&nothing).step("make the empty folder read-only")?;
             lay_over(&nothing, of, name)?;
@@ -96,7 +96,7 @@ fn attach_proc(targets: &mut Targets<'_>, trees: &Trees, masks: &Masks<'_>) -> R
             }
         }
     }
-    for name in HIDDEN_FILES {
+    for name in HIDDEN_FILES.into_iter().filter(|name| exists(&proc, name)) {
         let null = clone_of(&trees.devices, "null").step("clone /dev/null")?;
         lay_over(&null, &proc, name)?;
     }
@@ -125,12 +125,14 @@ fn restrict(tree: &OwnedFd) -> Result<(), Errno> {
     sys::change_mount(tree, MountChange { set, idmap: None })
 }
 
-/// Attaches a detached mount onto a name within another; one that this kernel does
-/// not have needs no hiding.
+/// Asked before a mount is made to hide it: closing a mount that was never attached
+/// waits for the kernel's grace period.
+fn exists(folder: &OwnedFd, name: &str) -> bool {
+    accessat(folder, name, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+/// Attaches a detached mount onto a name within another.
 fn lay_over(tree: &OwnedFd, folder: &OwnedFd, name: &str) -> Result<(), Failure> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    match move_mount(tree, "", folder, name, flags) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other.step_on("lay a mount over", name.as_bytes()),
-    }
+    move_mount(tree, "", folder, name, flags).step_on("lay a mount over", name.as_bytes())
 }

@@ -52,7 +52,7 @@ fn nothing_of_an_ended_container_stays() {
     let launch = world.launch("sleep 1000 & exit 0");
     let container = world.start(&launch);
     container.wait();
-    wait_until("the shim is gone", || !Path::new(&format!("/proc/{}", container.run.shim.pid)).exists());
+    container.gone();
     assert!(!container.run_dir.join(CONTROL_SOCKET).exists());
     for cgroup in &launch.cgroups {
         let left = fs::read_to_string(cgroup.path.join("cgroup.procs")).unwrap();

@@ -107,12 +107,17 @@ async fn a_full_disk_says_so_and_is_over_when_there_is_room() {
     let filler = disk.path().join("filler");
     let file = std::fs::File::create(&filler).unwrap();
     let mut size = 0;
-    while file.write_at(&[7; 4096], size).is_ok() {
-        size += 4096;
-    }
+    let mut fill_up = || {
+        while file.write_at(&[7; 4096], size).is_ok() {
+            size += 4096;
+        }
+    };
+    fill_up();
     let (accepted, reason) = ask_until_refused(&store, "full").await;
     assert_eq!(reason, FULL);
     assert_whole(&store, accepted + 1).await;
+    // What was too little for a request is still enough for a small write.
+    fill_up();
     wait_until("the check notices", async || store.check_writable().await.is_err()).await;
     assert_eq!(unavailable(store.check_writable().await), FULL);
     assert_eq!(unavailable(store.claim("worker", LONG).await), FULL);

@@ -4,7 +4,7 @@ use shipway_driver::LogStream;
 use shipway_driver::fake::{Answers, StartFailure};
 use shipway_model::{ContainerId, EventKind, ServiceId, ServiceState, TaskPayload};
 
-use crate::platform::{Platform, exit};
+use crate::platform::{Platform, done, exit};
 
 const MILLISECOND: i64 = 1000;
 
@@ -167,4 +167,16 @@ async fn content_that_is_gone_is_said_instead_of_trying_for_ever() {
         panic!("unhealthy");
     };
     assert_eq!(reason, "the content of release 1 is gone");
+}
+
+#[tokio::test]
+async fn the_same_content_deployed_again_brings_a_dead_service_back_at_once() {
+    let platform = Platform::new().await;
+    let service = platform.live("a", "echo 1").await;
+    kill(&platform, service).await;
+    assert_eq!(platform.deploy("a", "echo 1").await, done(Some(2), true));
+    // The grave of the release before goes with the repair that was waiting for its time.
+    platform.work_until("one row", || async { platform.rows(Some(service)).await.len() == 1 }).await;
+    assert_eq!(platform.state("a").await, "live 2");
+    platform.check(platform.unsettled().await);
 }

@@ -85,10 +85,9 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, R
             Err(too_large())
         }
         Ok(Err(_)) => Err(Reject::new(ProblemCode::InvalidJson, "the body ended before it was whole")),
-        Err(_) => Err(Reject::new(
-            ProblemCode::Timeout,
-            format!("the body did not arrive within {} s", BODY_TIME.as_secs()),
-        )),
+        Err(_) => {
+            Err(Reject::new(ProblemCode::Timeout, format!("the body did not arrive within {} s", BODY_TIME.as_secs())))
+        }
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) async fn ask(app: &App, request: Request, wait: Duration) -> Result<P
     };
     match outcome {
         Some(Outcome::Done { changed, .. }) => {
+            // Who is told that it is live must find it live.
+            app.parts.live.reachable(accepted.service.id).await;
             Ok(Progress::Done { created: accepted.created, changed, id: accepted.service.id })
         }
         Some(Outcome::Failed(failure)) => Err(Reject::from(failure)),

@@ -20,9 +20,8 @@ const WHOLE_TIME: Duration = Duration::from_secs(900);
 
 /// Keeps a body by its digest. Nothing is left of one that broke off.
 pub(crate) async fn keep(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Upload, Reject> {
-    let kept = match tokio::time::timeout(WHOLE_TIME, write(app, headers, &mut body)).await {
-        Ok(kept) => kept,
-        Err(_) => return Err(too_slow(WHOLE_TIME)),
+    let Ok(kept) = tokio::time::timeout(WHOLE_TIME, write(app, headers, &mut body)).await else {
+        return Err(too_slow(WHOLE_TIME));
     };
     if kept.is_err() {
         body::discard(headers, body).await;

@@ -57,7 +57,6 @@ pub use secret::Secret;
 pub use serve::{bind_unix, serve_unix};
 
 /// Builds the API.
-#[must_use]
 pub fn build(config: ApiConfig, parts: Parts) -> Router {
     routes::router(&app::App::new(config, parts))
 }

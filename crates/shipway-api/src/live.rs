@@ -17,6 +17,11 @@ use tokio::sync::mpsc;
 /// What flows while services run.
 #[async_trait]
 pub trait Live: Debug + Send + Sync {
+    /// Waits until visitors are sent where the store says now.
+    ///
+    /// Bounded by the implementation; returns at once when nothing serves visitors.
+    async fn reachable(&self, service: ServiceId);
+
     /// Reads a service's log: of the container of its live release, and when
     /// following also of those that come after it.
     ///

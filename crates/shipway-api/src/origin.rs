@@ -20,7 +20,7 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Refuses a request whose `Host` names no host of the API.
 pub(crate) fn check_host(headers: &HeaderMap, api_hosts: &BTreeSet<String>) -> Result<(), Reject> {
-    let host = single(headers, &header::HOST).and_then(|host| name_of(host));
+    let host = single(headers, &header::HOST).and_then(name_of);
     let known =
         host.as_deref().is_some_and(|name| LOOPBACK_NAMES.contains(&name) || api_hosts.iter().any(|api| api == name));
     if known {

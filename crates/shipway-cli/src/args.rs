@@ -1,5 +1,7 @@
 //! The command line: every command, flag and word of help.
 
+#![expect(clippy::doc_markdown, reason = "doc comments here are what --help prints, not Markdown")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -111,7 +111,10 @@ impl ServiceState {
                 | (Self::Live { .. }, Self::Live { .. } | Self::Unhealthy { .. } | Self::Stopped { .. })
                 | (Self::Unhealthy { .. }, Self::Live { .. } | Self::Unhealthy { .. } | Self::Stopped { .. })
                 | (Self::Stopped { .. }, Self::Starting | Self::Live { .. } | Self::Stopped { .. })
-                | (Self::Failed { .. }, Self::Starting | Self::Live { .. } | Self::Failed { .. } | Self::Stopped { .. })
+                | (
+                    Self::Failed { .. },
+                    Self::Starting | Self::Live { .. } | Self::Failed { .. } | Self::Stopped { .. }
+                )
         )
     }
 }

@@ -32,6 +32,7 @@ pub struct Task {
 /// `task`: a deploy has a `kind` of its own).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "deploys are most of all tasks, and few are in memory at once")]
 pub enum TaskPayload {
     /// Get the content, make a release of it, and make that live.
     Deploy(Deploy),

@@ -27,6 +27,7 @@ use crate::config::Serves;
 use crate::forward;
 use crate::guard::stream::{Guarded, Patience};
 use crate::guard::{FIELDS_MAX, Gate, HEAD_BYTES_MAX};
+use crate::headers::VisitorAddress;
 use crate::metrics::Limit;
 use crate::server::{Place, Proxy};
 use crate::streams::{Rewound, Visitor};
@@ -39,6 +40,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Client {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) peer: SocketAddr,
+    pub(crate) from: VisitorAddress,
     pub(crate) serves: Serves,
     pub(crate) gate: Arc<Gate>,
     pub(crate) api: Arc<ApiLink>,
@@ -82,6 +84,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
     let api_socket = proxy.api_socket.clone();
     let client = Arc::new(Client {
         peer: accepted.peer,
+        from: VisitorAddress::new(accepted.peer.ip()),
         serves: accepted.serves,
         gate: Arc::default(),
         api: Arc::new(ApiLink::new(api_socket, Arc::clone(&visitor.write))),

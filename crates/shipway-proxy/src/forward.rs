@@ -153,7 +153,7 @@ fn outgoing(
     let visitor = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let host = written_host(&parts);
-    let way = Way { peer: client.peer, host: &host, label, request_id: id, upgrade };
+    let way = Way { from: &client.from, host: &host, label, request_id: id, upgrade };
     headers::for_service(&mut parts.headers, &way);
     let (body, upload) = RequestBody::new(incoming, limits.body_idle, limits.body_bytes);
     let mut request = Request::new(body);

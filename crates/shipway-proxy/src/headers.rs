@@ -5,7 +5,7 @@
 //! asks are ours alone to set: a visitor's own are dropped, also when they are
 //! spelled with underscores, which CGI and WSGI cannot tell from hyphens.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
@@ -40,11 +40,30 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// Names the request in logs and error pages.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A visitor's address as headers want it, made once for a connection.
+#[derive(Debug)]
+pub(crate) struct VisitorAddress {
+    address: HeaderValue,
+    /// As `Forwarded` writes it (RFC 7239 §6).
+    node: Box<str>,
+}
+
+impl VisitorAddress {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
+        Self { address: text(&address.to_string()), node: node.into() }
+    }
+}
+
+/// Headers that are added to a request at most: room for them is made at once.
+const ADDED_MAX: usize = 10;
+
 /// What a service is told about the request's way.
 #[derive(Debug)]
 pub(crate) struct Way<'a> {
     /// The visitor.
-    pub(crate) peer: SocketAddr,
+    pub(crate) from: &'a VisitorAddress,
     /// The host it asked for, with port, as it wrote it.
     pub(crate) host: &'a HeaderValue,
     /// The label of the service, or `None` for the API.
@@ -58,6 +77,7 @@ pub(crate) struct Way<'a> {
 /// Makes a visitor's headers fit for a service.
 pub(crate) fn for_service(headers: &mut HeaderMap, way: &Way<'_>) {
     let wants_trailers = lists(headers, &TE, "trailers");
+    headers.reserve(ADDED_MAX);
     strip_hop_by_hop(headers);
     strip_ours(headers);
     // hyper has answered it, or will, when the body is first wanted.
@@ -79,14 +99,12 @@ pub(crate) fn for_service(headers: &mut HeaderMap, way: &Way<'_>) {
 }
 
 fn set_forwarding(headers: &mut HeaderMap, way: &Way<'_>) {
-    let address = way.peer.ip().to_canonical();
-    headers.insert(X_FORWARDED_FOR, text(&address.to_string()));
+    headers.insert(X_FORWARDED_FOR, way.from.address.clone());
     headers.insert(X_FORWARDED_HOST, way.host.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    let node = if address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_string() };
     // A host has passed our own grammar: nothing in it needs escaping.
     let host = way.host.to_str().unwrap_or_default();
-    headers.insert(FORWARDED, text(&format!("for={node};host=\"{host}\";proto=http")));
+    headers.insert(FORWARDED, text(&["for=", &way.from.node, ";host=\"", host, "\";proto=http"].concat()));
     if let Some(label) = way.label {
         headers.insert(X_ORIGINAL_HOST, way.host.clone());
         headers.insert(X_ORIGINAL_SUBDOMAIN, text(label));

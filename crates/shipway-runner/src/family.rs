@@ -29,6 +29,9 @@ use rustix::process::{self, Pid, Signal};
 
 use crate::cgi::environment::MARKER;
 
+/// Most generations of orphans that are waited for at the runner's own end.
+const GENERATIONS_MAX: usize = 64;
+
 /// The processes we started, and whether there may be orphans.
 #[derive(Debug)]
 pub struct Family {
@@ -110,11 +113,21 @@ impl Family {
     }
 
     /// Kills everything, at the runner's own end.
+    ///
+    /// For the first process of a container its end alone does that; elsewhere the
+    /// killed are waited for, because their children are ours only then.
     pub fn end_all(&mut self) {
         while let Some(member) = self.members.pop() {
             end_group(member.root);
         }
-        self.sweep();
+        for _ in 0..GENERATIONS_MAX {
+            let is_first = self.own.as_raw_nonzero().get() == 1;
+            if self.sweep() == 0 || is_first {
+                return;
+            }
+            // All of them have been sent SIGKILL.
+            while let Ok(Some(_)) = process::wait(process::WaitOptions::empty()) {}
+        }
     }
 
     fn leave(&mut self, root: Pid) -> Option<u64> {

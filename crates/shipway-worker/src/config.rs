@@ -36,7 +36,7 @@ impl Default for WorkerConfig {
         Self {
             name: "worker".to_owned(),
             concurrency: 8,
-            // A dead worker's task is claimable again within 30 s (DESIGN §5);
+            // A dead worker's task is claimable again within 30 s;
             // beats come three times as often as they must.
             lease: LeaseTerms { heartbeat: Duration::from_secs(20), deadline: Duration::from_secs(15 * 60) },
             attempts_max: 5,

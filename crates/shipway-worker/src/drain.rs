@@ -18,6 +18,6 @@ pub trait Drain: std::fmt::Debug + Send + Sync {
     /// Waits until the endpoint has no request in flight.
     ///
     /// Bounded by the implementation: a request without progress for 60 s does not
-    /// count, an upgraded connection counts for an hour (DESIGN §6).
+    /// count, an upgraded connection counts for an hour.
     async fn idle(&self, endpoint: &Endpoint);
 }

@@ -23,6 +23,9 @@ use crate::{Drain, LiveStreams, WorkerConfig};
 /// The longest sleep: what a lost notice costs at most.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// The shortest: a task that is due and cannot be claimed must not spin the loop.
+const SLEEP_MIN: Duration = Duration::from_millis(2);
+
 /// Services read at once when everything is compared.
 const SERVICES_PAGE: u32 = 500;
 
@@ -145,16 +148,17 @@ impl Worker {
         Ok(lease.map(|lease| Job::new(Arc::clone(&self.core), lease)))
     }
 
-    /// How long until a queued task becomes due. One that is due and could not be
-    /// claimed waits for another of its subject, whose end is a notice.
+    /// How long until a queued task becomes due. Tasks that wait for another of their
+    /// subject are not counted: that one's end is a notice.
     async fn until_due(&self) -> Duration {
         let store = &self.core.store;
         let (Ok(Some(due)), Ok(now)) = (store.next_due().await, store.now().await) else {
             return SLEEP_MAX;
         };
         match u64::try_from(due - now) {
-            Ok(micros) if micros > 0 => Duration::from_micros(micros).min(SLEEP_MAX),
-            _ => SLEEP_MAX,
+            Ok(micros) => Duration::from_micros(micros).clamp(SLEEP_MIN, SLEEP_MAX),
+            // It has become due since nothing was found to claim.
+            Err(_) => SLEEP_MIN,
         }
     }
 }

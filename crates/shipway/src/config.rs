@@ -63,7 +63,9 @@ pub(crate) enum ConfigError {
 }
 
 fn hint(suggestion: &Option<String>) -> String {
-    suggestion.as_ref().map_or_else(|| "; `shipway config check` lists them all".to_owned(), |key| format!("; did you mean `{key}`?"))
+    suggestion
+        .as_ref()
+        .map_or_else(|| "; `shipway config check` lists them all".to_owned(), |key| format!("; did you mean `{key}`?"))
 }
 
 /// What the outside says, read once by `main`.
@@ -86,10 +88,8 @@ pub(crate) struct Effective {
 
 /// Puts the four places together and checks the result.
 pub(crate) fn load(sources: &Sources) -> Result<Effective, ConfigError> {
-    let mut given: BTreeMap<&'static str, Given> = SETTINGS
-        .iter()
-        .map(|row| (row.key, Given { text: row.default.to_owned(), origin: Origin::Default }))
-        .collect();
+    let mut given: BTreeMap<&'static str, Given> =
+        SETTINGS.iter().map(|row| (row.key, Given { text: row.default.to_owned(), origin: Origin::Default })).collect();
     for (key, value) in file::read(sources)? {
         set(&mut given, &key.0, value, Origin::File(key.1))?;
     }
@@ -119,14 +119,21 @@ fn set(given: &mut BTreeMap<&'static str, Given>, key: &str, text: String, origi
 
 /// A `SHIPWAY_…` variable that means nothing is a typing error, as in a file.
 fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let known = |name: &str| SETTINGS.iter().any(|row| row.variables.contains(&name)) || settings::CLIENT_VARIABLES.contains(&name);
+    let known = |name: &str| {
+        SETTINGS.iter().any(|row| row.variables.contains(&name)) || settings::CLIENT_VARIABLES.contains(&name)
+    };
     match environment.keys().find(|name| name.starts_with("SHIPWAY_") && !known(name)) {
         None => Ok(()),
         Some(name) => {
             let key = name["SHIPWAY_".len()..].to_lowercase().replace('_', ".");
-            let nearest = nearest(&key).and_then(|key| SETTINGS.iter().find(|row| row.key == key)?.variables.last().copied());
+            let nearest =
+                nearest(&key).and_then(|key| SETTINGS.iter().find(|row| row.key == key)?.variables.last().copied());
             let suggestion = nearest.map(str::to_owned);
-            Err(ConfigError::UnknownKey { key: name.clone(), origin: Origin::Environment("of this process"), suggestion })
+            Err(ConfigError::UnknownKey {
+                key: name.clone(),
+                origin: Origin::Environment("of this process"),
+                suggestion,
+            })
         }
     }
 }

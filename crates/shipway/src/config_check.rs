@@ -12,7 +12,8 @@ pub(crate) fn print(effective: &Effective, as_json: bool) -> anyhow::Result<()> 
     for row in SETTINGS {
         let given = &effective.given[row.key];
         if as_json {
-            let line = json!({"key": row.key, "value": given.text, "origin": given.origin.to_string(), "help": row.help});
+            let line =
+                json!({"key": row.key, "value": given.text, "origin": given.origin.to_string(), "help": row.help});
             writeln!(out, "{line}")?;
         } else {
             let value = if given.text.is_empty() { "(empty)" } else { &given.text };

@@ -15,7 +15,8 @@ pub(crate) fn open(address: SocketAddr) -> anyhow::Result<TcpListener> {
     match bound(address) {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let holder = port::holder(address).map_or_else(|| "an unknown process".to_owned(), |holder| holder.to_string());
+            let holder =
+                port::holder(address).map_or_else(|| "an unknown process".to_owned(), |holder| holder.to_string());
             anyhow::bail!("{address} is taken by {holder}; stop it, or set `listen` to another address")
         }
         Err(error) => Err(anyhow::Error::new(error).context(format!("cannot listen on {address}"))),

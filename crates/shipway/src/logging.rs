@@ -10,7 +10,8 @@ use crate::config::LogFormat;
 /// Starts logging. Fails on a level that cannot be read.
 pub(crate) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level).map_err(|error| anyhow::anyhow!("`log.level: {level}`: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     let human = match format {
         LogFormat::Human => true,
         LogFormat::Json => false,

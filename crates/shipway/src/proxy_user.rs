@@ -28,7 +28,9 @@ pub(crate) fn resolve(user: &ProxyUser, instance: &str) -> anyhow::Result<Ids> {
         ProxyUser::Name(name) => {
             let passwd = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
             match ids_of(name, &passwd) {
-                Some(Ids { uid: 0 | 65_534, .. }) => bail!("`proxy.user: {name}` is root or nobody; make a user of its own"),
+                Some(Ids { uid: 0 | 65_534, .. }) => {
+                    bail!("`proxy.user: {name}` is root or nobody; make a user of its own")
+                }
                 Some(ids) => Ok(ids),
                 None => bail!("`proxy.user: {name}`: there is no such user; `useradd --system {name}` makes one"),
             }

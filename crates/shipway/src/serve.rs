@@ -64,7 +64,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
             drain: Arc::new(edge.drain()),
         },
     );
-    let live = Arc::new(WorkerLive::new(worker.live()));
+    let live = Arc::new(WorkerLive::new(worker.live(), edge.drain()));
     parts.spawn(worker.run(shutdown.clone()));
     let (host_image, made) = warm::begin(shared, shutdown.clone());
     parts.spawn(made);
@@ -97,7 +97,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn fetch_config(config: &Config) -> anyhow::Result<FetchConfig> {
-    Ok(FetchConfig { allow: config.fetch_allow.parse()?, cap_bytes: config.fetch_limit_bytes, ..FetchConfig::default() })
+    Ok(FetchConfig {
+        allow: config.fetch_allow.parse()?,
+        cap_bytes: config.fetch_limit_bytes,
+        ..FetchConfig::default()
+    })
 }
 
 fn api_config(config: &Config, addresses: &[SocketAddr]) -> ApiConfig {
@@ -122,10 +126,13 @@ async fn serve_api(
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let me = rustix::process::getuid().as_raw();
-    let admin = shipway_api::bind_unix(&places.run_dir.join(ADMIN_SOCKET), OWNER_ONLY).await.context("cannot open the API's socket")?;
+    let admin = shipway_api::bind_unix(&places.run_dir.join(ADMIN_SOCKET), OWNER_ONLY)
+        .await
+        .context("cannot open the API's socket")?;
     parts.spawn(shipway_api::serve_unix(admin, Door::Admin { uids: vec![0, me] }, router.clone(), shutdown.clone()));
     let path = places.run_dir.join(API_SOCKET);
-    let listener = shipway_api::bind_unix(&path, OWNER_ONLY).await.context("cannot open the proxy's socket to the API")?;
+    let listener =
+        shipway_api::bind_unix(&path, OWNER_ONLY).await.context("cannot open the proxy's socket to the API")?;
     std::os::unix::fs::chown(&path, Some(places.proxy.uid), Some(places.proxy.gid))?;
     let loopback = edge.loopback_addresses();
     let open = (config.api_open == OpenTo::Loopback).then(|| OpenLoopback { listeners: loopback, uids: vec![0, me] });

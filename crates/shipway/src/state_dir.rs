@@ -34,7 +34,11 @@ pub(crate) enum StateDirError {
     )]
     Newer { path: PathBuf, found: String },
     #[error("cannot use the state directory {path}", path = path.display())]
-    Io { path: PathBuf, #[source] source: io::Error },
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl StateDir {

@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shim", &[]),
     ("runner", &[]),
     ("static", &[]),
-    ("engine", &["shim", "static", "stdx"]),
+    ("engine", &["model", "shim", "static", "stdx"]),
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
@@ -31,9 +31,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Roles never depend on roles: they meet in the store.
     ("api", &["api-types", "fetch", "model", "store", "stdx"]),
     ("worker", &["driver", "fetch", "model", "plan", "store", "stdx"]),
-    ("proxy", &["stdx"]),
+    ("proxy", &["model", "stdx"]),
     // Faces.
-    ("cli", &["api-types", "client"]),
+    ("cli", &["api-types", "client", "stdx"]),
     ("testkit", &["api-types", "client"]),
 ];
 

@@ -64,9 +64,14 @@ pub(super) fn install(folder: &Path, binaries: &[Binary], filter: Option<&str>) 
     write_atomic(&unit, UNIT.as_bytes(), 0o644, Durability::Process)?;
     let wants = tree.join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants)?;
-    let link = wants.join("shipway-suite.service");
-    if link.symlink_metadata().is_err() {
-        symlink("../shipway-suite.service", link)?;
+    link("../shipway-suite.service", &wants.join("shipway-suite.service"))?;
+    // A login prompt on the serial line would hang up on the suite.
+    link("/dev/null", &tree.join("etc/systemd/system/serial-getty@ttyS0.service"))
+}
+
+fn link(target: &str, path: &Path) -> anyhow::Result<()> {
+    if path.symlink_metadata().is_err() {
+        symlink(target, path)?;
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ const START_TIME: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// Without a sign of life for so long, the client is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// Longest a client may take to close its end.
+const PARTING_TIME: Duration = Duration::from_secs(2);
 /// Largest message; a paste is cut into several by every client.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const ARGUMENTS_MAX: usize = 1024;
@@ -103,15 +105,25 @@ async fn session(app: &App, mut socket: WebSocket, service: ServiceId) {
             return;
         }
     };
-    let (sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
     let ExecSession { input, output } = session;
     let mut shutdown = app.parts.shutdown.clone();
     // Whichever ends first drops `input`, and that ends the process.
-    tokio::select! {
-        () = listen(stream, input) => {}
-        () = speak(sink, output) => {}
-        () = shutdown.requested() => {}
+    let told_all = tokio::select! {
+        () = listen(&mut stream, input) => false,
+        () = speak(&mut sink, output) => true,
+        () = shutdown.requested() => false,
+    };
+    if told_all {
+        part(&mut stream).await;
     }
+}
+
+/// Reads until the client has closed its end too. Were we to close while it still
+/// writes, it might never see what we said last.
+async fn part(stream: &mut SplitStream<WebSocket>) {
+    let closed = async { while let Some(Ok(_)) = stream.next().await {} };
+    drop(tokio::time::timeout(PARTING_TIME, closed).await);
 }
 
 async fn begin(app: &App, socket: &mut WebSocket, service: ServiceId) -> Result<ExecSession, Reject> {
@@ -155,7 +167,7 @@ fn is_sane(side: u16) -> bool {
 }
 
 /// From the client to the process, until either ends.
-async fn listen(mut stream: SplitStream<WebSocket>, input: mpsc::Sender<ExecInput>) {
+async fn listen(stream: &mut SplitStream<WebSocket>, input: mpsc::Sender<ExecInput>) {
     loop {
         // Pongs count as life; `next` answers pings by itself.
         let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE_MAX, stream.next()).await else {
@@ -193,7 +205,7 @@ fn told(text: &str) -> Option<ExecInput> {
 }
 
 /// From the process to the client, until either ends.
-async fn speak(mut sink: SplitSink<WebSocket, Message>, mut output: mpsc::Receiver<ExecOutput>) {
+async fn speak(sink: &mut SplitSink<WebSocket, Message>, mut output: mpsc::Receiver<ExecOutput>) {
     let mut ping = tokio::time::interval(PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -217,7 +229,7 @@ async fn speak(mut sink: SplitSink<WebSocket, Message>, mut output: mpsc::Receiv
     }
 }
 
-async fn last(mut sink: SplitSink<WebSocket, Message>, message: &ExecServer) {
+async fn last(sink: &mut SplitSink<WebSocket, Message>, message: &ExecServer) {
     // The process is over either way; a client that has left misses nothing.
     drop(sink.send(text(message)).await);
     drop(sink.close().await);

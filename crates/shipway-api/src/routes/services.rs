@@ -78,7 +78,7 @@ static PUT: Rules = Rules {
         tag: "services",
         summary: "Deploy a service",
         description: "Makes the service, or a new release of it. The content is always fetched; when it and \
-            all else equal the live release, nothing changes. The answer comes when the new release is \
+            all else equal the live release, nothing changes and `Shipway-Changed` is false. The answer comes when the new release is \
             live. If it does not become ready, the release that was live before stays live.",
         parameters: &[Parameter::path("service", "The service's name: a DNS label."), WAIT, IF_MATCH, IDEMPOTENCY_KEY],
         request: Some(Content::json("ServicePut")),

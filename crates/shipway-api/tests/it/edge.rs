@@ -12,11 +12,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use shipway_api::Door;
 
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 const REQUEST: &str = "GET /v1/services HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 /// A user who is neither root nor anybody.
@@ -53,6 +54,24 @@ fn listen() -> TcpListener {
 /// Blocking work apart from the runtime that serves the API.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// Waits until the kernel says uid 0 of what is left of the visitor's socket: its
+/// end has been acknowledged, and nothing but a shadow of it remains.
+fn until_it_belongs_to_nobody(accepted: &TcpStream) {
+    const FIN_WAIT_2: &str = "05";
+    let end = Instant::now() + PATIENCE;
+    let local = format!("0100007F:{:04X}", accepted.peer_addr().unwrap().port());
+    while Instant::now() < end {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut ours = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let found = ours.find(|row| row.get(1) == Some(&local.as_str()));
+        if found.is_some_and(|row| row[3] == FIN_WAIT_2 && row[7] == "0") {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("the visitor's socket is still somebody's");
 }
 
 /// A shell of user `uid` that connects and runs `then` with the connection as 3.
@@ -93,7 +112,7 @@ async fn a_stranger_who_has_closed_is_not_taken_for_root() {
     apart(move || {
         let (mut child, accepted) = visitor(SOMEBODY, &listener, "exec 3>&-");
         child.wait().unwrap();
-        // The kernel now says uid 0 of what is left of the visitor's socket.
+        until_it_belongs_to_nobody(&accepted);
         assert_eq!(relay(&edge, &accepted, 1), "HTTP/1.1 401 Unauthorized");
     })
     .await;

@@ -1,8 +1,11 @@
-//! When the store or the disk fails: a 503 that says why, and recovery by itself.
+//! When something fails or is full: an answer that says why, and recovery by itself.
+
+use std::sync::atomic::Ordering;
 
 use http::Method;
+use shipway_client::ExecStart;
 
-use crate::world::{HELLO, World, ask, json, outcome, put};
+use crate::world::{HELLO, World, ask, json, outcome, put, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_a_503_that_passes() {
@@ -31,4 +34,36 @@ async fn a_full_disk_is_a_503_that_passes() {
     world.store.limit_pages(None).await.unwrap();
     let again = put(&world.root(), "/v1/services/after?wait=0", &body).await;
     assert_eq!(outcome(&again), "202");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bug_is_a_500_that_tells_nothing_and_stays_alone() {
+    let world = World::start().await;
+    world.deploy("hello").await;
+    world.live.stats_panic.store(true, Ordering::SeqCst);
+    let answer = ask(&world.root(), Method::GET, "/v1/services/hello/stats", &[], "").await;
+    assert_eq!(outcome(&answer), "500 internal");
+    let problem = json(&answer);
+    assert!(problem["detail"].is_null() && problem["request_id"].is_string(), "{problem}");
+    let other = ask(&world.root(), Method::GET, "/v1/services/hello", &[], "").await;
+    assert_eq!(outcome(&other), "200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_room_for_so_many_execs_and_no_more() {
+    let world = World::start().await;
+    world.deploy("hello").await;
+    let start = || ExecStart { argv: vec!["cat".to_owned()], ..ExecStart::default() };
+    let mut open = Vec::new();
+    let refused = loop {
+        match world.root().exec("hello", start()).await {
+            Ok(exec) => open.push(exec),
+            Err(error) => break error,
+        }
+        assert!(open.len() <= 64, "somebody must be turned away");
+    };
+    assert_eq!(refused.problem().unwrap().code, "overloaded");
+    assert_eq!(open.len(), 64);
+    drop(open);
+    wait_until("there is room again", async || world.root().exec("hello", start()).await.is_ok()).await;
 }

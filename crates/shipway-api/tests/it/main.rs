@@ -1,6 +1,8 @@
 //! The API as its callers meet it: over its sockets, with a real store behind it
 //! and a small world in place of the worker.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics says where")]
+
 mod access;
 mod edge;
 mod exec;
@@ -14,6 +16,7 @@ mod streams;
 mod system;
 mod tokens;
 mod url_deploy;
+#[expect(dead_code, reason = "the command line's tests need more of it")]
 mod world;
 
 /// A test file that nobody names here would never run.

@@ -1,7 +1,9 @@
 //! A platform in small: the real API on real sockets, the real store, and a world
-//! that does what the worker and the engine would.
+//! that does what the worker and the engine would. The command line's tests use it too.
 
+#[path = "world/live.rs"]
 mod live;
+#[path = "world/worker.rs"]
 mod worker;
 
 use std::collections::BTreeSet;
@@ -98,6 +100,11 @@ impl World {
         let open = OpenLoopback { listeners: vec![listener], uids: vec![0] };
         let door = Door::Edge { proxy_uids: vec![0], open: Some(open) };
         self.open_door("edge", door).await
+    }
+
+    /// The address of a door: `admin` for root, `public` for those with a token.
+    pub(crate) fn address(&self, door: &str) -> String {
+        format!("unix://{}", self.folder.path().join(door).display())
     }
 
     /// A client the kernel vouches for.

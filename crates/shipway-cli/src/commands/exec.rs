@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use shipway_client::{ExecInput, ExecOutput, ExecOutputs, ExecStart};
+use shipway_client::{Error, Exec, ExecInput, ExecOutput, ExecOutputs, ExecStart};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -28,12 +28,14 @@ pub(super) async fn exec(context: &mut Context, args: ExecArgs) -> Result<u8, Fa
         env: args.env.into_iter().map(|pair| (pair.key, pair.value)).collect(),
         terminal: args.tty.then(terminal::size),
     };
-    let signals = Signals::new().map_err(|error| Failure::Io("cannot listen to signals".to_owned(), error))?;
-    let mut exec = client.exec(&args.name, start).await?;
+    let cannot_listen = |error| Failure::Io("cannot listen to signals".to_owned(), error);
+    let resize = signal(SignalKind::window_change()).map_err(cannot_listen)?;
+    let (passed_on, ours) = (Ending::new().map_err(cannot_listen)?, Ending::new().map_err(cannot_listen)?);
+    let exec = client.exec(&args.name, start).await?;
     let keys = if args.interactive {
         read_apart(std::mem::replace(&mut context.env.stdin, Box::new(std::io::empty())))
     } else {
-        exec.input.eof().await?;
+        // Its sender is gone: that is the end of the input.
         mpsc::channel(1).1
     };
     let raw = if args.tty && args.interactive {
@@ -42,7 +44,8 @@ pub(super) async fn exec(context: &mut Context, args: ExecArgs) -> Result<u8, Fa
     } else {
         None
     };
-    let result = talk(context, exec.input, exec.output, keys, signals).await;
+    let feed = Feed { keys, resize, ending: passed_on };
+    let result = talk(context, exec, feed, ours).await;
     // Before anything is said about how it ended.
     drop(raw);
     result
@@ -63,33 +66,22 @@ fn read_apart(mut input: Box<dyn Read + Send>) -> mpsc::Receiver<Bytes> {
     receiver
 }
 
-/// The signals that concern an exec.
-struct Signals {
-    resize: Signal,
-    ending: Ending,
-}
-
-/// Those that would end us.
+/// Signals that would end us. Every instance sees every signal.
 struct Ending {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
-impl Signals {
+impl Ending {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
-            resize: signal(SignalKind::window_change())?,
-            ending: Ending {
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-                hang_up: signal(SignalKind::hangup())?,
-            },
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
-}
 
-impl Ending {
     /// Waits for one.
     async fn recv(&mut self) -> i32 {
         tokio::select! {
@@ -100,40 +92,61 @@ impl Ending {
     }
 }
 
-/// Carries bytes both ways until the process ends.
-async fn talk(
-    context: &mut Context,
-    mut input: ExecInput,
-    mut output: ExecOutputs,
-    mut keys: mpsc::Receiver<Bytes>,
-    mut signals: Signals,
-) -> Result<u8, Failure> {
-    let mut open = !keys.is_closed();
-    let mut passed_on = false;
+/// What goes to the process.
+struct Feed {
+    keys: mpsc::Receiver<Bytes>,
+    resize: Signal,
+    ending: Ending,
+}
+
+/// Carries bytes both ways until the process ends. The two ways must not wait for
+/// each other: a process that cannot print does not read either.
+async fn talk(context: &mut Context, exec: Exec, feed: Feed, mut ending: Ending) -> Result<u8, Failure> {
+    let Exec { mut input, output } = exec;
+    let twice = async {
+        ending.recv().await;
+        ending.recv().await
+    };
+    tokio::select! {
+        result = hear(context, output) => result,
+        result = feed_quietly(&mut input, feed) => result,
+        // The first signal was passed on; the second means us.
+        number = twice => Ok(BY_SIGNAL + u8::try_from(number).unwrap_or(0)),
+    }
+}
+
+/// From the process to us, until it ends.
+async fn hear(context: &mut Context, mut output: ExecOutputs) -> Result<u8, Failure> {
+    loop {
+        match output.next().await? {
+            Some(ExecOutput::Stdout(bytes)) => write(&mut context.env.stdout, &bytes)?,
+            Some(ExecOutput::Stderr(bytes)) => write(&mut context.env.stderr, &bytes)?,
+            Some(ExecOutput::Exited(code)) => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+            None => return Err(Failure::Said("the command was cut off".to_owned(), None)),
+        }
+    }
+}
+
+/// [`feed`] never ends: when nothing can be sent any more, the output tells why.
+async fn feed_quietly(input: &mut ExecInput, feed: Feed) -> Result<u8, Failure> {
+    drop(self::feed(input, feed).await);
+    std::future::pending().await
+}
+
+/// From us to the process, until that cannot be.
+async fn feed(input: &mut ExecInput, mut feed: Feed) -> Result<(), Error> {
+    let mut open = true;
     loop {
         tokio::select! {
-            said = output.next() => match said? {
-                Some(ExecOutput::Stdout(bytes)) => write(&mut context.env.stdout, &bytes)?,
-                Some(ExecOutput::Stderr(bytes)) => write(&mut context.env.stderr, &bytes)?,
-                Some(ExecOutput::Exited(code)) => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
-                None => return Err(Failure::Said("the command was cut off".to_owned(), None)),
-            },
-            pressed = keys.recv(), if open => match pressed {
+            pressed = feed.keys.recv(), if open => match pressed {
                 Some(bytes) => input.stdin(&bytes).await?,
                 None => {
                     open = false;
                     input.eof().await?;
                 }
             },
-            Some(()) = signals.resize.recv() => input.resize(terminal::size()).await?,
-            number = signals.ending.recv() => {
-                // The second one means us.
-                if passed_on {
-                    return Ok(BY_SIGNAL + u8::try_from(number).unwrap_or(0));
-                }
-                passed_on = true;
-                input.signal(number).await?;
-            }
+            Some(()) = feed.resize.recv() => input.resize(terminal::size()).await?,
+            number = feed.ending.recv() => input.signal(number).await?,
         }
     }
 }

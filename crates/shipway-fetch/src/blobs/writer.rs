@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -17,8 +17,8 @@ use super::{Blob, BlobError, Blobs};
 #[derive(Debug)]
 pub struct BlobWriter {
     blobs: Blobs,
-    path: PathBuf,
     file: File,
+    partial: Partial,
     hash: Sha256,
     written: u64,
     limit: u64,
@@ -26,8 +26,11 @@ pub struct BlobWriter {
 
 impl BlobWriter {
     pub(super) async fn begin(blobs: Blobs, path: PathBuf, limit: u64) -> Result<Self, BlobError> {
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&path).await?;
-        Ok(Self { blobs, path, file, hash: Sha256::new(), written: 0, limit })
+        // Whoever gives up while the file is being made is not there to remove it;
+        // then the result, which nobody takes, does.
+        let made = tokio::task::spawn_blocking(move || Partial::create(path)).await;
+        let (partial, file) = made.map_err(io::Error::other)??;
+        Ok(Self { blobs, file: File::from_std(file), partial, hash: Sha256::new(), written: 0, limit })
     }
 
     /// Bytes written so far.
@@ -63,7 +66,7 @@ impl BlobWriter {
         self.file.sync_all().await?;
         let digest = Digest::from_sha256(self.hash.finalize_reset().into());
         let target = self.blobs.path(&digest);
-        let from = self.path.clone();
+        let from = self.partial.0.clone();
         let size_bytes = self.written;
         let placed = tokio::task::spawn_blocking(move || place(&from, &target, size_bytes)).await;
         placed.map_err(io::Error::other)??;
@@ -71,10 +74,21 @@ impl BlobWriter {
     }
 }
 
-impl Drop for BlobWriter {
+/// The path of an unfinished file, removed with it.
+#[derive(Debug)]
+struct Partial(PathBuf);
+
+impl Partial {
+    fn create(path: PathBuf) -> io::Result<(Self, fs::File)> {
+        let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok((Self(path), file))
+    }
+}
+
+impl Drop for Partial {
     fn drop(&mut self) {
         // After `finish` there is nothing at this path any more.
-        drop(fs::remove_file(&self.path));
+        drop(fs::remove_file(&self.0));
     }
 }
 

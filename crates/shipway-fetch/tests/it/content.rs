@@ -131,5 +131,7 @@ async fn a_download_given_up_leaves_nothing() {
         () = crate::harness::wait_until("the first bytes", || world.partial_files() == 1) => {}
     }
     drop(download);
+    // One given up while its file is being made is removed by the thread that makes it.
+    crate::harness::wait_until("the file's end", || world.partial_files() == 0).await;
     world.assert_nothing_kept();
 }

@@ -32,7 +32,7 @@ fn check(given: &str, expected: &[&str]) -> HeaderMap {
     let mut headers = map(given);
     let host = HeaderValue::from_static("hello.localhost:8080");
     let way = Way {
-        peer: "192.0.2.1:5".parse().unwrap(),
+        from: &VisitorAddress::new("192.0.2.1".parse().unwrap()),
         host: &host,
         label: Some("hello"),
         request_id: &HeaderValue::from_static("r1"),
@@ -127,4 +127,12 @@ fn trailers_cannot_frame_or_forward() {
     let mut trailers = map("content-length: 1\nx-forwarded-for: 1\nhost: x\nte: x\nx-sum: 5");
     clean_trailers(&mut trailers);
     assert_eq!(names(&trailers), ["x-sum"]);
+}
+
+#[test]
+fn an_ipv6_visitor_is_written_as_forwarded_wants_it() {
+    let from = VisitorAddress::new("2001:db8::1".parse().unwrap());
+    assert_eq!((&from.address, &*from.node), (&HeaderValue::from_static("2001:db8::1"), "\"[2001:db8::1]\""));
+    let mapped = VisitorAddress::new("::ffff:192.0.2.1".parse().unwrap());
+    assert_eq!((&mapped.address, &*mapped.node), (&HeaderValue::from_static("192.0.2.1"), "192.0.2.1"));
 }

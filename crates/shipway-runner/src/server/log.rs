@@ -34,10 +34,11 @@ impl Log {
         is_full
     }
 
-    /// Whether something waits for our stderr to become writable.
+    /// Whether something waits: lines for our stderr to take them, or scripts to be
+    /// told that it has.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.was_full
     }
 
     /// Says, once, that it was full and no longer is.

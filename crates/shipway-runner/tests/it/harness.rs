@@ -142,7 +142,14 @@ impl Runner {
 }
 
 impl Drop for Runner {
+    /// Asked twice, it ends at once and takes its scripts along; killed, it could not.
     fn drop(&mut self) {
+        let limit = Instant::now() + Duration::from_secs(5);
+        let pid = rustix::process::Pid::from_child(&self.child);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < limit {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -3,18 +3,33 @@
 use crate::harness::{Reader, Setup, count_processes, exists, send, unique_seconds, wait_until};
 
 /// Runs a script that leaves a `sleep` of `$S` seconds behind in some way, and
-/// checks that it ran and is gone.
+/// checks that it was there and is gone.
 #[track_caller]
 fn check_gone(salt: u32, script: &str) {
     let seconds = unique_seconds(salt);
-    // The answer is given only once the sleeper is there.
-    let script =
-        format!("S={seconds}\n{script}\nuntil grep -qs $S /proc/[0-9]*/cmdline; do sleep 0.01; done; echo done");
+    // The answer is given only once we have seen the sleeper.
+    let script = format!("S={seconds}\n{script}\nuntil [ -e seen ]; do sleep 0.01; done; rm seen; echo done");
     let runner = Setup::script(&script).start();
-    let answer = runner.get("/");
-    assert_eq!((answer.status, answer.text().as_str()), (200, "done\n"));
-    wait_until("its end", || count_processes(&format!("sleep\0{seconds}")) == 0);
-    assert_eq!(runner.get("/").status, 200);
+    for _ in 0..2 {
+        let mut stream = runner.connect();
+        send(&mut stream, "GET / HTTP/1.1\nHost: a", b"");
+        wait_until("the sleeper", || count_sleepers(&seconds) > 0);
+        std::fs::File::create(runner.folder.path().join("seen")).unwrap();
+        let answer = Reader::new(stream, false).answer();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "done\n"));
+        wait_until("its end", || count_sleepers(&seconds) == 0);
+    }
+}
+
+/// How many processes sleep for so long: those that run `sleep`, not those that
+/// are about to.
+fn count_sleepers(seconds: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("cmdline")).ok())
+        .filter(|line| line.strip_suffix('\0').is_some_and(|line| line.ends_with(&format!("sleep\0{seconds}"))))
+        .filter(|line| !line.starts_with("setsid") && !line.contains("setsid\0"))
+        .count()
 }
 
 #[test]
@@ -61,21 +76,29 @@ fn a_daemon_lives_while_its_own_request_does_and_no_longer() {
     let (mine, yours) = (unique_seconds(16), unique_seconds(17));
     // /slow starts a daemon and stays; /quick starts one that hides where it comes from.
     let script = format!(
-        "case $PATH_INFO in\n/slow) setsid -f sleep {mine}; touch started; until [ -e go ]; do sleep 0.01; done; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep {mine}';;\n/quick) env -i /usr/bin/setsid -f /bin/sleep {yours}; echo quick;; esac"
+        "case $PATH_INFO in\n/slow) setsid -f sleep {mine}; touch started; until [ -e go ]; do sleep 0.01; done; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep {mine}';;\n/quick) env -i /usr/bin/setsid -f /bin/sh -c '> born; exec /bin/sleep {yours}'; until [ -e seen ]; do sleep 0.01; done; rm seen; echo quick;; esac"
     );
     let runner = Setup::script(&script).start();
     let mut slow = runner.connect();
     send(&mut slow, "GET /slow HTTP/1.1\nHost: a", b"");
     wait_until("the daemon", || exists(&runner.folder.path().join("started")));
-    for _ in 0..5 {
-        assert_eq!(runner.get("/quick").text(), "quick\n");
+    for _ in 0..3 {
+        let mut quick = runner.connect();
+        send(&mut quick, "GET /quick HTTP/1.1\nHost: a", b"");
+        // It may be dead again before we look, but it was born.
+        let born = runner.folder.path().join("born");
+        wait_until("the stranger", || exists(&born));
+        std::fs::remove_file(born).unwrap();
+        std::fs::File::create(runner.folder.path().join("seen")).unwrap();
+        assert_eq!(Reader::new(quick, false).answer().text(), "quick\n");
+        wait_until("the stranger's end", || count_sleepers(&yours) == 0);
     }
     // The other request goes on, so these die by judgement, not for want of a request.
-    wait_until("the end of the strangers", || count_processes(&format!("sleep\0{yours}")) == 0);
-    assert!(count_processes(&format!("sleep\0{mine}")) > 0);
+    wait_until("the end of the strangers", || count_sleepers(&yours) == 0);
+    assert!(count_sleepers(&mine) > 0);
     std::fs::File::create(runner.folder.path().join("go")).unwrap();
     assert_eq!(Reader::new(slow, false).answer().text(), "1\n");
-    wait_until("the daemon's end", || count_processes(&format!("sleep\0{mine}")) == 0);
+    wait_until("the daemon's end", || count_sleepers(&mine) == 0);
 }
 
 #[test]
@@ -102,7 +125,7 @@ fn the_first_process_of_a_container_does_the_same() {
     let mut runner = Setup::script(&script).first_process().start();
     for _ in 0..3 {
         assert_eq!(runner.get("/").text(), "1\n", "the script's parent is the first process");
-        wait_until("the daemon's end", || count_processes(&format!("sleep\0{seconds}")) == 0);
+        wait_until("the daemon's end", || count_sleepers(&seconds) == 0);
     }
     // The first process ignores signals it has not asked for; this one it has.
     let first = child_of(runner.child.id());

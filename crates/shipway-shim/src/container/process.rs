@@ -95,12 +95,13 @@ impl Program<'_> {
         if waits_to_run {
             wait_to_run(report)?;
         }
+        // Fails when the shim died before it could take us along. Before the filter, which
+        // need not let it pass; what fails after it is still told, and counts.
+        send(report, EXEC, &[]).step("tell the shim")?;
         set_no_new_privs(true).step("set no_new_privs")?;
         if let Some(filter) = seccomp {
             sys::filter_calls(filter).step("install the seccomp filter")?;
         }
-        // Fails when the shim died before it could take us along.
-        send(report, EXEC, &[]).step("tell the shim")?;
         Err(try_each(&programs, &argv, &env))
     }
 

@@ -152,6 +152,13 @@ impl World {
         existing
             .map(|(hierarchy, v2)| {
                 let path = Path::new(&hierarchy).join(&self.name).join(id);
+                if is_pure {
+                    // There the memory limit is the parent's to hand down.
+                    let parent = Path::new(&hierarchy).join(&self.name);
+                    fs::create_dir_all(&parent).expect("a cgroup");
+                    put(&Path::new(&hierarchy).join("cgroup.subtree_control"), b"+memory");
+                    put(&parent.join("cgroup.subtree_control"), b"+memory");
+                }
                 fs::create_dir_all(&path).expect("a cgroup");
                 Cgroup { path, v2 }
             })

@@ -32,7 +32,8 @@ pub(super) fn read(sources: &Sources) -> Result<Vec<(Key, String)>, ConfigError>
     flatten("", &value, &mut flat).map_err(fail)?;
     flat.into_iter()
         .map(|(key, text)| {
-            let text = template::expand(&text, &sources.environment).map_err(|reason| fail(format!("`{key}`: {reason}")))?;
+            let text =
+                template::expand(&text, &sources.environment).map_err(|reason| fail(format!("`{key}`: {reason}")))?;
             Ok(((key, path.clone()), text))
         })
         .collect()

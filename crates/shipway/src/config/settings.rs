@@ -16,13 +16,23 @@ pub(crate) struct Setting {
 /// `SHIPWAY_` variables that belong to the command line, not to the server.
 pub(crate) const CLIENT_VARIABLES: &[&str] = &["SHIPWAY_URL", "SHIPWAY_TOKEN", "SHIPWAY_CONFIG"];
 
-const fn row(key: &'static str, variables: &'static [&'static str], default: &'static str, help: &'static str) -> Setting {
+const fn row(
+    key: &'static str,
+    variables: &'static [&'static str],
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
     Setting { key, variables, default, help }
 }
 
 /// Every setting, in the order in which `config check` prints them.
 pub(crate) const SETTINGS: &[Setting] = &[
-    row("state_dir", &["SHIPWAY_STATE_DIR"], "/var/lib/shipway", "what must survive: database, content, containers, host images"),
+    row(
+        "state_dir",
+        &["SHIPWAY_STATE_DIR"],
+        "/var/lib/shipway",
+        "what must survive: database, content, containers, host images",
+    ),
     row("run_dir", &["SHIPWAY_RUN_DIR"], "/run/shipway", "sockets; on a file system that a reboot empties"),
     row(
         "listen",
@@ -33,14 +43,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("port", &["SHIPWAY_PORT", "PORT"], "", "port of the default listener, when `listen` is not given"),
     row("host", &["SHIPWAY_HOST", "HOST"], "localhost", "services answer at <id>.<host> and <name>.<host>"),
     row("api.public_host", &["SHIPWAY_API_PUBLIC_HOST", "API_HOST"], "", "host name of the API; empty: api.<host>"),
-    row("api.open", &["SHIPWAY_API_OPEN"], "off", "`loopback`: root and the user that started Shipway need no token on this machine"),
-    row("api.contracts.url_deploy", &["SHIPWAY_API_CONTRACTS_URL_DEPLOY"], "true", "whether PUT /services/{name} of the older system is served"),
-    row("fetch.allow", &["SHIPWAY_FETCH_ALLOW"], "", "addresses that may be fetched from although they are private: address:port or CIDR, comma-separated"),
+    row(
+        "api.open",
+        &["SHIPWAY_API_OPEN"],
+        "off",
+        "`loopback`: root and the user that started Shipway need no token on this machine",
+    ),
+    row(
+        "api.contracts.url_deploy",
+        &["SHIPWAY_API_CONTRACTS_URL_DEPLOY"],
+        "true",
+        "whether PUT /services/{name} of the older system is served",
+    ),
+    row(
+        "fetch.allow",
+        &["SHIPWAY_FETCH_ALLOW"],
+        "",
+        "addresses that may be fetched from although they are private: address:port or CIDR, comma-separated",
+    ),
     row("fetch.limit_bytes", &["SHIPWAY_FETCH_LIMIT_BYTES"], "67108864", "largest content fetched or uploaded"),
     row("worker.concurrency", &["SHIPWAY_WORKER_CONCURRENCY"], "8", "tasks at work at once"),
-    row("proxy.user", &["SHIPWAY_PROXY_USER"], "auto", "user of the proxy's process: a name, a number, or auto (a number nobody has)"),
+    row(
+        "proxy.user",
+        &["SHIPWAY_PROXY_USER"],
+        "auto",
+        "user of the proxy's process: a name, a number, or auto (a number nobody has)",
+    ),
     row("proxy.connections_max", &["SHIPWAY_PROXY_CONNECTIONS_MAX"], "8192", "open connections in total"),
-    row("proxy.connections_per_address_max", &["SHIPWAY_PROXY_CONNECTIONS_PER_ADDRESS_MAX"], "1024", "open connections of one address"),
+    row(
+        "proxy.connections_per_address_max",
+        &["SHIPWAY_PROXY_CONNECTIONS_PER_ADDRESS_MAX"],
+        "1024",
+        "open connections of one address",
+    ),
     row("log.format", &["SHIPWAY_LOG_FORMAT"], "auto", "human, json, or auto (human on a terminal)"),
     row("log.level", &["SHIPWAY_LOG_LEVEL", "RUST_LOG"], "info", "as in `info,shipway_proxy=debug`"),
 ];

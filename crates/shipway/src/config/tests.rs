@@ -3,11 +3,7 @@ use std::path::Path;
 
 fn sources(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Sources {
     let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-    Sources {
-        flags: flags.iter().map(own).collect(),
-        file: None,
-        environment: environment.iter().map(own).collect(),
-    }
+    Sources { flags: flags.iter().map(own).collect(), file: None, environment: environment.iter().map(own).collect() }
 }
 
 #[track_caller]
@@ -26,7 +22,8 @@ fn with_file(text: &str, test: impl FnOnce(&Path)) {
 #[test]
 fn flags_beat_environment_beats_file_beats_defaults() {
     with_file("host: file.example\nlog:\n  level: warn\nworker: {concurrency: 3}\n", |path| {
-        let mut sources = sources(&[("host", "flag.example")], &[("HOST", "env.example"), ("SHIPWAY_LOG_LEVEL", "debug")]);
+        let mut sources =
+            sources(&[("host", "flag.example")], &[("HOST", "env.example"), ("SHIPWAY_LOG_LEVEL", "debug")]);
         sources.file = Some(path.to_owned());
         let effective = load(&sources).unwrap();
         assert_eq!(effective.config.host, "flag.example");
@@ -50,7 +47,10 @@ fn an_unknown_key_is_refused_wherever_it_stands() {
 
 #[test]
 fn a_wrong_value_names_key_origin_and_what_was_expected() {
-    refused(&sources(&[("worker.concurrency", "many")], &[]), "`worker.concurrency: many` (flag): a whole number from 1 to 256");
+    refused(
+        &sources(&[("worker.concurrency", "many")], &[]),
+        "`worker.concurrency: many` (flag): a whole number from 1 to 256",
+    );
     refused(&sources(&[("state_dir", "here")], &[]), "an absolute path");
     refused(&sources(&[], &[("PORT", "80000")]), "(environment PORT)");
     refused(&sources(&[("listen", "8080")], &[]), "127.0.0.1:8080");

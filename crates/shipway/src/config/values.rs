@@ -130,7 +130,9 @@ impl Config {
             _ => field("api.public_host").host()?,
         };
         if api_host == host && host != "localhost" {
-            let reason = format!("`host` and `api.public_host` are both {host}: services answer below the one, the API at the other");
+            let reason = format!(
+                "`host` and `api.public_host` are both {host}: services answer below the one, the API at the other"
+            );
             return Err(ConfigError::Together(reason));
         }
         Ok(Self {
@@ -201,7 +203,8 @@ fn listeners(listen: &Field<'_>, port: &Field<'_>) -> Result<Vec<ListenerConfig>
 
 fn listener(text: &str, field: &Field<'_>) -> Result<ListenerConfig, ConfigError> {
     let (address, serves) = text.split_once('=').unwrap_or((text, ""));
-    let address: SocketAddr = address.parse().map_err(|_| field.bad("addresses such as 127.0.0.1:8080 or [::]:80=services are expected"))?;
+    let address: SocketAddr =
+        address.parse().map_err(|_| field.bad("addresses such as 127.0.0.1:8080 or [::]:80=services are expected"))?;
     let serves = match serves {
         "api" => Serves::Api,
         "services" => Serves::Services,

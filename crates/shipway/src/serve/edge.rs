@@ -91,7 +91,8 @@ impl Edge {
 
     /// Those of them that the API's rule for loopback holds for.
     pub(crate) fn loopback_addresses(&self) -> Vec<SocketAddr> {
-        let api = self.listeners.iter().filter(|(address, serves)| address.ip().is_loopback() && *serves != Serves::Services);
+        let api =
+            self.listeners.iter().filter(|(address, serves)| address.ip().is_loopback() && *serves != Serves::Services);
         api.map(|(address, _)| *address).collect()
     }
 
@@ -140,7 +141,9 @@ async fn adopt(config: &Config, feed: &FeedClient, socket: &Path) -> anyhow::Res
     let same = |(wanted, socket): (&crate::config::ListenerConfig, &Listener)| {
         let Ok(address) = socket.socket.local_addr() else { return false };
         let port = wanted.address.port();
-        wanted.address.ip() == address.ip() && (port == 0 || port == address.port()) && serves(wanted.serves) == socket.serves
+        wanted.address.ip() == address.ip()
+            && (port == 0 || port == address.port())
+            && serves(wanted.serves) == socket.serves
     };
     if sockets.len() == config.listeners.len() && config.listeners.iter().zip(&sockets).all(same) {
         tracing::info!("adopted the living proxy");

@@ -4,8 +4,6 @@
 //! worker offers what it has, and these few lines turn one's words into the
 //! other's. With roles on several hosts, a relay will stand here instead.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use shipway_api::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
@@ -13,29 +11,38 @@ use shipway_api_types::{LogLine, LogStream, Stats, TerminalSize};
 use shipway_driver as driver;
 use shipway_model::ServiceId;
 use shipway_stdx::clock::rfc3339;
-use shipway_worker::LiveStreams;
+use shipway_worker::{Drain as _, LiveStreams};
 use tokio::sync::mpsc;
+
+use super::edge::EdgeDrain;
 
 /// Messages that may wait between an exec's two ends.
 const EXEC_BACKLOG: usize = 16;
 
-/// The worker's streams, in the API's words.
-#[derive(Debug, Clone)]
-pub(crate) struct WorkerLive(Arc<LiveStreams>);
+/// The worker's streams and the proxy's routes, in the API's words.
+#[derive(Debug)]
+pub(crate) struct WorkerLive {
+    streams: LiveStreams,
+    edge: EdgeDrain,
+}
 
 impl WorkerLive {
-    pub(crate) fn new(streams: LiveStreams) -> Self {
-        Self(Arc::new(streams))
+    pub(crate) const fn new(streams: LiveStreams, edge: EdgeDrain) -> Self {
+        Self { streams, edge }
     }
 }
 
 #[async_trait]
 impl Live for WorkerLive {
+    async fn reachable(&self, service: ServiceId) {
+        self.edge.published(service).await;
+    }
+
     async fn logs(&self, service: ServiceId, query: LogQuery) -> Result<LogLines, LiveError> {
         let wanted = query.stream;
         let after = query.after.as_deref().map(cursor_from).transpose()?;
         let query = driver::LogQuery { follow: query.follow, tail: query.tail, since: query.since, after };
-        let lines = match self.0.logs(service, query).await {
+        let lines = match self.streams.logs(service, query).await {
             Ok(lines) => lines,
             // A service that does not run has an empty log, which is no error.
             Err(shipway_worker::LiveError::NotRunning) => return Ok(futures_util::stream::empty().boxed()),
@@ -50,7 +57,7 @@ impl Live for WorkerLive {
     }
 
     async fn stats(&self, service: ServiceId) -> Result<Stats, LiveError> {
-        let stats = self.0.stats(service).await.map_err(told)?;
+        let stats = self.streams.stats(service).await.map_err(told)?;
         Ok(Stats {
             cpu_usec: stats.cpu_usec,
             memory_bytes: stats.memory_bytes,
@@ -66,7 +73,7 @@ impl Live for WorkerLive {
     async fn exec(&self, service: ServiceId, spec: ExecSpec) -> Result<ExecSession, LiveError> {
         let terminal = spec.terminal.map(|size| (size.columns, size.rows));
         let spec = driver::ExecSpec { argv: spec.argv, env: spec.env.into_iter().collect(), terminal };
-        let session = self.0.exec(service, spec).await.map_err(told)?;
+        let session = self.streams.exec(service, spec).await.map_err(told)?;
         Ok(relay(session))
     }
 }

@@ -123,7 +123,7 @@ fn down_leaves_nothing_behind() {
     world.script("two", "#!/bin/sh\necho 2\n");
     let state = world.platform.state_dir().display().to_string();
     let run = world.platform.run_dir().display().to_string();
-    let instance = fs::read_to_string(world.platform.state_dir().join("engine/instance-id")).unwrap();
+    let instance = fs::read_to_string(world.platform.state_dir().join("engine/instance")).unwrap();
     let output = world.platform.down().unwrap();
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(processes_with(&state), [0; 0], "processes");

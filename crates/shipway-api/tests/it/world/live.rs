@@ -1,7 +1,7 @@
 //! Running containers, as the API sees them.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -17,7 +17,10 @@ use tokio::sync::{mpsc, watch};
 #[derive(Debug, Default)]
 pub(crate) struct FakeLive {
     logs: Mutex<HashMap<ServiceId, watch::Sender<Vec<LogLine>>>>,
+    ended: Mutex<HashSet<ServiceId>>,
     stats_asked: AtomicUsize,
+    /// Makes whoever asks for stats meet a bug.
+    pub(crate) stats_panic: AtomicBool,
     running: Arc<AtomicUsize>,
 }
 
@@ -43,6 +46,11 @@ impl FakeLive {
         });
     }
 
+    /// Ends the service's log: its container is gone.
+    pub(crate) fn end(&self, service: &str) {
+        self.ended.lock().unwrap().insert(service.parse().unwrap());
+    }
+
     /// How often stats were asked for.
     pub(crate) fn stats_asked(&self) -> usize {
         self.stats_asked.load(Ordering::SeqCst)
@@ -56,6 +64,8 @@ impl FakeLive {
 
 #[async_trait]
 impl Live for FakeLive {
+    async fn reachable(&self, _service: ServiceId) {}
+
     async fn logs(&self, service: ServiceId, query: LogQuery) -> Result<LogLines, LiveError> {
         let after: usize = match &query.after {
             None => 0,
@@ -64,7 +74,7 @@ impl Live for FakeLive {
         let log = self.log(service);
         let there = log.borrow().len();
         let from = query.tail.map_or(after, |tail| there.saturating_sub(tail).max(after));
-        let follow = query.follow;
+        let follow = query.follow && !self.ended.lock().unwrap().contains(&service);
         let lines = stream::unfold((log.subscribe(), from), move |(mut log, at)| async move {
             if follow {
                 log.wait_for(|lines| lines.len() > at).await.ok()?;
@@ -81,6 +91,7 @@ impl Live for FakeLive {
 
     async fn stats(&self, _: ServiceId) -> Result<Stats, LiveError> {
         self.stats_asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.stats_panic.load(Ordering::SeqCst), "a bug, as asked for");
         Ok(Stats { memory_bytes: 1 << 20, memory_limit_bytes: 256 << 20, pids: 2, ..Stats::default() })
     }
 

@@ -111,6 +111,8 @@ codes! {
     NotFound = "not_found", 404, "There is no such thing";
     /// There is no such release, or its content is gone.
     NoSuchRelease = "no_such_release", 404, "There is no such release";
+    /// There is no such program in the container.
+    NoSuchProgram = "no_such_program", 404, "There is no such program";
     /// The path knows other methods; see `Allow`.
     MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed";
     /// The service cannot do this in its present state.
@@ -131,6 +133,8 @@ codes! {
     WrongHost = "wrong_host", 421, "The API does not answer on this host name";
     /// The new release did not become ready; a release that was live before still is.
     ReleaseNotReady = "release_not_ready", 422, "The new release did not become ready";
+    /// The program is in the container and may not or cannot be executed.
+    NotExecutable = "not_executable", 422, "The program cannot be executed";
     /// A WebSocket is needed here.
     UpgradeRequired = "upgrade_required", 426, "A WebSocket is needed";
     /// Our bug. The log has more under the request id.

@@ -41,7 +41,8 @@ pub trait Live: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`LiveError::NotRunning`], [`LiveError::Refused`] and the others.
+    /// [`LiveError::NotRunning`], [`LiveError::NoProgram`], [`LiveError::Refused`] and
+    /// the others.
     async fn exec(&self, service: ServiceId, spec: ExecSpec) -> Result<ExecSession, LiveError>;
 }
 
@@ -117,6 +118,14 @@ pub enum LiveError {
     /// A log cursor that makes no sense.
     #[error("the log cursor cannot be read")]
     BadCursor,
+    /// There is no such program in the container, or it cannot be executed.
+    #[error("{detail}")]
+    NoProgram {
+        /// Whether it is not there at all.
+        missing: bool,
+        /// Which, and why.
+        detail: String,
+    },
     /// The engine will not do this, and would not if asked again.
     #[error("{0}")]
     Refused(String),

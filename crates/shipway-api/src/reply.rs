@@ -176,6 +176,8 @@ impl From<LiveError> for Reject {
             LiveError::NotRunning => Self::new(ProblemCode::NotRunning, error.to_string())
                 .hint("start it, or see its events for why it does not run"),
             LiveError::BadCursor => Self::parameter("query:cursor", error.to_string()),
+            LiveError::NoProgram { missing: true, detail } => Self::new(ProblemCode::NoSuchProgram, detail),
+            LiveError::NoProgram { missing: false, detail } => Self::new(ProblemCode::NotExecutable, detail),
             LiveError::Refused(detail) => Self::new(ProblemCode::Conflict, detail),
             LiveError::Unavailable(detail) => {
                 Self::new(ProblemCode::EngineUnavailable, detail).header(header::RETRY_AFTER, "2")

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
+use shipway_api_types::ProblemCode;
 use shipway_client::Error;
 
 use crate::commands::Context;
@@ -16,6 +17,10 @@ const REFUSED: u8 = 4;
 const UNAVAILABLE: u8 = 5;
 /// Shipway itself failed, not the command it was to run.
 const EXEC_FAILED: u8 = 125;
+/// As shells have it: the command is there and cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// As shells have it: there is no such command.
+const NO_SUCH_PROGRAM: u8 = 127;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -63,7 +68,20 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::Client(_) | Self::Io(..) | Self::Said(..) => FAILED,
         };
-        if is_exec && code != USAGE { EXEC_FAILED } else { code }
+        if is_exec && code != USAGE { self.exec_code() } else { code }
+    }
+
+    /// `exec` leaves all codes but these three to the command.
+    fn exec_code(&self) -> u8 {
+        let code = match self {
+            Self::Client(Error::Refused(problem)) => problem.known_code(),
+            _ => None,
+        };
+        match code {
+            Some(ProblemCode::NoSuchProgram) => NO_SUCH_PROGRAM,
+            Some(ProblemCode::NotExecutable) => NOT_EXECUTABLE,
+            _ => EXEC_FAILED,
+        }
     }
 
     /// Says what went wrong, on standard error: the error, what belongs to it, and

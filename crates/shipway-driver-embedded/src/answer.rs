@@ -1,6 +1,7 @@
 //! What the engine said, in the contract's words.
 
 use std::error::Error;
+use std::io;
 use std::path::Path;
 
 use shipway_driver::{
@@ -8,14 +9,17 @@ use shipway_driver::{
 };
 use shipway_engine::host_image::HostImageError;
 use shipway_engine::logs::Source;
-use shipway_engine::{self as engine, EngineError, Ingress};
+use shipway_engine::{self as engine, EXECUTE, EngineError, Ingress};
 use shipway_model::ContainerId;
 use shipway_model::instance::Endpoint;
 use tokio::sync::mpsc;
 
-/// ENOENT, ENOEXEC, EACCES, ENOTDIR, EISDIR, ELOOP: a program that cannot be run,
-/// today or tomorrow.
-const NO_PROGRAM: [i32; 6] = [2, 8, 13, 20, 21, 40];
+/// ENOENT, ENOTDIR: a program that is not there.
+const MISSING: [i32; 2] = [2, 20];
+
+/// E2BIG, ENOEXEC, EACCES, EISDIR, ENAMETOOLONG, ELOOP: a program that cannot be run,
+/// today or tomorrow. What is in neither list may pass.
+const NOT_EXECUTABLE: [i32; 6] = [7, 8, 13, 21, 36, 40];
 
 pub(crate) fn error(container: ContainerId, error: EngineError) -> DriverError {
     match error {
@@ -23,8 +27,11 @@ pub(crate) fn error(container: ContainerId, error: EngineError) -> DriverError {
         EngineError::NotRunning(_) => DriverError::NotRunning(container),
         EngineError::Running(_) => DriverError::Invalid(format!("container {container} is running; stop it first")),
         EngineError::Invalid(rule) => DriverError::Invalid(rule),
-        EngineError::Start { ref step, errno, .. } if step.contains("exec") && NO_PROGRAM.contains(&errno) => {
-            DriverError::Invalid(error.to_string())
+        EngineError::Start { step, errno, detail }
+            if step == EXECUTE && (MISSING.contains(&errno) || NOT_EXECUTABLE.contains(&errno)) =>
+        {
+            let detail = format!("{detail}: {}", io::Error::from_raw_os_error(errno));
+            DriverError::NoProgram { missing: MISSING.contains(&errno), detail }
         }
         EngineError::Missing { missing, remedy } => DriverError::Unavailable { what: missing, hint: Some(remedy) },
         error => DriverError::Unavailable { what: chain(&error), hint: None },

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{Driver, Exit, Ingress, Program, Workload};
 
-pub use exec::{exec_streams_and_status, exec_with_a_terminal};
+pub use exec::{exec_of_no_program_says_so, exec_streams_and_status, exec_with_a_terminal};
 pub use life::{
     exit_statuses_are_told, recover_lists_what_there_is, remove_can_be_repeated, start_can_be_repeated,
     stats_show_the_limits, stop_asks_first, stop_kills_the_stubborn, unknown_ids_are_said_to_be,
@@ -94,6 +94,7 @@ pub async fn run_all(candidate: &Candidate) {
     logs_can_be_followed(candidate).await;
     exec_streams_and_status(candidate).await;
     exec_with_a_terminal(candidate).await;
+    exec_of_no_program_says_so(candidate).await;
 }
 
 /// Awaits something that must not take longer than [`PATIENCE`].

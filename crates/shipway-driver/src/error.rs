@@ -14,6 +14,15 @@ pub enum DriverError {
     /// The request itself cannot work, here or anywhere: trying again would not help.
     #[error("{0}")]
     Invalid(String),
+    /// There is no such program inside, or it is there and cannot be executed. As
+    /// permanent as [`DriverError::Invalid`]; a shell tells the two apart (127, 126).
+    #[error("cannot execute the program: {detail}")]
+    NoProgram {
+        /// Whether it is not there at all.
+        missing: bool,
+        /// Which one, and what the kernel said.
+        detail: String,
+    },
     /// This host cannot do it now (disk full, out of slots, a missing feature);
     /// trying again later, or a remedy of the operator's, may help.
     #[error("{what}")]

@@ -226,7 +226,14 @@ impl Driver for FakeDriver {
 
     async fn exec(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecSession, DriverError> {
         self.running_one(container)?;
-        Ok(play_exec(&spec))
+        match spec.argv.first().map(String::as_str) {
+            Some("/bin/sh") => Ok(play_exec(&spec)),
+            // There is nothing in its root but the shell.
+            program => Err(DriverError::NoProgram {
+                missing: program != Some("/"),
+                detail: program.unwrap_or_default().to_owned(),
+            }),
+        }
     }
 }
 

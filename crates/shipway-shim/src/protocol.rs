@@ -95,6 +95,11 @@ pub const DIAL_REFUSED: u8 = 1;
 /// The dialer's byte: no answer in time, or too many dials under way.
 pub const DIAL_BUSY: u8 = 2;
 
+/// The last step of a launch and of an [`Ask::Exec`], execve(2): what fails at it has to do
+/// with the program itself. In [`Launched::Failed`] it is the step; in
+/// [`Answer::Refused`] the detail begins with it and a colon.
+pub const EXECUTE: &str = "execute the program";
+
 /// In the container's state directory, written by the engine: the [`Launch`] it was made from.
 pub const SPEC_FILE: &str = "spec.json";
 /// In the container's state directory, while or after it ran: [`Run`].

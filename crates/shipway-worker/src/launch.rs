@@ -54,9 +54,9 @@ impl Job {
         let content = core.blobs.path(&release.spec.source.digest);
         let started = match core.driver.start(&workload, Some(&content)).await {
             Ok(started) => started,
-            Err(DriverError::Invalid(saw)) => {
+            Err(error @ (DriverError::Invalid(_) | DriverError::NoProgram { .. })) => {
                 instance.started_at = Some(core.now());
-                return self.not_ready(instance, NotReady(saw)).await;
+                return self.not_ready(instance, NotReady(error.to_string())).await;
             }
             Err(error) => return Err(error.into()),
         };

@@ -44,5 +44,5 @@ pub mod worker;
 
 pub use config::WorkerConfig;
 pub use drain::Drain;
-pub use live::{LiveError, LiveStreams};
+pub use live::{LiveError, LiveLine, LivePlace, LiveQuery, LiveStreams};
 pub use worker::{Parts, Worker};

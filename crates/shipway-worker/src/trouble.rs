@@ -51,6 +51,7 @@ impl From<DriverError> for Trouble {
     fn from(error: DriverError) -> Self {
         match error {
             DriverError::Invalid(detail) => Self::failed(FailureCode::ReleaseNotReady, detail),
+            DriverError::NoProgram { .. } => Self::failed(FailureCode::ReleaseNotReady, error.to_string()),
             DriverError::Unavailable { what, hint } => {
                 Self::Later(Box::new(Failure { hint, ..failure(FailureCode::EngineUnavailable, what) }))
             }

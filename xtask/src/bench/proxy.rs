@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use shipway_testkit::wait_until;
 
 use super::row::{Row, median};
 use super::work::{Field, Nginx, load, pin};
@@ -12,9 +14,19 @@ use super::work::{Field, Nginx, load, pin};
 const SECONDS: u32 = 3;
 /// The general path's bar; the hand-written one comes later.
 const BAR: f64 = 0.85;
+/// Where the proxy runs, and nginx.
+const PROXY_CPU: u32 = 0;
+/// Where the load and the origin run.
+const OTHER_CPU: u32 = 1;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn proxy(rounds: usize) -> anyhow::Result<Vec<Row>> {
     let field = Field::new()?;
+    // What is started from here on, every service's runner, inherits it.
+    for pid in descendants(field.platform.pid()) {
+        pin(pid, OTHER_CPU)?;
+    }
+    pin(proxy_pid(&field)?, PROXY_CPU)?;
     let mut rows = Vec::new();
     for (name, size) in [("b95", 95), ("k16", 16 << 10), ("m1", 1 << 20)] {
         field.deploy(name, &"x".repeat(size), "--static")?;
@@ -27,17 +39,16 @@ pub(super) fn proxy(rounds: usize) -> anyhow::Result<Vec<Row>> {
 
 fn compare(field: &Field, name: &str, size: usize, connections: usize, rounds: usize) -> anyhow::Result<Row> {
     let folder = tempfile::tempdir()?;
-    let origin = origin(field, name)?;
+    let origin = origin(field, name);
     let http = format!("upstream origin {{ server unix:{}; keepalive 512; }}", origin.display());
     let server = "location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $host; }";
     let nginx = Nginx::start(folder.path(), &http, server)?;
-    pin(nginx.worker().context("nginx has a worker")?, 0)?;
-    pin(proxy_pid(field)?, 0)?;
+    pin(nginx.worker().context("nginx has a worker")?, PROXY_CPU)?;
     let host = format!("{name}.localhost");
     let (mut theirs, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let their_rate = load(nginx.address, &host, connections, SECONDS, Some(1))?;
-        let our_rate = load(field.platform.address(), &host, connections, SECONDS, Some(1))?;
+        let their_rate = load(nginx.address, &host, connections, SECONDS, Some(OTHER_CPU))?;
+        let our_rate = load(field.platform.address(), &host, connections, SECONDS, Some(OTHER_CPU))?;
         theirs.push(their_rate);
         ours.push(our_rate);
         ratios.push(our_rate / their_rate);
@@ -54,15 +65,17 @@ fn compare(field: &Field, name: &str, size: usize, connections: usize, rounds: u
     })
 }
 
-/// The listening socket of the service's runner: root may connect too.
-fn origin(field: &Field, name: &str) -> anyhow::Result<PathBuf> {
-    let routes = fs::read_to_string(field.platform.run_dir().join("routes/routes.json"))
-        .context("the proxy keeps its routes")?;
-    let routes: serde_json::Value = serde_json::from_str(&routes)?;
-    let rows = routes["routes"].as_array().context("routes are a list")?;
-    let row = rows.iter().find(|row| row["name"] == name).with_context(|| format!("no route to {name}"))?;
-    let path = row["state"]["endpoint"]["path"].as_str().context("a live route has an endpoint")?;
-    Ok(PathBuf::from(path))
+/// The listening socket of the service's runner: root may connect too. The proxy
+/// writes its routes down a moment after it has them.
+fn origin(field: &Field, name: &str) -> PathBuf {
+    let file = field.platform.run_dir().join("routes/routes.json");
+    wait_until("the proxy writes the route down", PATIENCE, || {
+        let routes = fs::read_to_string(&file).ok()?;
+        // One JSON object a line; the first and the last are no routes.
+        let mut rows = routes.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let row = rows.find(|row| row["name"] == name)?;
+        row["state"]["endpoint"]["path"].as_str().map(PathBuf::from)
+    })
 }
 
 fn proxy_pid(field: &Field) -> anyhow::Result<u32> {
@@ -71,4 +84,13 @@ fn proxy_pid(field: &Field) -> anyhow::Result<u32> {
     let command = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut ours = pids.filter(|pid| String::from_utf8_lossy(&command(pid)).replace('\0', " ").contains(&wanted));
     ours.next().context("the proxy runs")
+}
+
+/// A process and all below it.
+fn descendants(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> =
+        children.flat_map(|text| text.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect();
+    std::iter::once(pid).chain(children.into_iter().flat_map(descendants)).collect()
 }

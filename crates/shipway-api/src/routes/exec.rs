@@ -70,7 +70,13 @@ static EXEC: Rules = Rules {
         parameters: &[SERVICE],
         request: None,
         answers: &[Answer { status: 101, doc: "The WebSocket is open.", content: None }],
-        problems: &[ProblemCode::NotFound, ProblemCode::NotRunning, ProblemCode::UpgradeRequired],
+        problems: &[
+            ProblemCode::NotFound,
+            ProblemCode::NoSuchProgram,
+            ProblemCode::NotRunning,
+            ProblemCode::NotExecutable,
+            ProblemCode::UpgradeRequired,
+        ],
     },
 };
 

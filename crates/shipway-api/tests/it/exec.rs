@@ -44,7 +44,9 @@ async fn what_cannot_be_run_says_why() {
     let world = World::start().await;
     world.deploy("hello").await;
     for (words, code) in [
-        (&["missing"][..], "conflict"),
+        (&["missing"][..], "no_such_program"),
+        (&["locked"][..], "not_executable"),
+        (&["refused"][..], "conflict"),
         (&[][..], "invalid_field"),
         (&[""][..], "invalid_field"),
         (&["a\0b"][..], "invalid_field"),

@@ -89,7 +89,7 @@ async fn what_cannot_start_says_why_and_stays_unknown() {
     assert!(matches!(&refused, DriverError::Unavailable { hint: Some(_), .. }), "{refused}");
     let nonsense = Workload { program: Program::Command { argv: vec!["/no/such/program".to_owned()] }, ..good.clone() };
     let refused = driver.start(&nonsense, None).await.unwrap_err();
-    assert!(matches!(&refused, DriverError::Invalid(_)), "{refused}");
+    assert!(matches!(&refused, DriverError::NoProgram { missing: true, .. }), "{refused}");
     let seen = driver.inspect(good.container).await;
     assert!(matches!(seen, Err(DriverError::Unknown(_))), "nothing stays: {seen:?}");
     world.finish(driver).await;

@@ -1,7 +1,7 @@
 //! Further processes in a running container.
 
 use super::{Candidate, Script, within};
-use crate::{ExecInput, ExecOutput, ExecSession, ExecSpec};
+use crate::{DriverError, ExecInput, ExecOutput, ExecSession, ExecSpec};
 
 /// Input goes in, output comes out, the status comes last; signals arrive.
 ///
@@ -49,6 +49,26 @@ pub async fn exec_with_a_terminal(candidate: &Candidate) {
     until(&mut session, "40 100").await;
     send(&session, ExecInput::Signal(9)).await;
     assert_eq!(rest(&mut session).await.1, 128 + 9);
+    candidate.clear(container).await;
+}
+
+/// A program that is not there is told from one that may not be executed.
+///
+/// # Panics
+///
+/// When the driver fails the exam.
+pub async fn exec_of_no_program_says_so(candidate: &Candidate) {
+    let container = candidate.start(&Script::Stay).await;
+    // A directory is nobody's to execute.
+    for (program, is_missing) in [("no-such-program", true), ("/no/such/program", true), ("/", false)] {
+        for terminal in [None, Some((80, 24))] {
+            let spec = ExecSpec { argv: vec![program.to_owned()], env: Vec::new(), terminal };
+            match within(candidate.driver.exec(container, spec)).await {
+                Err(DriverError::NoProgram { missing, .. }) => assert_eq!(missing, is_missing, "{program}"),
+                other => panic!("expected {program} to be no program, got {other:?}"),
+            }
+        }
+    }
     candidate.clear(container).await;
 }
 

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 
 use super::Engine;
 use crate::EngineError;
-use crate::control;
 use crate::error::Doing;
 use crate::packet::Packets;
 use crate::ready;
@@ -87,7 +86,7 @@ impl Engine {
     ///
     /// [`EngineError::Unknown`], [`EngineError::NotRunning`], [`EngineError::Invalid`]
     /// for a command that can never work, [`EngineError::Start`] when it could not
-    /// be made (no such program, limits reached).
+    /// be made (no such program, limits reached); its step and `errno` are the shim's.
     pub async fn exec(&self, id: &str, spec: ExecSpec) -> Result<ExecSession, EngineError> {
         let container = self.inner.find(id)?;
         container.running()?;
@@ -96,19 +95,13 @@ impl Engine {
         let socket = container.files.control();
         let opened = tokio::time::timeout(PATIENCE, open(&socket, process))
             .await
-            .unwrap_or_else(|_elapsed| Err(io::Error::from(io::ErrorKind::TimedOut)));
+            .unwrap_or_else(|_elapsed| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         let ends = match opened {
             Ok(ends) => ends,
             Err(_) if container.running().is_err() => {
                 return Err(EngineError::NotRunning(id.to_owned()));
             }
-            Err(error) => {
-                return Err(EngineError::Start {
-                    step: "exec".to_owned(),
-                    errno: error.raw_os_error().unwrap_or(0),
-                    detail: error.to_string(),
-                });
-            }
+            Err(why) => return Err(why.into_start()),
         };
         if let (Some((columns, rows)), Some(terminal)) = (spec.terminal, &ends.terminal) {
             resize(terminal, columns, rows).doing(|| "set a terminal's size".to_owned())?;
@@ -142,7 +135,44 @@ struct Ends {
     terminal: Option<OwnedFd>,
 }
 
-async fn open(socket: &std::path::Path, process: Process) -> io::Result<Ends> {
+/// Why there is no process.
+enum NotMade {
+    /// The shim tried, and says at which step it failed.
+    Refused { errno: i32, detail: String },
+    /// It could not be asked, or did not answer.
+    Unasked(io::Error),
+}
+
+impl From<io::Error> for NotMade {
+    fn from(error: io::Error) -> Self {
+        Self::Unasked(error)
+    }
+}
+
+impl From<rustix::io::Errno> for NotMade {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::Unasked(errno.into())
+    }
+}
+
+impl NotMade {
+    fn into_start(self) -> EngineError {
+        match self {
+            Self::Refused { errno, detail } => {
+                // As the shim writes it: the step, a colon, what it was done to.
+                let (step, detail) = detail.split_once(": ").unwrap_or(("exec", &detail));
+                EngineError::Start { step: step.to_owned(), errno, detail: detail.to_owned() }
+            }
+            Self::Unasked(error) => EngineError::Start {
+                step: "exec".to_owned(),
+                errno: error.raw_os_error().unwrap_or(0),
+                detail: error.to_string(),
+            },
+        }
+    }
+}
+
+async fn open(socket: &std::path::Path, process: Process) -> Result<Ends, NotMade> {
     let control = Packets::connect(socket)?;
     let terminal = process.terminal;
     let ask = Ask::Exec { process };
@@ -177,13 +207,14 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Waits for the process to be made; returns the terminal that came with it.
-async fn executed(control: &Packets) -> io::Result<Option<OwnedFd>> {
+async fn executed(control: &Packets) -> Result<Option<OwnedFd>, NotMade> {
     let Some((answer, beside)) = control.receive::<Answer>().await? else {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     };
-    match control::done(answer)? {
+    match answer {
         Answer::Executed { .. } => Ok(beside.into_iter().next()),
-        other => Err(io::Error::other(format!("unexpected answer: {other:?}"))),
+        Answer::Refused { errno, detail } => Err(NotMade::Refused { errno, detail }),
+        other => Err(io::Error::other(format!("unexpected answer: {other:?}")).into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Further processes.
 
 use bytes::Bytes;
-use shipway_engine::{Engine, EngineError, ExecInput, ExecOutput, ExecSession, ExecSpec};
+use shipway_engine::{EXECUTE, Engine, EngineError, ExecInput, ExecOutput, ExecSession, ExecSpec};
 
 use crate::world::{World, printed, soon, start, wait_until};
 
@@ -141,7 +141,7 @@ async fn what_cannot_run_is_refused() {
     let engine = running(&world).await;
     let missing = ExecSpec { argv: vec!["no-such-program".to_owned()], ..command("") };
     let refused = soon(engine.exec("c", missing)).await.unwrap_err();
-    assert!(matches!(refused, EngineError::Start { errno: 2, .. }), "{refused}");
+    assert!(matches!(&refused, EngineError::Start { step, errno: 2, .. } if step == EXECUTE), "{refused}");
     let empty = ExecSpec { argv: Vec::new(), ..command("") };
     let refused = engine.exec("c", empty).await.unwrap_err();
     assert!(matches!(refused, EngineError::Invalid(_)), "{refused}");

@@ -19,7 +19,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, Gid, Uid, clear_ambient_capability_set, set_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
-use shipway_shim::protocol::{Process, Rlimit, path_bytes};
+use shipway_shim::protocol::{EXECUTE, Process, Rlimit, path_bytes};
 
 use crate::container::child::{EXEC, RUN};
 use crate::failure::{Failure, MayFail as _, Step as _};
@@ -171,7 +171,7 @@ fn try_each(programs: &[CString], argv: &Strings, env: &Strings) -> Failure {
         }
     }
     Failure {
-        step: "execute the program".into(),
+        step: EXECUTE.into(),
         errno: worst.raw_os_error(),
         detail: programs.last().map(|last| last.to_string_lossy().into_owned()).unwrap_or_default(),
     }
@@ -215,8 +215,8 @@ fn change_identity(process: &Process) -> Result<(), Failure> {
 /// Up to `CAP_CHECKPOINT_RESTORE` (40); the kernel refuses bits it does not know.
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
-/// The working directory, made if the root can be written to. With every foreign
-/// descriptor closed, `/proc/self/fd` leads nowhere outside; and it is checked.
+/// Enters the working directory, which must exist. With every foreign descriptor
+/// closed, `/proc/self/fd` leads nowhere outside; and where we are is checked.
 fn enter_folder(process: &Process) -> Result<(), Failure> {
     const STEP: &str = "enter the working directory";
     let path = path_bytes(&process.cwd);

@@ -11,7 +11,7 @@ use shipway_api_types::{LogLine, LogStream, Stats, TerminalSize};
 use shipway_driver as driver;
 use shipway_model::ServiceId;
 use shipway_stdx::clock::rfc3339;
-use shipway_worker::{Drain as _, LiveStreams};
+use shipway_worker::{Drain as _, LiveLine, LivePlace, LiveQuery, LiveStreams};
 use tokio::sync::mpsc;
 
 use super::edge::EdgeDrain;
@@ -40,8 +40,8 @@ impl Live for WorkerLive {
 
     async fn logs(&self, service: ServiceId, query: LogQuery) -> Result<LogLines, LiveError> {
         let wanted = query.stream;
-        let after = query.after.as_deref().map(cursor_from).transpose()?;
-        let query = driver::LogQuery { follow: query.follow, tail: query.tail, since: query.since, after };
+        let after = query.after.as_deref().map(place_from).transpose()?;
+        let query = LiveQuery { follow: query.follow, tail: query.tail, since: query.since, after };
         let lines = match self.streams.logs(service, query).await {
             Ok(lines) => lines,
             // A service that does not run has an empty log, which is no error.
@@ -118,21 +118,30 @@ fn output_from(message: driver::ExecOutput) -> ExecOutput {
     }
 }
 
-fn line_to(line: driver::LogLine) -> LogLine {
+fn line_to(line: LiveLine) -> LogLine {
+    let cursor = place_to(line.place());
+    let LiveLine { line, .. } = line;
     let stream = match line.stream {
         driver::LogStream::Stdout => LogStream::Stdout,
         driver::LogStream::Stderr => LogStream::Stderr,
     };
-    let cursor = format!("{}.{}", line.cursor.segment, line.cursor.offset);
     LogLine { at: rfc3339(line.at), stream, partial: line.partial, text: line.text, cursor }
 }
 
-fn cursor_from(text: &str) -> Result<driver::LogCursor, LiveError> {
-    let (segment, offset) = text.split_once('.').ok_or(LiveError::BadCursor)?;
-    match (segment.parse(), offset.parse()) {
-        (Ok(segment), Ok(offset)) => Ok(driver::LogCursor { segment, offset }),
-        _ => Err(LiveError::BadCursor),
-    }
+/// A place as the API's opaque cursor: container, segment, offset.
+fn place_to(place: LivePlace) -> String {
+    let LivePlace { container, cursor } = place;
+    format!("{container}.{}.{}", cursor.segment, cursor.offset)
+}
+
+fn place_from(text: &str) -> Result<LivePlace, LiveError> {
+    let read = || {
+        let (container, cursor) = text.split_once('.')?;
+        let (segment, offset) = cursor.split_once('.')?;
+        let cursor = driver::LogCursor { segment: segment.parse().ok()?, offset: offset.parse().ok()? };
+        Some(LivePlace { container: container.parse().ok()?, cursor })
+    };
+    read().ok_or(LiveError::BadCursor)
 }
 
 fn told(error: shipway_worker::LiveError) -> LiveError {
@@ -141,6 +150,7 @@ fn told(error: shipway_worker::LiveError) -> LiveError {
     match error {
         W::NotFound | W::NotRunning => LiveError::NotRunning,
         W::Driver(D::Unknown(_) | D::NotRunning(_)) => LiveError::NotRunning,
+        W::Driver(D::NoProgram { missing, detail }) => LiveError::NoProgram { missing, detail },
         W::Driver(D::Invalid(reason)) => LiveError::Refused(reason),
         W::Driver(D::Unavailable { what, .. }) => LiveError::Unavailable(what),
         W::Store(error) => LiveError::Unavailable(error.to_string()),
@@ -149,13 +159,23 @@ fn told(error: shipway_worker::LiveError) -> LiveError {
 
 #[cfg(test)]
 mod tests {
+    use shipway_model::ContainerId;
+
     use super::*;
 
     #[test]
     fn a_cursor_reads_back_and_nonsense_is_refused() {
-        assert_eq!(cursor_from("3.77"), Ok(driver::LogCursor { segment: 3, offset: 77 }));
-        for nonsense in ["", "3", "3.", "a.b", "-1.2", "1.2.3"] {
-            assert_eq!(cursor_from(nonsense), Err(LiveError::BadCursor), "{nonsense}");
+        let container: ContainerId = "6ba7b810-9dad-11d1-80b4-00c04fd430c8".parse().unwrap();
+        let text = format!("{container}.3.77");
+        let place = LivePlace { container, cursor: driver::LogCursor { segment: 3, offset: 77 } };
+        assert_eq!(place_from(&text), Ok(place));
+        assert_eq!(place_to(place), text);
+        for rest in ["", ".", ".3", ".3.", ".a.b", ".-1.2", ".1.2.3"] {
+            let nonsense = format!("{container}{rest}");
+            assert_eq!(place_from(&nonsense), Err(LiveError::BadCursor), "{nonsense}");
+        }
+        for nonsense in ["", "3", "3.77", "x.3.77", ".3.77"] {
+            assert_eq!(place_from(nonsense), Err(LiveError::BadCursor), "{nonsense}");
         }
     }
 }

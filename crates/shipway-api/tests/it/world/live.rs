@@ -96,8 +96,12 @@ impl Live for FakeLive {
     }
 
     async fn exec(&self, _: ServiceId, spec: ExecSpec) -> Result<ExecSession, LiveError> {
-        if spec.argv[0] == "missing" {
-            return Err(LiveError::Refused("there is no program `missing`".to_owned()));
+        let program = &spec.argv[0];
+        match program.as_str() {
+            "missing" => return Err(LiveError::NoProgram { missing: true, detail: program.clone() }),
+            "locked" => return Err(LiveError::NoProgram { missing: false, detail: program.clone() }),
+            "refused" => return Err(LiveError::Refused("not this one".to_owned())),
+            _ => {}
         }
         let (input, from_client) = mpsc::channel(8);
         let (to_client, output) = mpsc::channel(8);

@@ -1,0 +1,120 @@
+//! What `cargo xtask bench start exec` measures: `cycle start|exec COUNT TREE`.
+//!
+//! A cycle of `start` is a container from a root file system at TREE, with every
+//! isolation: made, started, `/bin/true` run, its end seen, its status kept, removed,
+//! and all it left cleaned up. A cycle of `exec` is `/bin/true` in one running
+//! container. Each prints its microseconds on a line; opening the engine and the
+//! first cycles, which fill caches, are not counted.
+
+use std::error::Error;
+use std::io::{Write as _, stdout};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use shipway_engine::{
+    ContainerSpec, Engine, EngineConfig, ExecOutput, ExecSpec, Ingress, Limits, LogLimits, Network, Process, Root,
+    Tmpfs,
+};
+
+const RUN_PARENT: &str = "/run/shipway-bench";
+/// The user that may open sockets; there are none here.
+const PROXY: u32 = 4711;
+/// Cycles before those that count.
+const WARM_UP: usize = 5;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [mode, count, tree] = words.as_slice() else { return Err("cycle start|exec COUNT TREE".into()) };
+    let (count, tree) = (count.parse()?, Path::new(tree));
+    let folder = tempfile::TempDir::with_prefix("shipway-cycle-")?;
+    let mut config = EngineConfig::new(folder.path().join("engine"), RUN_PARENT, PROXY);
+    config.sources.push(tree.to_owned());
+    let engine = Engine::open(config).await?;
+    let measured = match mode.as_str() {
+        "start" => starts(&engine, tree, count).await,
+        "exec" => execs(&engine, tree, count).await,
+        _ => Err(format!("there is no mode `{mode}`").into()),
+    };
+    engine.close().await;
+    for took in measured?.iter().skip(WARM_UP) {
+        writeln!(stdout(), "{}", took.as_micros())?;
+    }
+    Ok(())
+}
+
+async fn starts(engine: &Engine, tree: &Path, count: usize) -> Outcome<Vec<Duration>> {
+    let mut times = Vec::new();
+    for n in 0..count + WARM_UP {
+        let id = format!("cycle-{n}");
+        let spec = spec(tree, &id, &["/bin/true"]);
+        let begun = Instant::now();
+        engine.create(spec).await?;
+        engine.start(&id).await?;
+        let exited = engine.wait(&id).await?;
+        engine.remove(&id).await?;
+        engine.settle().await;
+        times.push(begun.elapsed());
+        if exited.code != Some(0) {
+            return Err(format!("/bin/true ended with {exited:?}").into());
+        }
+    }
+    Ok(times)
+}
+
+async fn execs(engine: &Engine, tree: &Path, count: usize) -> Outcome<Vec<Duration>> {
+    let id = "sleeper";
+    engine.create(spec(tree, id, &["/bin/sleep", "1000"])).await?;
+    engine.start(id).await?;
+    let mut times = Vec::new();
+    for _ in 0..count + WARM_UP {
+        let begun = Instant::now();
+        let status = exec(engine, id).await?;
+        times.push(begun.elapsed());
+        if status != Some(0) {
+            return Err(format!("/bin/true ended with {status:?}").into());
+        }
+    }
+    engine.stop(id, Duration::ZERO).await?;
+    engine.remove(id).await?;
+    Ok(times)
+}
+
+async fn exec(engine: &Engine, id: &str) -> Outcome<Option<i32>> {
+    let spec = ExecSpec { argv: vec!["/bin/true".to_owned()], env: Vec::new(), cwd: None, terminal: None };
+    let mut session = engine.exec(id, spec).await?;
+    while let Some(output) = session.output.recv().await {
+        if let ExecOutput::Exited(status) = output {
+            return Ok(Some(status));
+        }
+    }
+    Ok(None)
+}
+
+fn spec(tree: &Path, id: &str, argv: &[&str]) -> ContainerSpec {
+    ContainerSpec {
+        id: id.to_owned(),
+        labels: [("bench".to_owned(), "cycle".to_owned())].into(),
+        root: Root::Tree { path: tree.to_owned(), scratch: Tmpfs { size_bytes: 4 << 20, inodes: 200 } },
+        process: Process {
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            env: vec!["PATH=/bin".to_owned()],
+            cwd: PathBuf::from("/"),
+            uid: 1000,
+            gid: 1000,
+            groups: Vec::new(),
+            capabilities: 0,
+            rlimits: Vec::new(),
+            terminal: false,
+        },
+        binds: Vec::new(),
+        files: Vec::new(),
+        hostname: None,
+        limits: Limits { memory_bytes: 64 << 20, cpu_millis: 2000, pids: 32 },
+        network: Network::None { address: None },
+        ingress: Ingress::None,
+        log: LogLimits { segment_bytes: 64 << 10, segments: 4 },
+    }
+}

@@ -39,7 +39,9 @@ fn it_connects_to_the_one_address() {
         let (DIAL_CONNECTED, Some(socket)) = dial(&container) else { return false };
         let mut stream = TcpStream::from(socket);
         stream.set_nonblocking(false).unwrap();
-        assert_eq!(stream.peer_addr().unwrap().to_string(), "10.99.0.7:8080");
+        // Between two of its rounds the listener is away, and the connection is reset.
+        let Ok(peer) = stream.peer_addr() else { return false };
+        assert_eq!(peer.to_string(), "10.99.0.7:8080");
         let mut text = String::new();
         stream.write_all(b"you\n").is_ok() && stream.read_to_string(&mut text).is_ok() && text == "hello you\n"
     });

@@ -10,6 +10,7 @@ use shipway_testkit::wait_until;
 
 use super::row::{Row, median};
 use super::work::{Field, Nginx, load, pin};
+use crate::sh::say;
 
 const SECONDS: u32 = 3;
 /// The general path's bar; the hand-written one comes later.
@@ -31,7 +32,8 @@ pub(super) fn proxy(rounds: usize) -> anyhow::Result<Vec<Row>> {
     for (name, size) in [("b95", 95), ("k16", 16 << 10), ("m1", 1 << 20)] {
         field.deploy(name, &"x".repeat(size), "--static")?;
         for connections in [64, 512] {
-            rows.push(compare(&field, name, size, connections, rounds)?);
+            let measured = compare(&field, name, size, connections, rounds);
+            rows.push(measured.unwrap_or_else(|error| failed(size, connections, &error)));
         }
     }
     Ok(rows)
@@ -47,8 +49,9 @@ fn compare(field: &Field, name: &str, size: usize, connections: usize, rounds: u
     let host = format!("{name}.localhost");
     let (mut theirs, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let their_rate = load(nginx.address, &host, connections, SECONDS, Some(OTHER_CPU))?;
-        let our_rate = load(field.platform.address(), &host, connections, SECONDS, Some(OTHER_CPU))?;
+        let their_rate = load(nginx.address, &host, connections, SECONDS, Some(OTHER_CPU)).context("nginx")?;
+        let our_rate =
+            load(field.platform.address(), &host, connections, SECONDS, Some(OTHER_CPU)).context("shipway")?;
         theirs.push(their_rate);
         ours.push(our_rate);
         ratios.push(our_rate / their_rate);
@@ -63,6 +66,21 @@ fn compare(field: &Field, name: &str, size: usize, connections: usize, rounds: u
         bar: format!("≥ {BAR} ×"),
         held: Some(ratio >= BAR),
     })
+}
+
+/// A point where not every request was answered well holds no bar, and does not
+/// take the other points with it.
+fn failed(size: usize, connections: usize, error: &anyhow::Error) -> Row {
+    say(&format!("{size} bytes, {connections} connections: {error:#}"));
+    Row {
+        bench: "proxy",
+        work: format!("{size} bytes, {connections} connections, requests/s"),
+        peer: "-".to_owned(),
+        ours: "not measured".to_owned(),
+        ratio: None,
+        bar: format!("≥ {BAR} ×"),
+        held: Some(false),
+    }
 }
 
 /// The listening socket of the service's runner: root may connect too. The proxy

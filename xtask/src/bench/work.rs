@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -71,7 +71,6 @@ pub(super) fn pin(pid: u32, cpu: u32) -> anyhow::Result<()> {
 
 /// An nginx with one worker and the given server block, ended when dropped.
 pub(super) struct Nginx {
-    folder: PathBuf,
     child: Child,
     pub(super) address: SocketAddr,
 }
@@ -94,8 +93,10 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .context("nginx is needed: apt-get install -y nginx-light")?;
-        let nginx = Self { folder: folder.to_owned(), child, address };
+        let nginx = Self { child, address };
         wait_until("nginx listens", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok().map(drop));
+        // The master listens before it has a worker.
+        wait_until("nginx has a worker", Duration::from_secs(10), || nginx.worker());
         Ok(nginx)
     }
 
@@ -109,8 +110,8 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        let pid = fs::read_to_string(self.folder.join("nginx.pid")).unwrap_or_default();
-        drop(Command::new("kill").arg(pid.trim()).stderr(Stdio::null()).status());
+        // The master, who ends the worker. Its pid file may not be there yet.
+        drop(Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status());
         drop(self.child.wait());
     }
 }

@@ -32,7 +32,9 @@ impl Field {
 
     pub(super) fn deploy(&self, name: &str, content: &str, kind: &str) -> anyhow::Result<()> {
         let url = self.offer(&format!("/{name}"), content);
-        let output = self.platform.cli(&["deploy", &url, "--name", name, kind])?;
+        // As many processors as the peer has, which nobody limits.
+        let cpus = std::thread::available_parallelism()?.to_string();
+        let output = self.platform.cli(&["deploy", &url, "--name", name, kind, "--cpus", &cpus])?;
         ensure!(output.code == 0, "cannot deploy {name}: {}", output.stderr);
         Ok(())
     }

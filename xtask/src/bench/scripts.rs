@@ -2,6 +2,7 @@
 //! nginx + fcgiwrap with the same script and no sandbox.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -97,6 +98,7 @@ impl Peer {
         drop(std::fs::remove_file(&socket));
         let fcgiwrap = Command::new("fcgiwrap")
             .args(["-c", "8", "-s", &format!("unix:{}", socket.display())])
+            .process_group(0)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -114,8 +116,8 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // fcgiwrap's children end with it.
-        drop(Command::new("kill").arg(self.fcgiwrap.id().to_string()).status());
+        // The whole group: its children do not end with it.
+        drop(Command::new("kill").args(["--", &format!("-{}", self.fcgiwrap.id())]).status());
         drop(self.fcgiwrap.wait());
     }
 }

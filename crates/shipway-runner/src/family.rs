@@ -139,7 +139,7 @@ impl Family {
         if self.members.is_empty() {
             return false;
         }
-        let session = process::getsid(Some(pid)).ok();
+        let session = session_of(pid);
         let by_session = |member: &Member| member.root == pid || Some(member.root) == session;
         self.members.iter().any(by_session)
             || marker_of(pid).is_some_and(|marker| self.members.iter().any(|member| member.marker == marker))
@@ -173,13 +173,23 @@ fn pid(text: &str) -> Option<Pid> {
     i32::from_str(text).ok().and_then(Pid::from_raw)
 }
 
-/// Reads the fourth field of `/proc/<pid>/stat`. The second, the name, is in
-/// parentheses and may contain anything, so the fields are counted from its end.
 fn parent_of(pid: Pid) -> Option<Pid> {
+    number_after_name(pid, 1)
+}
+
+/// `getsid` would say it too, but 0 for a session that began outside of our process
+/// namespace (a process that entered the container), and 0 is no `Pid`.
+fn session_of(pid: Pid) -> Option<Pid> {
+    number_after_name(pid, 3)
+}
+
+/// Reads a field of `/proc/<pid>/stat` (`proc_pid_stat(5)`). The second field, the
+/// name, is in parentheses and may contain anything, so they are counted from its end.
+fn number_after_name(pid: Pid, at: usize) -> Option<Pid> {
     let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let mut fields = std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace();
-    fields.nth(1).and_then(self::pid)
+    fields.nth(at).and_then(self::pid)
 }
 
 fn marker_of(pid: Pid) -> Option<String> {
@@ -201,14 +211,28 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_of_a_session_is_in_its_own() {
+        let mut command = std::process::Command::new("/usr/bin/setsid");
+        let mut leader = command.args(["--wait", "/bin/cat"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&leader);
+        // `setsid` forks only when it leads a process group already, which it does not here.
+        let began = std::time::Instant::now();
+        while session_of(pid) != Some(pid) {
+            assert!(began.elapsed().as_secs() < 10, "no session of its own");
+            std::thread::yield_now();
+        }
+        drop(leader.stdin.take());
+        assert!(leader.wait().unwrap().success());
+    }
+
+    #[test]
     fn who_belongs_to_no_running_request_is_not_spared() {
         let own = process::getpid();
         let mut family = Family { members: Vec::new(), own, may_have_orphans: false };
         assert!(!family.is_spared(own));
-        let session = process::getsid(None).unwrap();
-        family.adopt(session, "m".to_owned(), 7);
-        assert!(family.is_spared(own), "its session leads a request");
-        assert_eq!(family.leave(session), Some(7));
+        family.adopt(own, "m".to_owned(), 7);
+        assert!(family.is_spared(own), "it leads a request");
+        assert_eq!(family.leave(own), Some(7));
         assert!(!family.is_spared(own));
     }
 }

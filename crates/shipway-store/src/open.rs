@@ -1,13 +1,16 @@
 //! Opening: the file, the connections, the migrations, the checks.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode};
+use rustix::io::Errno;
 use sqlx::pool::PoolOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::door::{Doubt, Inner};
@@ -21,6 +24,9 @@ const READERS: u32 = 4;
 /// With the two seconds a locked database may take, an answer is never further
 /// away than seven.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+
+/// Between two attempts to open a database that another process is opening.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
@@ -39,10 +45,7 @@ impl Store {
         let failed = |source| OpenError::Open { path: path.display().to_string(), source };
         make_private_file(path).map_err(|error| failed(sqlx::Error::Io(error)))?;
         let options = sqlite::writer(path);
-        let mut first = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-        check_library(&mut first).await.map_err(failed)??;
-        migrate(&mut first).await.map_err(failed)??;
-        first.close().await.map_err(failed)?;
+        prepare(&options).await.map_err(failed)??;
 
         let doubt = Doubt::default();
         let writer = pool(1, &doubt).connect_lazy_with(options);
@@ -74,18 +77,46 @@ fn pool(connections: u32, doubt: &Doubt) -> PoolOptions<sqlx::Sqlite> {
         })
 }
 
-/// SQLite gives the WAL and its index the mode of the database's own file.
+/// SQLite gives the WAL and its index the mode of the database's own file. The file
+/// is not opened here: closing it would drop every lock that another connection of
+/// this process has on it (<https://www.sqlite.org/howtocorrupt.html>, 2.2).
 fn make_private_file(path: &Path) -> io::Result<()> {
-    let existed = path.exists();
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    if !existed && let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
+    let mode = Mode::RUSR | Mode::WUSR;
+    match rustix::fs::mknodat(CWD, path, FileType::RegularFile, mode, 0) {
+        Err(Errno::EXIST) => return fs::set_permissions(path, Permissions::from_mode(mode.as_raw_mode())),
+        made => made?,
     }
-    Ok(())
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 type Checked = Result<Result<(), OpenError>, sqlx::Error>;
+
+/// Checks and migrates. SQLite does not wait for others while it changes the mode of
+/// the journal or recovers it, so who finds it locked then asks again.
+async fn prepare(options: &SqliteConnectOptions) -> Checked {
+    let began = tokio::time::Instant::now();
+    loop {
+        match prepare_once(options).await {
+            Err(error) if sqlite::is_busy(&error) && began.elapsed() < sqlite::BUSY_WAIT => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn prepare_once(options: &SqliteConnectOptions) -> Checked {
+    let mut first = SqliteConnection::connect_with(options).await?;
+    let done = match check_library(&mut first).await? {
+        Ok(()) => migrate(&mut first).await?,
+        refused => refused,
+    };
+    first.close().await?;
+    Ok(done)
+}
 
 async fn check_library(db: &mut SqliteConnection) -> Checked {
     let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(db).await?;

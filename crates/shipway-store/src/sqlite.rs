@@ -17,7 +17,7 @@ pub(crate) const LIBRARY_LEAST: &str = "3.51.3";
 /// How long a statement waits for another process that holds the write lock.
 /// Longer, and an API call hangs where it should say 503; shorter, and somebody
 /// looking into the database with the `sqlite3` shell fails our writes.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(2);
 
 /// The largest database, in pages of 4 KiB: 16 GiB. Past it writes fail like on a
 /// full disk, before the disk is full for everybody else.

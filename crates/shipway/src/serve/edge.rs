@@ -67,9 +67,11 @@ impl Edge {
         parts: &mut JoinSet<()>,
     ) -> anyhow::Result<Self> {
         let socket = places.run_dir.join(CONTROL_SOCKET);
+        // Asked before the feed connects: the proxy talks to whoever came last.
+        let lives = std::os::unix::net::UnixStream::connect(&socket).is_ok();
         let (feed, task) = FeedClient::new(socket.clone(), places.instance.clone());
         parts.spawn(task.run(shutdown.clone()));
-        let adopted = adopt(config, &feed, &socket).await?;
+        let adopted = if lives { adopt(config, &feed, &socket).await? } else { None };
         let (sockets, is_adopted) = match adopted {
             Some(sockets) => (sockets, true),
             None => (open(config)?, false),
@@ -131,9 +133,6 @@ impl Edge {
 
 /// Takes over a living proxy's listeners, if they are the ones that are wanted.
 async fn adopt(config: &Config, feed: &FeedClient, socket: &Path) -> anyhow::Result<Option<Vec<Listener>>> {
-    if std::os::unix::net::UnixStream::connect(socket).is_err() {
-        return Ok(None);
-    }
     if feed.connected(ADOPTION_LIMIT).await.is_err() {
         bail!("a proxy lives at {} and does not talk to this Shipway; end it first", socket.display());
     }

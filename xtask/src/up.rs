@@ -48,6 +48,11 @@ impl Started {
         Path::new("/run/shipway-up")
     }
 
+    /// How the proxy of this installation ends its command line.
+    fn proxy(&self) -> String {
+        format!("proxy --run-dir {}", self.run().display())
+    }
+
     fn log(&self, part: &str) -> PathBuf {
         self.folder.join(format!("{part}.log"))
     }
@@ -129,8 +134,11 @@ fn start(started: &Started, part: &str, address: &str, mut command: Command) -> 
         return Ok(());
     }
     let address: SocketAddr = address.parse()?;
-    if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
-        let holder = port::holder(address).map_or_else(|| "an unknown process".to_owned(), |holder| holder.to_string());
+    let holder = port::holder(address);
+    // A proxy outlives a `serve` that was killed, and the next one adopts it.
+    let is_ours = holder.as_ref().is_some_and(|holder| holder.command.ends_with(&started.proxy()));
+    if !is_ours && TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
+        let holder = holder.map_or_else(|| "an unknown process".to_owned(), |holder| holder.to_string());
         bail!("{address} is taken by {holder}; stop it first (`make up` needs {SHIPWAY} and {FILES})");
     }
     let log = OpenOptions::new().create(true).append(true).open(started.log(part))?;

@@ -130,6 +130,13 @@ pub enum Command {
     ///
     /// What was deployed is kept; the next `serve` brings it back.
     Down(PlatformArgs),
+    /// Replace the running shipway by another version, without losing a visitor
+    ///
+    /// The file takes the place of the one that shipway was started from, which is kept
+    /// beside it as NAME.previous. Services, the proxy and every connection go on. A
+    /// version that does not become ready is taken back by itself.
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Upgrade(UpgradeArgs),
     /// Say what this machine offers, what is missing, and the remedy
     Doctor(PlatformArgs),
     /// Look at the configuration
@@ -138,6 +145,9 @@ pub enum Command {
     /// Print the API's OpenAPI document
     #[command(hide = true)]
     Openapi,
+    /// Print what this binary can work with; asked by another before an upgrade
+    #[command(hide = true)]
+    Facts,
     /// Serve visitors; started by `serve`, not by people
     #[command(hide = true)]
     Proxy(ProxyArgs),
@@ -148,6 +158,24 @@ Examples:
   shipway serve
   shipway serve --set listen=127.0.0.1:9000 --set api.open=loopback
   shipway serve --config /etc/shipway/config.yml";
+
+const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  shipway upgrade --to ./shipway-0.2.0
+  shipway upgrade --to /usr/local/bin/shipway.previous
+
+The same happens on SIGHUP (`systemctl reload shipway`) with whatever file is in place then.";
+
+/// `shipway upgrade`.
+#[derive(Debug, Clone, Args)]
+pub struct UpgradeArgs {
+    /// The other version's binary
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Where the platform is.
+    #[command(flatten)]
+    pub platform: PlatformArgs,
+}
 
 /// Where the platform's own commands take their settings from.
 #[derive(Debug, Clone, Default, Args)]

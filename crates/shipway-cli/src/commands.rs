@@ -136,8 +136,13 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Token(command) => token::token(context, command).await,
         C::Completions(args) => local::completions(context, &args),
         C::Version => local::version(context),
-        C::Serve(_) | C::Down(_) | C::Doctor(_) | C::Config(_) | C::Openapi | C::Proxy(_) => {
-            Err(Failure::Usage("this command belongs to the platform's binary".to_owned()))
-        }
+        C::Serve(_)
+        | C::Upgrade(_)
+        | C::Facts
+        | C::Down(_)
+        | C::Doctor(_)
+        | C::Config(_)
+        | C::Openapi
+        | C::Proxy(_) => Err(Failure::Usage("this command belongs to the platform's binary".to_owned())),
     }
 }

@@ -76,6 +76,10 @@ pub struct Settings {
     /// Threads that serve visitors; 0: one per processor.
     #[serde(default)]
     pub threads: usize,
+    /// How long to wait for the control plane's routes before the first visitor is
+    /// accepted. After that those of the last good snapshot serve.
+    #[serde(default)]
+    pub routes_wait: Duration,
     /// Bounds on everything a visitor can use up.
     #[serde(default)]
     pub limits: Limits,

@@ -16,37 +16,43 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 
-use crate::config::Listener;
+use crate::config::{Listener, Settings};
 use crate::descriptors::{self, Lines};
 use crate::server::Proxy;
 use crate::startup;
-use crate::wire::{Answer, Ask, CONTROL_SOCKET, LINE_BYTES_MAX, VERSION};
+use crate::wire::{Answer, Ask, CONTROL_SOCKET, LINE_BYTES_MAX, VERSION, own_socket};
 
 /// Most routes of one snapshot.
 const ROUTES_MAX: usize = 1_000_000;
 
-/// Makes the control socket, in place of one that an earlier proxy left or still
-/// has: that one keeps its connection, but nobody new finds it.
+/// Makes the control socket under two names: one that is this process's alone, and
+/// the one where the newest proxy is found. An earlier proxy keeps its own name.
 pub(crate) fn bind(run_dir: &Path) -> io::Result<StdListener> {
-    let path = run_dir.join(CONTROL_SOCKET);
+    let own = run_dir.join(own_socket(std::process::id()));
     let new = run_dir.join(format!(".{CONTROL_SOCKET}.{}", std::process::id()));
-    if let Err(error) = fs::remove_file(&new)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let listener = StdListener::bind(&new)?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&new, path)?;
+    remove(&own)?;
+    remove(&new)?;
+    let listener = StdListener::bind(&own)?;
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o600))?;
+    fs::hard_link(&own, &new)?;
+    fs::rename(&new, run_dir.join(CONTROL_SOCKET))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Removes what a process of the same number may have left.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What the control connection acts on.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) proxy: Arc<Proxy>,
-    pub(crate) instance: String,
+    pub(crate) settings: Settings,
     /// The only user besides root that may talk: the one that started us.
     pub(crate) owner: u32,
     /// Gone once the proxy drains.
@@ -150,6 +156,7 @@ impl Control {
                 }
                 *parts = Parts::default();
                 table.end_snapshot(snapshot);
+                self.proxy.routed.cancel();
                 self.applied(version)
             }
             Ask::Upsert { version, route } => {
@@ -181,14 +188,15 @@ impl Control {
         if version != VERSION {
             return refuse(&format!("version {version} is not {VERSION}"));
         }
-        if instance != self.instance {
+        if instance != self.settings.instance {
             return refuse("this proxy belongs to another installation");
         }
         Some(Answer::Hello {
             version: VERSION,
-            instance: self.instance.clone(),
+            instance: self.settings.instance.clone(),
             pid: std::process::id(),
             routes: self.proxy.table.len(),
+            settings: Some(Box::new(self.settings.clone())),
         })
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::config::Listener;
+use crate::config::{Listener, Settings};
 use crate::startup;
 use crate::wire::{Answer, Ask, Endpoint, Route};
 
@@ -67,7 +67,16 @@ struct Question {
 struct Shared {
     wanted: Mutex<Wanted>,
     changed: Notify,
-    connected: watch::Sender<bool>,
+    peer: watch::Sender<Option<Peer>>,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process.
+    pub pid: u32,
+    /// What it was told at its start; `None` from a proxy that does not say.
+    pub settings: Option<Box<Settings>>,
 }
 
 /// What the proxy should go by, and what of it changed since it was last told.
@@ -172,19 +181,19 @@ impl FeedClient {
     /// Whether a proxy is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        *self.shared.connected.borrow()
+        self.shared.peer.borrow().is_some()
     }
 
-    /// Waits until a proxy is connected.
+    /// Waits until a proxy is connected, and says who it is.
     ///
     /// # Errors
     ///
     /// [`FeedError::Late`] after `limit`.
-    pub async fn connected(&self, limit: Duration) -> Result<(), FeedError> {
-        let mut connected = self.shared.connected.subscribe();
-        let there = connected.wait_for(|connected| *connected);
+    pub async fn connected(&self, limit: Duration) -> Result<Peer, FeedError> {
+        let mut peer = self.shared.peer.subscribe();
+        let there = peer.wait_for(Option::is_some);
         match tokio::time::timeout(limit, there).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(peer)) => peer.clone().ok_or(FeedError::Away),
             _ => Err(FeedError::Late),
         }
     }
@@ -192,7 +201,7 @@ impl FeedClient {
     /// Waits until no proxy is connected: at once when none is.
     pub async fn disconnected(&self) {
         // An error is a task that has ended, and no proxy is connected then.
-        drop(self.shared.connected.subscribe().wait_for(|connected| !*connected).await);
+        drop(self.shared.peer.subscribe().wait_for(Option::is_none).await);
     }
 
     /// Returns the requests in flight to `endpoint`, streams and upgraded

@@ -52,6 +52,6 @@ mod upstream;
 pub mod wire;
 
 pub use config::{Limits, Listener, ProxyConfig, Serves, Settings, User};
-pub use feed::FeedClient;
+pub use feed::{FeedClient, FeedTask, Peer};
 pub use run::{RunError, run};
 pub use wire::{Endpoint, Route, RouteLimits, RouteState};

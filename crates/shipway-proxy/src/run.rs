@@ -85,7 +85,7 @@ pub fn run(config: ProxyConfig) -> Result<(), RunError> {
     let threads = spawn_threads(&settings, &listeners, &proxy)?;
     let control = Arc::new(Control {
         proxy,
-        instance: settings.instance.clone(),
+        settings: settings.clone(),
         owner,
         listeners: Mutex::new(listeners),
         changed: Notify::new(),
@@ -131,10 +131,11 @@ fn spawn_threads(settings: &Settings, listeners: &[Listener], proxy: &Arc<Proxy>
             .map_err(io_error("duplicate a listener"))?;
         let runtime = runtime()?;
         let (proxy, finished, deadline) = (Arc::clone(proxy), finished.clone(), deadline.subscribe());
+        let routes_wait = settings.routes_wait;
         let thread = std::thread::Builder::new()
             .name(format!("visitors-{number}"))
             .spawn(move || {
-                if let Err(error) = runtime.block_on(serve_visitors(proxy, mine, deadline)) {
+                if let Err(error) = runtime.block_on(serve_visitors(proxy, mine, routes_wait, deadline)) {
                     tracing::error!(%error, "a thread could not serve visitors");
                 }
                 drop(finished);
@@ -148,9 +149,16 @@ fn spawn_threads(settings: &Settings, listeners: &[Listener], proxy: &Arc<Proxy>
 async fn serve_visitors(
     proxy: Arc<Proxy>,
     listeners: Vec<(std::net::TcpListener, Serves)>,
+    routes_wait: Duration,
     mut deadline: watch::Receiver<Option<Instant>>,
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
+    // Visitors wait in the kernel's queue meanwhile, or are the proxy's before us.
+    tokio::select! {
+        () = proxy.routed.cancelled() => {}
+        () = tokio::time::sleep(routes_wait) => {}
+        () = proxy.drain.cancelled() => return Ok(()),
+    }
     for (socket, serves) in listeners {
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
@@ -158,19 +166,29 @@ async fn serve_visitors(
     }
     proxy.drain.cancelled().await;
     tasks.close();
-    let until = async {
-        // The sender lives as long as the process; an error means it is over.
-        let limit = deadline.wait_for(Option::is_some).await.ok().and_then(|limit| *limit);
-        tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)).await;
-    };
     tokio::select! {
         () = tasks.wait() => {}
-        () = until => {
+        () = passed(&mut deadline) => {
             tracing::warn!(connections = tasks.len(), "ended connections that did not drain in time");
             proxy.metrics.limit(Limit::Drain);
         }
     }
     Ok(())
+}
+
+/// Waits until the deadline has passed, which may be brought forward meanwhile.
+async fn passed(deadline: &mut watch::Receiver<Option<Instant>>) {
+    loop {
+        let Some(limit) = *deadline.borrow_and_update() else {
+            // The sender lives as long as the process; an error means it is over.
+            let Ok(()) = deadline.changed().await else { return };
+            continue;
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(limit) => return,
+            changed = deadline.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 /// Serves the control plane until it is time to stop, then sees the threads off.
@@ -196,26 +214,33 @@ async fn oversee(
         _ = &mut background => usual,
         _ = terminate.recv() => usual,
         _ = interrupt.recv() => usual,
-        limit = asked.wait_for(Option::is_some) => limit.ok().and_then(|l| *l).unwrap_or(usual),
+        _ = asked.changed() => asked.borrow_and_update().unwrap_or(usual),
         // Every thread has failed: there is nothing left to oversee.
         _ = threads.done.recv() => Duration::ZERO,
     };
     tracing::info!(limit_s = limit.as_secs(), "draining");
+    if let Err(error) = snapshot::save(&snapshot_dir, &control.proxy.table) {
+        tracing::warn!(%error, "could not save the routes");
+    }
     // Connections that come from now on are the next proxy's, or refused.
     control.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
     threads.deadline.send_replace(Some(Instant::now() + limit));
     control.proxy.drain.cancel();
-    tokio::select! {
-        _ = &mut background => {}
-        _ = threads.done.recv() => {}
+    loop {
+        tokio::select! {
+            _ = &mut background => break,
+            _ = threads.done.recv() => break,
+            // Asked again: there may be less time now.
+            Ok(()) = asked.changed() => {
+                let limit = asked.borrow_and_update().unwrap_or(usual);
+                threads.deadline.send_replace(Some(Instant::now() + limit));
+            }
+        }
     }
     for handle in threads.handles {
         if handle.join().is_err() {
             tracing::error!("a thread panicked");
         }
-    }
-    if let Err(error) = snapshot::save(&snapshot_dir, &control.proxy.table) {
-        tracing::warn!(%error, "could not save the routes");
     }
     Ok(())
 }
@@ -229,6 +254,10 @@ async fn save_routes(control: &Control, folder: &std::path::Path) {
     loop {
         control.changed.notified().await;
         tokio::time::sleep(pause).await;
+        if control.proxy.drain.is_cancelled() {
+            // The file is the next proxy's.
+            return;
+        }
         let (proxy, folder) = (Arc::clone(&control.proxy), folder.to_owned());
         let started = Instant::now();
         let saving = tokio::task::spawn_blocking(move || snapshot::save(&folder, &proxy.table));

@@ -34,6 +34,8 @@ pub(crate) struct Proxy {
     pub(crate) held: AtomicUsize,
     /// Cancelled when no new work is taken any more.
     pub(crate) drain: CancellationToken,
+    /// Cancelled once the control plane has sent every route.
+    pub(crate) routed: CancellationToken,
     pub(crate) places: Places,
 }
 
@@ -47,6 +49,7 @@ impl Proxy {
             api_socket: settings.run_dir.join(API_SOCKET),
             held: AtomicUsize::new(0),
             drain: CancellationToken::new(),
+            routed: CancellationToken::new(),
             places: Places::new(&settings.limits),
         }
     }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use shipway_model::instance::Endpoint;
 
-use crate::config::Serves;
+use crate::config::{Serves, Settings};
 
 /// Version of every message and of the file of routes.
 pub const VERSION: u32 = 1;
@@ -32,8 +32,22 @@ pub const LINE_BYTES_MAX: usize = 4 << 20;
 /// Routes in one part of a snapshot. Keeps a line far below [`LINE_BYTES_MAX`].
 pub const SNAPSHOT_PART: usize = 500;
 
-/// Name of the control socket in the run directory.
+/// Name of the control socket in the run directory: the newest proxy's.
 pub const CONTROL_SOCKET: &str = "proxy.sock";
+
+/// Returns the name under which the proxy that is process `pid` answers for as long
+/// as it lives, also when a newer one has taken [`CONTROL_SOCKET`].
+#[must_use]
+pub fn own_socket(pid: u32) -> String {
+    format!("proxy-{pid}.sock")
+}
+
+/// Whether `name`, of a file in the run directory, is one that [`own_socket`] gives.
+#[must_use]
+pub fn is_own_socket(name: &str) -> bool {
+    let pid = name.strip_prefix("proxy-").and_then(|rest| rest.strip_suffix(".sock"));
+    pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
+}
 
 /// Name of the API's socket for the proxy in the run directory.
 ///
@@ -168,6 +182,9 @@ pub enum Answer {
         pid: u32,
         /// Routes it has.
         routes: usize,
+        /// What it was told at its start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        settings: Option<Box<Settings>>,
     },
     /// New requests go by this generation of routes from here on.
     Applied {

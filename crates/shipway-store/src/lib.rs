@@ -56,6 +56,7 @@ use shipway_model::{
 
 pub use counts::{ServiceCount, TaskCounts};
 pub use error::{OpenError, StoreError};
+pub use open::SCHEMA;
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;

@@ -32,6 +32,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// released; the next one is added below it.
 const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../migrations/sqlite/0001_services_and_tasks.sql"))];
 
+/// The schema that this version brings a database to.
+pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
 impl Store {
     /// Opens or makes the database at `path`, migrates it, and checks it.
     ///
@@ -129,7 +132,7 @@ async fn check_library(db: &mut SqliteConnection) -> Checked {
 
 /// Brings the schema up to date in one transaction: a crash leaves the old one.
 async fn migrate(db: &mut SqliteConnection) -> Checked {
-    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
+    let known = SCHEMA;
     sqlx::query(sqlite::BEGIN_WRITE).execute(&mut *db).await?;
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS schema_version (

@@ -27,6 +27,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Enough for any status line; more is no answer.
 const STATUS_LINE_MAX: usize = 1024;
 
+/// Most characters of an answer's body that are told.
+const LINE_CHARS_MAX: usize = 200;
+
 /// What is probed.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
@@ -75,8 +78,8 @@ async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
         let left = deadline.saturating_sub(start.elapsed());
         let limit = left.min(patience);
         match timeout(limit, ask(subject.endpoint, &question)).await {
-            Ok(Ok(status)) if is_ready(subject.health, status) => return Ok(()),
-            Ok(Ok(status)) => saw = Some(format!("status {status}")),
+            Ok(Ok(seen)) if is_ready(subject.health, seen.status) => return Ok(()),
+            Ok(Ok(seen)) => saw = Some(seen.words(subject.health)),
             Ok(Err(words)) => saw = Some(words),
             // The deadline has cut this one short: the one before it tells more.
             Err(_) if saw.is_some() && limit < patience => {}
@@ -116,8 +119,25 @@ const fn is_ready(health: &HealthCheck, status: u16) -> bool {
     }
 }
 
+/// What an answer says, as far as it is looked at.
+struct Seen {
+    status: u16,
+    /// The first line of its body, if that came with the head.
+    line: String,
+}
+
+impl Seen {
+    /// A runner of ours says in one line what stands in its way.
+    fn words(&self, health: &HealthCheck) -> String {
+        match (&health.path, self.line.as_str()) {
+            (None, line) if !line.is_empty() => format!("status {}: {line}", self.status),
+            _ => format!("status {}", self.status),
+        }
+    }
+}
+
 /// Asks once; returns the status, or what happened instead.
-async fn ask(endpoint: &Endpoint, question: &str) -> Result<u16, String> {
+async fn ask(endpoint: &Endpoint, question: &str) -> Result<Seen, String> {
     let connection = dial::connect(endpoint).await.map_err(|error| format!("no connection ({})", error.kind()))?;
     converse(connection, question)
         .await
@@ -125,16 +145,31 @@ async fn ask(endpoint: &Endpoint, question: &str) -> Result<u16, String> {
         .ok_or_else(|| "an answer that is no HTTP".to_owned())
 }
 
-async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, question: &str) -> std::io::Result<Option<u16>> {
+async fn converse(
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
+    question: &str,
+) -> std::io::Result<Option<Seen>> {
     connection.write_all(question.as_bytes()).await?;
     let mut head = Vec::with_capacity(STATUS_LINE_MAX);
     let mut rest = (&mut connection).take(STATUS_LINE_MAX as u64);
-    while !head.contains(&b'\n') {
+    while !is_enough(&head) {
         if rest.read_buf(&mut head).await? == 0 {
             break;
         }
     }
-    Ok(status_of(&head))
+    Ok(status_of(&head).map(|status| Seen { status, line: line_of(&head) }))
+}
+
+/// An answer that is not a failure is known by its first line.
+fn is_enough(head: &[u8]) -> bool {
+    head.contains(&b'\n') && status_of(head).is_none_or(|status| status < 500)
+}
+
+/// The body's first line, of characters that can do no harm in a message.
+fn line_of(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    body.lines().next().unwrap_or("").chars().filter(|c| !c.is_control()).take(LINE_CHARS_MAX).collect()
 }
 
 /// Reads `HTTP/1.1 204 …` (RFC 9112 §4).

@@ -1,18 +1,18 @@
 //! `shipway down`: everything of this platform on this machine is ended.
 //!
-//! In order: `serve`, which would restart what dies; the proxy; the containers;
+//! In order: `serve`, which would restart what dies; the proxies; the containers;
 //! what the engine holds of the kernel's. The state directory is kept, so the
 //! next `serve` finds its services and brings back what was wanted.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use shipway_driver::{Driver as _, Phase};
 use shipway_proxy::FeedClient;
-use shipway_proxy::wire::CONTROL_SOCKET;
+use shipway_proxy::wire::is_own_socket;
 
 use crate::config::Config;
 use crate::platform::{self, Places};
@@ -35,7 +35,7 @@ pub(crate) async fn down(config: Config) -> anyhow::Result<()> {
     end_serve(&config.state_dir).await?;
     let state = StateDir::open(&config.state_dir)?;
     let places = Places::open(&config, &state)?;
-    end_proxy(&places).await?;
+    end_proxies(&places).await?;
     end_containers(&state, &places).await?;
     match std::fs::remove_dir_all(&places.run_dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("cannot remove the run directory"),
@@ -60,8 +60,15 @@ async fn end_serve(state: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_proxy(places: &Places) -> anyhow::Result<()> {
-    let socket = places.run_dir.join(CONTROL_SOCKET);
+/// Ends every proxy: the one that takes visitors, and those that still finish theirs.
+async fn end_proxies(places: &Places) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(&places.run_dir)?.collect::<io::Result<Vec<_>>>()?;
+    let sockets = entries.into_iter().filter(|entry| entry.file_name().to_str().is_some_and(is_own_socket));
+    let ending = sockets.map(|entry| end_proxy(places, entry.path()));
+    futures_util::future::join_all(ending).await.into_iter().collect()
+}
+
+async fn end_proxy(places: &Places, socket: PathBuf) -> anyhow::Result<()> {
     if std::os::unix::net::UnixStream::connect(&socket).is_err() {
         return Ok(());
     }

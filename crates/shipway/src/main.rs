@@ -9,6 +9,7 @@ mod config;
 mod config_check;
 mod doctor;
 mod down;
+mod facts;
 mod listeners;
 mod logging;
 mod platform;
@@ -16,6 +17,7 @@ mod proxy;
 mod proxy_user;
 mod serve;
 mod state_dir;
+mod upgrade;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
             logging::start(config.log_format, &config.log_level)?;
             runtime()?.block_on(serve::serve(config))?;
         }
+        Command::Upgrade(args) => upgrade::upgrade(&load(&args.platform)?.config, &args.to, json)?,
+        Command::Facts => serde_json::to_writer(std::io::stdout(), &facts::Facts::own())?,
         Command::Down(args) => runtime()?.block_on(down::down(load(&args)?.config))?,
         Command::Doctor(args) => return doctor::doctor(&load(&args)?.config, json),
         Command::Config(ConfigCommand::Check(args)) => config_check::print(&load(&args)?, json)?,

@@ -2,16 +2,22 @@
 //!
 //! Killing this process at any instruction loses nothing that was answered: the
 //! proxy and the containers go on, and the next `serve` finds them again. Being
-//! asked to stop (SIGTERM, SIGINT) is only the polite form of that.
+//! asked to stop (SIGTERM, SIGINT) is only the polite form of that, and making room
+//! for another version (SIGHUP) is the same with a successor.
 
 mod edge;
 mod live;
 mod routes;
+mod service_manager;
+pub(crate) mod successor;
 mod warm;
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -28,6 +34,7 @@ use tokio::task::JoinSet;
 
 use crate::admin_token;
 use crate::config::{Config, OpenTo, Serves};
+use crate::facts::Facts;
 use crate::platform::{self, ADMIN_SOCKET, Places};
 use crate::state_dir::StateDir;
 use edge::Edge;
@@ -35,9 +42,12 @@ use live::WorkerLive;
 
 /// The mode of sockets that only their owner may open.
 const OWNER_ONLY: u32 = 0o600;
+/// How often the main loop turns when nobody watches.
+const NO_WATCHDOG: Duration = Duration::from_secs(60);
 
 /// Runs the platform until it is asked to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let file = successor::own_file()?;
     let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
     let state = StateDir::open(&config.state_dir)?;
     let places = Places::open(&config, &state)?;
@@ -86,14 +96,35 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     if config.api_open == OpenTo::Loopback {
         tracing::info!("root and the user that started Shipway need no token on loopback (api.open)");
     }
-    wait_for_end(&mut parts).await?;
+    service_manager::ready();
+    successor::tell_ready(&places.run_dir);
+    let end = wait_for_end(&mut parts, &file, &places.run_dir).await?;
     tracing::info!("stopping; services go on");
+    if matches!(end, End::Stop) {
+        service_manager::stopping();
+    }
     stop.request();
     while let Some(ended) = parts.join_next().await {
         ended.context("a part ended badly")?;
     }
     driver.close().await;
-    Ok(())
+    drop(state);
+    match end {
+        End::Stop => Ok(()),
+        End::HandOver(next) => hand_over(&file, &places.run_dir, &next).await,
+    }
+}
+
+/// Starts the next version, which finds everything as a killed `serve` leaves it.
+async fn hand_over(file: &Path, run_dir: &Path, next: &Facts) -> anyhow::Result<()> {
+    match successor::start(file, run_dir).await {
+        Ok(pid) => {
+            service_manager::succeeded_by(pid);
+            tracing::info!(pid, version = next.version, "the next version serves");
+            successor::done(run_dir, next)
+        }
+        Err(reason) => successor::go_back(run_dir, next, &reason),
+    }
 }
 
 fn fetch_config(config: &Config) -> anyhow::Result<FetchConfig> {
@@ -147,16 +178,53 @@ fn metrics_text(handle: PrometheusHandle, edge: &Edge) -> shipway_api::MetricsTe
     Arc::new(move || format!("{}{}", handle.render(), proxy()))
 }
 
-/// Waits for a signal to stop, or for a part that ended although nobody asked.
-async fn wait_for_end(parts: &mut JoinSet<()>) -> anyhow::Result<()> {
+/// Why `serve` ends.
+enum End {
+    /// It was told to.
+    Stop,
+    /// Another version is to go on.
+    HandOver(Facts),
+}
+
+/// Waits for a signal, or for a part that ended although nobody asked. Meanwhile the
+/// service manager hears that this loop turns.
+async fn wait_for_end(parts: &mut JoinSet<()>, file: &Path, run_dir: &Path) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        Some(ended) = parts.join_next() => {
-            ended.context("a part ended badly")?;
-            anyhow::bail!("a part of the platform ended although nobody asked it to; see the log")
+    let mut hangup = signal(SignalKind::hangup())?;
+    let watchdog = service_manager::watchdog();
+    let mut beat = tokio::time::interval(watchdog.unwrap_or(NO_WATCHDOG));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(End::Stop),
+            _ = interrupt.recv() => return Ok(End::Stop),
+            // A terminal that was closed is not an upgrade.
+            _ = hangup.recv() => if std::io::stdin().is_terminal() {
+                return Ok(End::Stop);
+            } else if let Some(next) = look_at_next(file, run_dir).await? {
+                return Ok(End::HandOver(next));
+            },
+            _ = beat.tick() => service_manager::alive(),
+            Some(ended) = parts.join_next() => {
+                ended.context("a part ended badly")?;
+                anyhow::bail!("a part of the platform ended although nobody asked it to; see the log")
+            }
+        }
+    }
+}
+
+/// What is in place of the running file now, if it may follow.
+async fn look_at_next(file: &Path, run_dir: &Path) -> anyhow::Result<Option<Facts>> {
+    match successor::check(file.to_owned()).await {
+        Ok(next) => {
+            tracing::info!(version = next.version, file = %file.display(), "making room for another version");
+            Ok(Some(next))
+        }
+        Err(reason) => {
+            tracing::error!(reason = format!("{reason:#}"), "the upgrade is refused; nothing has changed");
+            service_manager::status("serving; the last upgrade was refused, see the log");
+            successor::Outcome::refused(&reason).record(run_dir)?;
+            Ok(None)
         }
     }
 }

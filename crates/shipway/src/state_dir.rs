@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use shipway_stdx::fs::{Durability, write_atomic};
 
 /// The form of the directory that this version writes.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// An owned state directory. Dropping it lets go of the lock.
 #[derive(Debug)]

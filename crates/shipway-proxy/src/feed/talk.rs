@@ -13,7 +13,7 @@ use shipway_stdx::shutdown::Shutdown;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Question, Shared};
+use super::{Peer, Question, Shared};
 use crate::descriptors::{self, Lines};
 use crate::wire::{Answer, Ask, LINE_BYTES_MAX, SNAPSHOT_PART, VERSION};
 
@@ -48,18 +48,18 @@ impl FeedTask {
             () = self.keep_talking() => {}
             () = shutdown.requested() => {}
         }
-        self.shared.connected.send_replace(false);
+        self.shared.peer.send_replace(None);
     }
 
     async fn keep_talking(&mut self) {
         let mut failures = 0;
         loop {
             match self.connect().await {
-                Ok((stream, lines)) => {
+                Ok((stream, lines, peer)) => {
                     failures = 0;
-                    self.shared.connected.send_replace(true);
+                    self.shared.peer.send_replace(Some(peer));
                     let ended = self.talk(&stream, lines).await;
-                    self.shared.connected.send_replace(false);
+                    self.shared.peer.send_replace(None);
                     // The next proxy has not been told anything yet.
                     self.reached.send_replace(0);
                     tracing::warn!(reason = %end(ended), "lost the connection to the proxy");
@@ -73,7 +73,7 @@ impl FeedTask {
         }
     }
 
-    async fn connect(&self) -> io::Result<(UnixStream, Lines)> {
+    async fn connect(&self) -> io::Result<(UnixStream, Lines, Peer)> {
         let stream = UnixStream::connect(&self.socket).await?;
         let mut lines = Lines::default();
         let instance = self.instance.clone();
@@ -81,9 +81,9 @@ impl FeedTask {
         let hello = tokio::time::timeout(ANSWER_TIME, lines.next(&stream, LINE_BYTES_MAX)).await??;
         let hello = hello.ok_or(io::ErrorKind::UnexpectedEof)?;
         match serde_json::from_slice(&hello)? {
-            Answer::Hello { pid, routes, .. } => {
+            Answer::Hello { pid, routes, settings, .. } => {
                 tracing::info!(pid, routes, "connected to the proxy");
-                Ok((stream, lines))
+                Ok((stream, lines, Peer { pid, settings }))
             }
             Answer::Refused { reason } => Err(io::Error::other(reason)),
             _ => Err(io::Error::other("not a greeting")),

@@ -61,6 +61,7 @@ impl World {
             api_hosts: vec!["api.test".to_owned()],
             instance: "test".to_owned(),
             threads: 2,
+            routes_wait: Duration::ZERO,
             limits: Limits::default(),
         };
         change(&mut settings);

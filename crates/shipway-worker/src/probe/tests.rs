@@ -84,6 +84,7 @@ async fn what_was_seen_is_said() {
     let status = |code| Answers::Status(code, "boom".to_owned());
     let cases = [
         (status(200), None, "probe of the runner saw status 200"),
+        (status(503), None, "probe of the runner saw status 503: boom"),
         (status(500), Some("/up"), "probe of /up saw status 500"),
         (Answers::Silent, None, "no answer within"),
         (Answers::HangUp, None, "saw an answer that is no HTTP"),

@@ -1,64 +1,67 @@
-//! The proxy, supervised: started, fed, started again when it dies, adopted when
-//! it has outlived the `serve` before.
+//! The proxy, as the rest of `serve` sees it: supervised, fed, kept when it has
+//! outlived the `serve` before, and replaced without losing a visitor when it is
+//! another version or was told something else.
 //!
 //! The listening sockets are opened here and handed over, so that they stay open
 //! when a proxy dies: visitors wait in the kernel's queue instead of being refused.
 
+mod fleet;
+mod found;
+mod supervisor;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use async_trait::async_trait;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 use shipway_api::ReadyCheck;
 use shipway_model::ServiceId;
 use shipway_model::instance::Endpoint;
 use shipway_proxy::wire::CONTROL_SOCKET;
-use shipway_proxy::{FeedClient, Limits, Listener, ProxyConfig, Settings, User, startup};
-use shipway_stdx::backoff::Backoff;
+use shipway_proxy::{FeedClient, Limits, Listener, ProxyConfig, Settings, User};
 use shipway_stdx::fs::{Durability, write_atomic};
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
 use shipway_worker::Drain;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
 use super::routes::RouteFeed;
 use super::serves;
-use crate::config::{Config, Serves};
+use crate::config::{Config, ListenerConfig, Serves};
 use crate::listeners;
 use crate::platform::{LISTENERS_FILE, Places};
+use fleet::Connection;
+pub(crate) use fleet::{Fleet, Published};
+use found::{Found, Verdict};
+use supervisor::Supervisor;
 
-/// How long a living proxy may take to answer before it counts as dead.
-const ADOPTION_LIMIT: Duration = Duration::from_secs(3);
 /// How long a deploy waits for the proxy to have its route. A proxy that is away
 /// gets it when it comes back.
 const APPLY_LIMIT: Duration = Duration::from_secs(5);
-/// How long an old instance may keep a stream or an upgraded connection open.
+/// How long a new proxy waits for its routes before it serves by the last good ones.
+const ROUTES_WAIT: Duration = Duration::from_secs(1);
+/// How long a new proxy may take to be connected.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long streams and upgraded connections may last when their proxy or their
+/// service has been replaced.
 const IDLE_LIMIT: Duration = Duration::from_secs(3600);
-/// A proxy that dies at once is not started in a tight loop.
-const RESTARTS: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(5) };
-/// A proxy that has run so long starts afresh with its failures.
-const STEADY: Duration = Duration::from_secs(30);
 /// Between two looks at the proxy's counters.
 const COUNTERS_EVERY: Duration = Duration::from_secs(2);
 
 /// The proxy as the rest of `serve` sees it.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    feed: FeedClient,
+    fleet: Fleet,
     routes: RouteFeed,
     listeners: Vec<(SocketAddr, Serves)>,
     counters: Arc<RwLock<String>>,
 }
 
 impl Edge {
-    /// Adopts the proxy that lives, or starts one; then keeps one running and fed.
+    /// Keeps the proxy that lives, or starts one that takes over from it; then keeps
+    /// one running and fed.
     pub(crate) async fn start(
         config: &Config,
         places: &Places,
@@ -66,24 +69,25 @@ impl Edge {
         shutdown: &Shutdown,
         parts: &mut JoinSet<()>,
     ) -> anyhow::Result<Self> {
-        let socket = places.run_dir.join(CONTROL_SOCKET);
-        // Asked before the feed connects: the proxy talks to whoever came last.
-        let lives = std::os::unix::net::UnixStream::connect(&socket).is_ok();
-        let (feed, task) = FeedClient::new(socket.clone(), places.instance.clone());
-        parts.spawn(task.run(shutdown.clone()));
-        let adopted = if lives { adopt(config, &feed, &socket).await? } else { None };
-        let (sockets, is_adopted) = match adopted {
-            Some(sockets) => (sockets, true),
-            None => (open(config)?, false),
-        };
-        let listeners = addresses(&sockets)?;
-        let supervisor = Supervisor { config: proxy_config(config, places, sockets)?, is_adopted, feed: feed.clone() };
-        parts.spawn(supervisor.run(shutdown.clone()));
-        let routes = RouteFeed::new(store.clone(), feed.clone());
+        let found = found::find(&places.run_dir, &places.instance, shutdown).await?;
+        let (mut taking, leaving): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| !found.listeners.is_empty());
+        let newest = if taking.is_empty() { None } else { Some(taking.remove(0)) };
+        let Succession { supervisor, listeners, before } = succeed(config, places, newest).await?;
+        let newest = Connection::open(places.run_dir.join(CONTROL_SOCKET), &places.instance, shutdown);
+        let fleet = Fleet::new(newest);
+        leaving.into_iter().for_each(|found| fleet.follow(found.connection));
+        let routes = RouteFeed::new(store.clone(), fleet.clone());
+        let before: Vec<_> = before.into_iter().chain(taking.into_iter().map(|found| found.connection)).collect();
+        if let Err(error) = hand_over(&fleet, &routes, before).await {
+            // Whoever served until now goes on.
+            supervisor.give_up().context("cannot end the new proxy")?;
+            return Err(error);
+        }
+        parts.spawn(supervisor.run(fleet.newest().clone(), shutdown.clone()));
         parts.spawn(routes.clone().run(shutdown.clone()));
         let counters = Arc::new(RwLock::new(String::new()));
-        parts.spawn(read_counters(feed.clone(), Arc::clone(&counters), shutdown.clone()));
-        Ok(Self { feed, routes, listeners, counters })
+        parts.spawn(read_counters(fleet.newest().clone(), Arc::clone(&counters), shutdown.clone()));
+        Ok(Self { fleet, routes, listeners, counters })
     }
 
     /// The addresses listened on; a port 0 of the configuration is a real one here.
@@ -111,12 +115,12 @@ impl Edge {
 
     /// What the worker asks of the proxy.
     pub(crate) fn drain(&self) -> EdgeDrain {
-        EdgeDrain { feed: self.feed.clone(), routes: self.routes.clone() }
+        EdgeDrain { fleet: self.fleet.clone(), routes: self.routes.clone() }
     }
 
     /// For `/readyz`.
     pub(crate) fn ready_check(&self) -> ReadyCheck {
-        let feed = self.feed.clone();
+        let feed = self.fleet.newest().clone();
         let check = move || -> shipway_api::CheckResult {
             let connected = feed.is_connected();
             Box::pin(async move { if connected { Ok(()) } else { Err("the proxy is not connected".to_owned()) } })
@@ -131,35 +135,69 @@ impl Edge {
     }
 }
 
-/// Takes over a living proxy's listeners, if they are the ones that are wanted.
-async fn adopt(config: &Config, feed: &FeedClient, socket: &Path) -> anyhow::Result<Option<Vec<Listener>>> {
-    if feed.connected(ADOPTION_LIMIT).await.is_err() {
-        bail!("a proxy lives at {} and does not talk to this Shipway; end it first", socket.display());
-    }
-    let sockets = feed.listeners().await.context("cannot take over the listeners of the living proxy")?;
-    let same = |(wanted, socket): (&crate::config::ListenerConfig, &Listener)| {
-        let Ok(address) = socket.socket.local_addr() else { return false };
-        let port = wanted.address.port();
-        wanted.address.ip() == address.ip()
-            && (port == 0 || port == address.port())
-            && serves(wanted.serves) == socket.serves
-    };
-    if sockets.len() == config.listeners.len() && config.listeners.iter().zip(&sockets).all(same) {
-        tracing::info!("adopted the living proxy");
-        return Ok(Some(sockets));
-    }
-    tracing::info!("the living proxy listens elsewhere; another takes its place");
-    drop(sockets);
-    feed.drain_and_exit(ADOPTION_LIMIT).await.context("cannot end the living proxy")?;
-    Ok(None)
+/// Who supervises from now on, and whom the new proxy takes over from.
+struct Succession {
+    supervisor: Supervisor,
+    listeners: Vec<(SocketAddr, Serves)>,
+    before: Option<Connection>,
 }
 
-fn open(config: &Config) -> anyhow::Result<Vec<Listener>> {
-    let open = |wanted: &crate::config::ListenerConfig| {
-        let socket = listeners::open(wanted.address)?;
+/// Keeps the newest living proxy, or starts the next one on its sockets.
+async fn succeed(config: &Config, places: &Places, newest: Option<Found>) -> anyhow::Result<Succession> {
+    let settings = settings(config, places)?;
+    let Some(Found { connection, peer, listeners, .. }) = newest else {
+        let sockets = sockets(config, Vec::new())?;
+        let listeners = addresses(&sockets)?;
+        let supervisor = Supervisor::starting(ProxyConfig { settings, listeners: sockets }).await?;
+        return Ok(Succession { supervisor, listeners, before: None });
+    };
+    let listens = listeners.iter().map(|l| Ok((l.socket.local_addr()?, l.serves))).collect::<std::io::Result<Vec<_>>>();
+    let same = found::is_same_program(peer.pid);
+    let verdict = found::judge(same, peer.settings.as_deref(), &settings, &listens?, &config.listeners);
+    let sockets = sockets(config, listeners)?;
+    let listeners = addresses(&sockets)?;
+    let config = ProxyConfig { settings, listeners: sockets };
+    match verdict {
+        Verdict::Keep => {
+            tracing::info!(pid = peer.pid, "adopted the living proxy");
+            let supervisor = Supervisor::adopting(config);
+            Ok(Succession { supervisor, listeners, before: None })
+        }
+        Verdict::Replace(reason) => {
+            tracing::info!(pid = peer.pid, reason, "another proxy takes over from the living one");
+            let supervisor = Supervisor::starting(config).await?;
+            Ok(Succession { supervisor, listeners, before: Some(connection) })
+        }
+    }
+}
+
+/// Feeds the newest proxy; once it goes by the routes, those before it take nobody new.
+async fn hand_over(fleet: &Fleet, routes: &RouteFeed, before: Vec<Connection>) -> anyhow::Result<()> {
+    fleet.newest().connected(CONNECT_LIMIT).await.context("the proxy does not answer")?;
+    let published = routes.refresh().await?;
+    fleet.applied(&published, APPLY_LIMIT).await.context("the proxy does not take the routes")?;
+    for proxy in before {
+        fleet.dismiss(proxy, IDLE_LIMIT).await.context("cannot send the proxy of before away")?;
+    }
+    // Those that leave go by the same routes.
+    routes.refresh().await?;
+    Ok(())
+}
+
+/// The sockets that are wanted: of those that a living proxy has, where they are
+/// the same, else opened.
+fn sockets(config: &Config, mut there: Vec<Listener>) -> anyhow::Result<Vec<Listener>> {
+    let mut one = |wanted: &ListenerConfig| {
+        let is_wanted = |listener: &Listener| {
+            listener.socket.local_addr().is_ok_and(|address| found::is_wanted(address, wanted.address))
+        };
+        let socket = match there.iter().position(is_wanted) {
+            Some(at) => there.remove(at).socket,
+            None => listeners::open(wanted.address)?,
+        };
         Ok(Listener { name: wanted.address.to_string(), serves: serves(wanted.serves), socket })
     };
-    config.listeners.iter().map(open).collect()
+    config.listeners.iter().map(&mut one).collect()
 }
 
 fn addresses(sockets: &[Listener]) -> anyhow::Result<Vec<(SocketAddr, Serves)>> {
@@ -174,13 +212,13 @@ fn addresses(sockets: &[Listener]) -> anyhow::Result<Vec<(SocketAddr, Serves)>> 
     sockets.iter().map(one).collect()
 }
 
-fn proxy_config(config: &Config, places: &Places, listeners: Vec<Listener>) -> anyhow::Result<ProxyConfig> {
+fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
     let limits = Limits {
         connections: config.connections_max,
         connections_per_address: config.connections_per_address_max,
         ..Limits::default()
     };
-    let settings = Settings {
+    Ok(Settings {
         run_dir: places.run_dir.clone(),
         snapshot_dir: places.routes_folder().context("cannot make the proxy's folder")?,
         user: rustix::process::geteuid().is_root().then_some(User { uid: places.proxy.uid, gid: places.proxy.gid }),
@@ -188,70 +226,9 @@ fn proxy_config(config: &Config, places: &Places, listeners: Vec<Listener>) -> a
         api_hosts: vec![config.api_host.clone()],
         instance: places.instance.clone(),
         threads: 0,
+        routes_wait: ROUTES_WAIT,
         limits,
-    };
-    Ok(ProxyConfig { settings, listeners })
-}
-
-/// Keeps one proxy running.
-struct Supervisor {
-    config: ProxyConfig,
-    is_adopted: bool,
-    feed: FeedClient,
-}
-
-impl Supervisor {
-    async fn run(mut self, mut shutdown: Shutdown) {
-        let mut failures = 0;
-        while !shutdown.is_requested() {
-            let began = tokio::time::Instant::now();
-            tokio::select! {
-                () = self.until_dead() => {}
-                () = shutdown.requested() => return,
-            }
-            failures = if began.elapsed() > STEADY { 1 } else { failures + 1 };
-            tracing::warn!(failures, "the proxy is gone; starting another");
-            tokio::select! {
-                () = tokio::time::sleep(RESTARTS.wait_after(failures)) => {}
-                () = shutdown.requested() => return,
-            }
-        }
-    }
-
-    /// Runs one proxy until it is no more. A child is waited for; an adopted one is
-    /// nobody's child here, and known by its connection.
-    async fn until_dead(&mut self) {
-        if std::mem::take(&mut self.is_adopted) {
-            self.feed.disconnected().await;
-            return;
-        }
-        match self.spawn() {
-            Ok(child) => reap(child).await,
-            Err(error) => tracing::error!(error = format!("{error:#}"), "cannot start the proxy"),
-        }
-    }
-
-    fn spawn(&self) -> anyhow::Result<Child> {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-        let run_dir = self.config.settings.run_dir.to_string_lossy();
-        Ok(startup::start(&program, &["proxy", "--run-dir", &run_dir], &self.config)?)
-    }
-}
-
-/// Waits until a child has ended, by a descriptor: a blocked thread would hold up
-/// the end of this process.
-async fn reap(mut child: Child) {
-    let ended = async {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidInput)?;
-        #[expect(deprecated, reason = "sound for an owned descriptor; its successor is an unsafe function")]
-        let descriptor = AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::NONBLOCK)?, Interest::READABLE)?;
-        drop(descriptor.readable().await?);
-        child.wait()
-    };
-    match ended.await {
-        Ok(status) => tracing::warn!(%status, "the proxy ended"),
-        Err(error) => tracing::error!(%error, "the proxy cannot be waited for"),
-    }
+    })
 }
 
 async fn read_counters(feed: FeedClient, counters: Arc<RwLock<String>>, mut shutdown: Shutdown) {
@@ -269,7 +246,7 @@ async fn read_counters(feed: FeedClient, counters: Arc<RwLock<String>>, mut shut
 /// Knows when visitors have moved on.
 #[derive(Debug, Clone)]
 pub(crate) struct EdgeDrain {
-    feed: FeedClient,
+    fleet: Fleet,
     routes: RouteFeed,
 }
 
@@ -277,8 +254,8 @@ pub(crate) struct EdgeDrain {
 impl Drain for EdgeDrain {
     async fn published(&self, service: ServiceId) {
         match self.routes.refresh().await {
-            Ok(generation) => {
-                if let Err(error) = self.feed.applied(generation, APPLY_LIMIT).await {
+            Ok(published) => {
+                if let Err(error) = self.fleet.applied(&published, APPLY_LIMIT).await {
                     tracing::warn!(service.id = %service, %error, "the proxy does not have the route yet");
                 }
             }
@@ -287,7 +264,7 @@ impl Drain for EdgeDrain {
     }
 
     async fn idle(&self, endpoint: &Endpoint) {
-        if !self.feed.wait_idle(endpoint, IDLE_LIMIT).await {
+        if !self.fleet.wait_idle(endpoint, IDLE_LIMIT).await {
             tracing::info!(?endpoint, "an old instance still has visitors and is stopped");
         }
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_model::{ProjectName, ServiceState};
-use shipway_proxy::{FeedClient, Route, RouteState};
+use shipway_proxy::{Route, RouteState};
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::{Store, StoreError};
 use tokio::sync::Mutex;
+
+use super::edge::{Fleet, Published};
 
 /// Between two reads of the routes without news: what a lost notice costs.
 const REREAD_EVERY: Duration = Duration::from_secs(5);
@@ -16,22 +18,22 @@ const REREAD_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct RouteFeed {
     store: Store,
-    feed: FeedClient,
+    fleet: Fleet,
     /// Held from reading to publishing: an older reading must never be published
     /// after a newer one.
     turn: Arc<Mutex<()>>,
 }
 
 impl RouteFeed {
-    pub(crate) fn new(store: Store, feed: FeedClient) -> Self {
-        Self { store, feed, turn: Arc::default() }
+    pub(crate) fn new(store: Store, fleet: Fleet) -> Self {
+        Self { store, fleet, turn: Arc::default() }
     }
 
-    /// Reads the routes and hands them to the proxy; returns their generation.
-    pub(crate) async fn refresh(&self) -> Result<u64, StoreError> {
+    /// Reads the routes and hands them to every proxy.
+    pub(crate) async fn refresh(&self) -> Result<Published, StoreError> {
         let _turn = self.turn.lock().await;
         let routes = self.store.list_routes().await?;
-        Ok(self.feed.publish(routes.into_iter().map(route)))
+        Ok(self.fleet.publish(routes.into_iter().map(route).collect()))
     }
 
     /// Tells the proxy of every change, until told to stop.

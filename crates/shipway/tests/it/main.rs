@@ -11,4 +11,5 @@ mod hostile;
 mod killed;
 mod life;
 mod old_contract;
+mod upgrade;
 mod world;

@@ -20,11 +20,15 @@ impl World {
     }
 
     pub(crate) fn with(environment: &[(&str, &str)]) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_shipway")), environment)
+    }
+
+    /// A platform of a binary that is not the usual one.
+    pub(crate) fn of(binary: &Path, environment: &[(&str, &str)]) -> Self {
         let files = FileServer::start().unwrap();
         let mut environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         environment.push(("SHIPWAY_FETCH_ALLOW".to_owned(), files.address().to_string()));
-        let binary = Path::new(env!("CARGO_BIN_EXE_shipway"));
         let platform = Platform::start(binary, Settings { environment }).unwrap();
         Self { platform, files }
     }

@@ -1,0 +1,128 @@
+//! `shipway upgrade --to FILE`: another version in place of the running one.
+//!
+//! The file is put in place first and the running `serve` is told (SIGHUP); it looks
+//! for itself, starts its successor and watches it. What happened is read from the
+//! file it leaves. When it did not go well the file of before is put back.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::config::Config;
+use crate::facts::{self, Facts};
+use crate::serve::successor::{Ending, OUTCOME_FILE, Outcome};
+use crate::state_dir;
+
+/// How long the whole may take; `serve` gives its successor a minute.
+const LIMIT: Duration = Duration::from_secs(150);
+/// Between two looks for the outcome.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Replaces the running `serve` by `file`, and says how it went.
+pub(crate) fn upgrade(config: &Config, file: &Path, as_json: bool) -> anyhow::Result<()> {
+    let pid = state_dir::owner(&config.state_dir)?.with_context(|| {
+        let state = config.state_dir.display();
+        format!("no shipway runs with the state directory {state}: put the file in place and start it")
+    })?;
+    let file = fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display()))?;
+    let next = facts::ask(&file)?;
+    let target = program_of(pid)?;
+    // `serve` checks again by what it runs; this one spares it the attempt.
+    if is_own(pid)? {
+        next.may_follow(&Facts::own())?;
+    }
+    let replaced = put_in_place(&file, &target)?;
+    let outcome = signal(pid, &config.run_dir);
+    let went_well = outcome.as_ref().is_ok_and(|outcome| outcome.ending == Ending::Done);
+    if !went_well && let Some(previous) = replaced {
+        fs::rename(&previous, &target).with_context(|| format!("cannot put {} back", target.display()))?;
+    }
+    tell(&outcome?, &target, as_json)
+}
+
+/// The path of the file that a process was started from.
+fn program_of(pid: i32) -> anyhow::Result<PathBuf> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).context("cannot see what runs; are you root?")?;
+    let text = path.to_str().context("the running binary's path is no text")?;
+    Ok(PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(text)))
+}
+
+fn is_own(pid: i32) -> io::Result<bool> {
+    let (own, other) = (fs::metadata("/proc/self/exe")?, fs::metadata(format!("/proc/{pid}/exe"))?);
+    Ok((own.dev(), own.ino()) == (other.dev(), other.ino()))
+}
+
+/// Puts a copy of `file` at `target`, atomically; what was there is kept beside it.
+/// Returns where, or nothing when `file` is what is there.
+fn put_in_place(file: &Path, target: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if fs::canonicalize(target).is_ok_and(|there| there == file) {
+        return Ok(None);
+    }
+    let beside = |suffix: &str| {
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(suffix);
+        target.with_file_name(name)
+    };
+    let (new, previous) = (beside(".new"), beside(".previous"));
+    copy(file, &new).with_context(|| format!("cannot write {}", new.display()))?;
+    // `file` may be the previous one: it has been copied by now.
+    let kept = beside(".kept");
+    drop(fs::remove_file(&kept));
+    if target.exists() {
+        fs::hard_link(target, &kept).with_context(|| format!("cannot keep {}", target.display()))?;
+        fs::rename(&kept, &previous)?;
+    }
+    fs::rename(&new, target).with_context(|| format!("cannot replace {}", target.display()))?;
+    Ok(previous.exists().then_some(previous))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+    fs::File::open(to)?.sync_all()
+}
+
+/// Tells `serve` and waits for what becomes of it.
+#[expect(clippy::disallowed_methods, reason = "another process answers: nothing here to wait on but the clock")]
+fn signal(pid: i32, run_dir: &Path) -> anyhow::Result<Outcome> {
+    let path = run_dir.join(OUTCOME_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old outcome stays"),
+        _ => {}
+    }
+    let pid = Pid::from_raw(pid).context("the state directory's lock names no process")?;
+    kill_process(pid, Signal::HUP).context("cannot tell the running shipway")?;
+    let began = Instant::now();
+    while began.elapsed() < LIMIT {
+        if let Ok(text) = fs::read(&path) {
+            return serde_json::from_slice(&text).context("the outcome cannot be read");
+        }
+        std::thread::sleep(LOOK);
+    }
+    bail!("nothing has happened for {} s; see the log", LIMIT.as_secs())
+}
+
+fn tell(outcome: &Outcome, target: &Path, as_json: bool) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    if as_json {
+        serde_json::to_writer(&mut out, outcome)?;
+        writeln!(out)?;
+    }
+    let reason = outcome.reason.as_deref().unwrap_or("no reason was given");
+    let to = outcome.to.as_deref().unwrap_or("unknown");
+    ensure!(outcome.ending != Ending::Refused, "refused, and nothing has changed: {reason}");
+    ensure!(
+        outcome.ending != Ending::RolledBack,
+        "version {to} did not become ready, and {} serves again: {reason}",
+        outcome.from
+    );
+    if !as_json {
+        writeln!(out, "version {to} serves, from {}; before it {} did", target.display(), outcome.from)?;
+    }
+    Ok(())
+}

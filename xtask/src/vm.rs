@@ -8,6 +8,7 @@
 //! the last result stands in SPECIFICATION.md.
 
 mod disk;
+mod gate;
 mod machine;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Give up after so many minutes
     #[arg(long, default_value_t = 45)]
     minutes: u64,
+    /// Instead of the tests: install, restart, upgrade, reboot and uninstall as an operator would
+    #[arg(long)]
+    gate: bool,
     /// Run only tests whose names contain this
     #[arg(long)]
     filter: Option<String>,
@@ -49,6 +53,9 @@ pub(crate) fn vm(options: &Options) -> anyhow::Result<()> {
     ensure_tools()?;
     let folder = sh::target().join("vm");
     std::fs::create_dir_all(&folder)?;
+    if options.gate {
+        return gate::gate(&folder, options.fresh, Duration::from_secs(options.minutes * 60));
+    }
     say("building the test binaries");
     let binaries = test_binaries()?;
     disk::make_tree(&folder, options.fresh)?;

@@ -130,6 +130,13 @@ pub enum Command {
     ///
     /// What was deployed is kept; the next `serve` brings it back.
     Down(PlatformArgs),
+    /// Make this binary a service of systemd's, and start it
+    ///
+    /// Writes /usr/local/bin/shipway, /etc/shipway/config.yml (if there is none),
+    /// shipway.service and shipway.socket. Doing it again brings them up to date.
+    Install,
+    /// End the service and remove what `install` has written
+    Uninstall(UninstallArgs),
     /// Replace the running shipway by another version, without losing a visitor
     ///
     /// The file takes the place of the one that shipway was started from, which is kept
@@ -165,6 +172,14 @@ Examples:
   shipway upgrade --to /usr/local/bin/shipway.previous
 
 The same happens on SIGHUP (`systemctl reload shipway`) with whatever file is in place then.";
+
+/// `shipway uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// Remove the state and the configuration too: every service is lost
+    #[arg(long)]
+    pub purge: bool,
+}
 
 /// `shipway upgrade`.
 #[derive(Debug, Clone, Args)]

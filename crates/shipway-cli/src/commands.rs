@@ -136,7 +136,9 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Token(command) => token::token(context, command).await,
         C::Completions(args) => local::completions(context, &args),
         C::Version => local::version(context),
-        C::Serve(_)
+        C::Install
+        | C::Uninstall(_)
+        | C::Serve(_)
         | C::Upgrade(_)
         | C::Facts
         | C::Down(_)

@@ -26,7 +26,7 @@ fn main() -> std::io::Result<()> {
         api_hosts: Vec::new(),
         instance: "measure".to_owned(),
         threads: 1,
-        routes_wait: std::time::Duration::ZERO,
+        routes_wait: Duration::ZERO,
         limits: Limits::default(),
     };
     let socket = TcpListener::bind("127.0.0.1:0")?;

@@ -3,8 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use anyhow::Context as _;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use shipway_proxy::wire::ListenerNote;
+use shipway_proxy::{Listener, Serves, startup};
 use shipway_stdx::port;
 
 /// Connections that may wait to be accepted; the kernel's own cap applies too.
@@ -21,6 +24,14 @@ pub(crate) fn open(address: SocketAddr) -> anyhow::Result<TcpListener> {
         }
         Err(error) => Err(anyhow::Error::new(error).context(format!("cannot listen on {address}"))),
     }
+}
+
+/// The listening sockets that the service manager has opened for us, if any
+/// (`sd_listen_fds(3)`).
+pub(crate) fn inherited() -> anyhow::Result<Vec<Listener>> {
+    let count = sd_notify::listen_fds().context("the service manager's sockets cannot be counted")?.len();
+    let notes = (0..count).map(|at| ListenerNote { name: format!("inherited {at}"), serves: Serves::Both });
+    startup::from_listen_fds(notes.collect()).context("the service manager's sockets cannot be taken")
 }
 
 fn bound(address: SocketAddr) -> io::Result<TcpListener> {

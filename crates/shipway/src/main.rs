@@ -10,6 +10,7 @@ mod config_check;
 mod doctor;
 mod down;
 mod facts;
+mod install;
 mod listeners;
 mod logging;
 mod platform;
@@ -51,6 +52,8 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Upgrade(args) => upgrade::upgrade(&load(&args.platform)?.config, &args.to, json)?,
         Command::Facts => serde_json::to_writer(std::io::stdout(), &facts::Facts::own())?,
+        Command::Install => install::install()?,
+        Command::Uninstall(args) => runtime()?.block_on(install::uninstall(args.purge))?,
         Command::Down(args) => runtime()?.block_on(down::down(load(&args)?.config))?,
         Command::Doctor(args) => return doctor::doctor(&load(&args)?.config, json),
         Command::Config(ConfigCommand::Check(args)) => config_check::print(&load(&args)?, json)?,

@@ -60,8 +60,13 @@ pub(super) fn install(folder: &Path, binaries: &[Binary], filter: Option<&str>) 
     fs::create_dir_all(tree.join("shipway"))?;
     let script = script(binaries, filter);
     write_atomic(&tree.join("shipway/suite"), script.as_bytes(), 0o755, Durability::Process)?;
+    install_unit(&tree, UNIT)
+}
+
+/// Makes systemd run `/shipway/suite` at the end of the boot.
+pub(super) fn install_unit(tree: &Path, text: &str) -> anyhow::Result<()> {
     let unit = tree.join("etc/systemd/system/shipway-suite.service");
-    write_atomic(&unit, UNIT.as_bytes(), 0o644, Durability::Process)?;
+    write_atomic(&unit, text.as_bytes(), 0o644, Durability::Process)?;
     let wants = tree.join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants)?;
     link("../shipway-suite.service", &wants.join("shipway-suite.service"))?;
@@ -80,6 +85,10 @@ fn link(target: &str, path: &Path) -> anyhow::Result<()> {
 const UNIT: &str = "[Unit]\nDescription=Shipway's tests\nAfter=multi-user.target\n\n\
     [Service]\nType=oneshot\nDelegate=yes\nExecStart=/shipway/suite\nStandardOutput=tty\nStandardError=tty\nTTYPath=/dev/ttyS0\n\
     ExecStopPost=/usr/bin/systemctl poweroff --force\n";
+
+/// The gate ends the machine itself, one way or the other.
+pub(super) const GATE_UNIT: &str = "[Unit]\nDescription=Shipway's gate\nAfter=multi-user.target\n\n\
+    [Service]\nType=exec\nExecStart=/shipway/suite\nStandardOutput=tty\nStandardError=tty\nTTYPath=/dev/ttyS0\n";
 
 fn copy(path: &Path, tree: &Path) -> anyhow::Result<()> {
     let to = tree.join(path.strip_prefix("/")?);

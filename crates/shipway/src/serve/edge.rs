@@ -146,7 +146,7 @@ struct Succession {
 async fn succeed(config: &Config, places: &Places, newest: Option<Found>) -> anyhow::Result<Succession> {
     let settings = settings(config, places)?;
     let Some(Found { connection, peer, listeners, .. }) = newest else {
-        let sockets = sockets(config, Vec::new())?;
+        let sockets = sockets(config, listeners::inherited()?)?;
         let listeners = addresses(&sockets)?;
         let supervisor = Supervisor::starting(ProxyConfig { settings, listeners: sockets }).await?;
         return Ok(Succession { supervisor, listeners, before: None });
@@ -184,8 +184,8 @@ async fn hand_over(fleet: &Fleet, routes: &RouteFeed, before: Vec<Connection>) -
     Ok(())
 }
 
-/// The sockets that are wanted: of those that a living proxy has, where they are
-/// the same, else opened.
+/// The sockets that are wanted: of those that are `there` already (a living proxy's,
+/// or the service manager's), where they are the same, else opened.
 fn sockets(config: &Config, mut there: Vec<Listener>) -> anyhow::Result<Vec<Listener>> {
     let mut one = |wanted: &ListenerConfig| {
         let is_wanted = |listener: &Listener| {

@@ -173,8 +173,11 @@ pub(crate) fn done(run_dir: &Path, to: &Facts) -> anyhow::Result<()> {
 pub(crate) fn go_back(run_dir: &Path, to: &Facts, reason: &anyhow::Error) -> anyhow::Result<()> {
     tracing::error!(reason = format!("{reason:#}"), to = to.version, "the upgrade failed; going back");
     Outcome::new(Ending::RolledBack, Some(to.version.clone()), Some(format!("{reason:#}"))).record(run_dir)?;
-    let error =
-        Command::new("/proc/self/exe").arg0(std::env::args_os().next().unwrap_or_default()).args(arguments()).exec();
+    let mut same = Command::new("/proc/self/exe");
+    same.arg0(std::env::args_os().next().unwrap_or_default()).args(arguments());
+    // Those have been taken, and are the proxy's by now.
+    same.env_remove("LISTEN_PID").env_remove("LISTEN_FDS");
+    let error = same.exec();
     Err(error).context("cannot go back")
 }
 

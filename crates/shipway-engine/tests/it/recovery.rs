@@ -250,6 +250,7 @@ async fn a_killed_launcher_is_replaced() {
     let launchers: Vec<i32> = shims(&world).into_iter().filter(|p| *p != before.shim.pid).collect();
     assert_eq!(launchers.len(), 1, "one launcher beside one shim");
     kill(launchers[0]);
+    wait_until("it is gone", || !shims(&world).contains(&launchers[0])).await;
     let (exited, _) = run(&engine, world.spec("after", "exit 6")).await;
     assert_eq!(exited.code, Some(6));
     assert!(matches!(engine.inspect("before").unwrap().phase, Phase::Running(_)));

@@ -6,10 +6,12 @@
 //!
 //! * `start`: made, started, its end seen, its status kept, removed, and all it left
 //!   cleaned up.
-//! * `warm`: the same, but made and prepared before; meanwhile, at the same time and on
-//!   the same processors, the next one is made and prepared. What is printed begins with
-//!   the start and ends when all is cleaned up, the other's refill of the pool included.
-//! * `throughput`: the same loop, but what is printed is a whole round of it.
+//! * `warm`: a loop whose every round starts a container that was prepared in the round
+//!   before, and then makes and prepares the next. Printed is the container's time from
+//!   its start until all it left is cleaned up.
+//! * `rounds`: the same loop, but a whole round of it is printed, refill and all.
+//! * `contended`: as `warm`, but the next is made and prepared at the same time as this
+//!   one runs, on the same processors.
 //! * `crowd`: COUNT cycles of `start` alone, then COUNT beside 999 that sleep.
 //! * `exec`: `/bin/true` in one running container.
 //! * `filter`: no cycles; writes the compiled seccomp program to TREE.
@@ -50,8 +52,9 @@ async fn main() -> Outcome<()> {
     let engine = Engine::open(config).await?;
     let measured = match mode.as_str() {
         "start" => starts(&engine, tree, count).await,
-        "warm" => warm(&engine, tree, count).await.map(|rounds| rounds.into_iter().map(|(warm, _)| warm).collect()),
-        "throughput" => warm(&engine, tree, count).await.map(|rounds| rounds.into_iter().map(|(_, all)| all).collect()),
+        "warm" => warm(&engine, tree, count, false).await.map(|(warm, _)| warm),
+        "rounds" => warm(&engine, tree, count, false).await.map(|(_, rounds)| rounds),
+        "contended" => warm(&engine, tree, count, true).await.map(|(warm, _)| warm),
         "crowd" => crowd(&engine, tree, count).await,
         "exec" => execs(&engine, tree, count).await,
         _ => Err(format!("there is no mode `{mode}`").into()),
@@ -90,24 +93,29 @@ async fn run(engine: &Engine, id: &str) -> Outcome<Duration> {
     }
 }
 
-/// Of each round: the warm container's time, and the whole round's.
-async fn warm(engine: &Engine, tree: &Path, count: usize) -> Outcome<Vec<(Duration, Duration)>> {
+/// The warm containers' times, and the whole rounds'.
+async fn warm(engine: &Engine, tree: &Path, count: usize, at_once: bool) -> Outcome<(Vec<Duration>, Vec<Duration>)> {
     let id = |n: usize| format!("cycle-{n}");
     let prepare = async |n: usize| -> Outcome<()> {
         engine.create(spec(tree, &id(n), &["/bin/true"])).await?;
         Ok(engine.prepare(&id(n)).await?)
     };
     prepare(0).await?;
-    let mut times = Vec::new();
+    let (mut times, mut rounds) = (Vec::new(), Vec::new());
     for n in 0..count + WARM_UP {
         let begun = Instant::now();
         let this = id(n);
-        let (took, prepared) = tokio::join!(run(engine, &this), prepare(n + 1));
+        let (took, prepared) = if at_once {
+            tokio::join!(run(engine, &this), prepare(n + 1))
+        } else {
+            (run(engine, &this).await, prepare(n + 1).await)
+        };
         prepared?;
-        times.push((took?, begun.elapsed()));
+        times.push(took?);
+        rounds.push(begun.elapsed());
     }
     engine.remove(&id(count + WARM_UP)).await?;
-    Ok(times.split_off(WARM_UP))
+    Ok((times.split_off(WARM_UP), rounds.split_off(WARM_UP)))
 }
 
 async fn crowd(engine: &Engine, tree: &Path, count: usize) -> Outcome<Vec<Duration>> {

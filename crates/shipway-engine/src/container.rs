@@ -23,6 +23,7 @@ use shipway_stdx::fs::{Durability, write_atomic};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::engine::Prepared;
 use crate::error::Doing;
 use crate::slots::Slot;
 use crate::{ContainerSpec, EngineError, Ingress};
@@ -117,6 +118,9 @@ pub(crate) struct Container {
     pub(crate) change: tokio::sync::Mutex<()>,
     /// What it is doing, and the bell for those who wait.
     pub(crate) phase: watch::Sender<Phase>,
+    /// A sandbox that waits for its start. Put and taken while `change` is held; the lock
+    /// is for those who only look.
+    pub(crate) prepared: Mutex<Option<Prepared>>,
     run: Mutex<LastRun>,
 }
 
@@ -141,6 +145,7 @@ impl Container {
             files,
             change: tokio::sync::Mutex::new(()),
             phase: watch::Sender::new(phase),
+            prepared: Mutex::default(),
             run: Mutex::default(),
         }
     }

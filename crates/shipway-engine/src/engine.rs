@@ -4,11 +4,12 @@
 //! itself, gives nothing up, and remembers nothing that [`Engine::open`] could not
 //! find again after a `kill -9`.
 //!
-//! Start and remove of one container exclude each other; everything else may happen
-//! at any time, from any task.
+//! Prepare, start and remove of one container exclude each other; everything else may
+//! happen at any time, from any task.
 
 mod exec;
 mod open;
+mod prepare;
 mod start;
 mod watch;
 
@@ -38,6 +39,7 @@ use crate::sweep::Job;
 use crate::{ContainerSpec, EngineError, Limits, Usage, control, process};
 
 pub use exec::{ExecInput, ExecOutput, ExecSession, ExecSpec};
+pub(crate) use prepare::Prepared;
 
 /// Longest a container takes to be gone after SIGKILL. Longer means a process that
 /// the kernel cannot end now (a dead disk).
@@ -59,6 +61,11 @@ pub struct EngineConfig {
     pub containers_max: usize,
     /// Cgroups made ahead. More make bursts of starts faster and cost kernel memory.
     pub cgroups_ready: usize,
+    /// Most sandboxes that wait for their start at a time ([`Engine::prepare`]); each
+    /// holds two processes and some 0.7 MB of the kernel's memory.
+    pub prepared_max: usize,
+    /// How long one waits before it is taken away again.
+    pub prepared_for: Duration,
     /// A delegated cgroup v2 directory to use instead of the root of the tree.
     pub cgroup_parent: Option<PathBuf>,
     /// Directories that root file systems and binds come from, besides the engine
@@ -76,6 +83,8 @@ impl EngineConfig {
             proxy_uid,
             containers_max: 4096,
             cgroups_ready: 4,
+            prepared_max: 16,
+            prepared_for: Duration::from_secs(60),
             cgroup_parent: None,
             sources: Vec::new(),
         }
@@ -105,6 +114,8 @@ struct Inner {
     _sweeping: JoinHandle<()>,
     /// Containers being started at once: past the cores only latency grows.
     starts: Semaphore,
+    /// Room for sandboxes that wait.
+    prepared: Arc<Semaphore>,
     trash: AtomicU64,
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
 }
@@ -225,6 +236,7 @@ impl Engine {
         if container.running().is_ok() {
             return Err(EngineError::Running(id.to_owned()));
         }
+        self.inner.unprepare(&container).await;
         let engine = self.clone();
         let removed = Arc::clone(&container);
         let trash = blocking(move || engine.inner.remove(&removed)).await?;
@@ -276,11 +288,16 @@ impl Engine {
     }
 
     /// Cleans up what is there to clean and gives the engine root up: what was made
-    /// ahead goes, and with the last container also the engine's own directories.
+    /// ahead and waits goes, and with the last container also the engine's own directories.
     /// Containers run on. Without this call the next [`Engine::open`] does the same.
     pub async fn close(self) {
         // What is being made ahead at this moment has been made after this.
         self.inner.pool.close();
+        let all: Vec<_> = self.inner.containers().values().map(Arc::clone).collect();
+        for container in all {
+            let _change = container.change.lock().await;
+            self.inner.unprepare(&container).await;
+        }
         self.settle().await;
         for cgroup in self.inner.pool.drain() {
             self.inner.sweep(Job::Run { cgroup, slot: None }).await;
@@ -390,6 +407,8 @@ impl Inner {
     /// returns the directory that is left to sweep.
     fn remove(&self, container: &Container) -> Result<PathBuf, EngineError> {
         let id = &container.spec.id;
+        // One that was made ready but never ran has its slot on disk alone.
+        let slot = container.last_run().slot.take().or_else(|| start::kept_slot(container));
         let number = self.trash.fetch_add(1, Ordering::Relaxed);
         let trash = self.home.root.join("trash");
         let trash = trash.join(format!("{id}.{}.{number}", std::process::id()));
@@ -399,7 +418,6 @@ impl Inner {
             tracing::warn!(container.id = id, %error, "run directory not removed");
         }
         self.containers().remove(id);
-        let slot = container.last_run().slot.take();
         if let Some(slot) = slot {
             self.slots.give_back(slot, id)?;
         }
@@ -426,6 +444,7 @@ impl Drop for Inner {
             if let Some(watch) = container.last_run().watch.take() {
                 watch.abort();
             }
+            container.forget_prepared();
         }
     }
 }

@@ -67,7 +67,9 @@ impl Launcher {
     ///
     /// Blocks for a moment at most; a launcher that is not there any more is
     /// replaced first. `listener` goes along as the container's descriptor 3.
-    pub(crate) fn send(&self, launch: &Launch, listener: Option<BorrowedFd<'_>>) -> Result<OwnedFd, EngineError> {
+    ///
+    /// Must be called inside a tokio runtime.
+    pub(crate) fn send(&self, launch: &Launch, listener: Option<BorrowedFd<'_>>) -> Result<Packets, EngineError> {
         let bytes = serde_json::to_vec(launch).expect("a launch is plain data");
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(EngineError::Invalid(format!(
@@ -85,7 +87,7 @@ impl Launcher {
                 none => none.insert(self.spawn()?),
             };
             match send_patiently(&current.socket, &bytes, &beside) {
-                Ok(()) => return Ok(reply),
+                Ok(()) => return Packets::new(reply).doing(|| "wait for a new shim".to_owned()),
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                     tracing::warn!(launcher.pid = current.pid.as_raw_nonzero(), "launcher died");
                     if let Some(dead) = alive.take() {
@@ -179,11 +181,9 @@ fn send_patiently(socket: &OwnedFd, bytes: &[u8], beside: &[BorrowedFd<'_>]) -> 
     }
 }
 
-/// Waits for the answer of a launch.
-pub(crate) async fn answer(reply: OwnedFd) -> Result<Launched, EngineError> {
-    let doing = || "hear from a new shim".to_owned();
-    let packets = Packets::new(reply).doing(doing)?;
-    match packets.receive().await.doing(doing)? {
+/// Waits for the next answer of a launch.
+pub(crate) async fn answer(reply: &Packets) -> Result<Launched, EngineError> {
+    match reply.receive().await.doing(|| "hear from a new shim".to_owned())? {
         Some((launched, _)) => Ok(launched),
         None => Ok(Launched::Failed {
             step: "shim".to_owned(),

@@ -45,6 +45,7 @@ pub use engine::{Engine, EngineConfig, ExecInput, ExecOutput, ExecSession, ExecS
 pub use error::EngineError;
 pub use home::install_program;
 pub use logs::{Cursor, LogLine, LogQuery};
+pub use seccomp::program as seccomp_program;
 pub use shipway_shim::protocol::VERSION as SHIM_PROTOCOL;
 pub use shipway_shim::protocol::{Bind, EXECUTE, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper};
 pub use spec::{ContainerSpec, Ingress};

@@ -77,6 +77,27 @@ impl Packets {
         self.0.async_io(Interest::WRITABLE, |socket| Ok(send_now(socket, &bytes, beside)?)).await
     }
 
+    /// Waits until the other side has said something more or hung up, and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the socket's; it is of no more use then.
+    pub(crate) async fn stirred(&self) -> std::io::Result<()> {
+        self.0.async_io(Interest::READABLE, |socket| Ok(peek(socket)?)).await
+    }
+
+    /// Whether [`Packets::stirred`] would still wait.
+    pub(crate) fn is_silent(&self) -> bool {
+        peek(self.0.get_ref()) == Err(Errno::AGAIN)
+    }
+
+    /// Tells the other side that nothing more comes, whoever else holds this socket.
+    pub(crate) fn hang_up(&self) {
+        if let Err(error) = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Both) {
+            tracing::trace!(%error, "the other side has hung up already");
+        }
+    }
+
     /// Receives one message and the descriptors beside it; `None` at the end.
     pub(crate) async fn receive<T: DeserializeOwned>(&self) -> std::io::Result<Option<(T, Vec<OwnedFd>)>> {
         let (bytes, beside) = self.0.async_io(Interest::READABLE, |socket| Ok(receive_now(socket)?)).await?;
@@ -85,6 +106,11 @@ impl Packets {
             false => Ok(Some((serde_json::from_slice(&bytes)?, beside))),
         }
     }
+}
+
+fn peek(socket: &OwnedFd) -> Result<(), Errno> {
+    let mut byte = [0_u8; 1];
+    rustix::net::recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT).map(drop)
 }
 
 fn receive_now(socket: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {

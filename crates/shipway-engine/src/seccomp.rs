@@ -16,8 +16,9 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-/// Returns the program as the kernel takes it: `struct sock_filter` after
-/// `struct sock_filter`, at most 4096 of them.
-pub(crate) fn program() -> Vec<u8> {
+/// Returns the filter of every program in a container as the kernel takes it: `struct
+/// sock_filter` after `struct sock_filter`, at most 4096 of them.
+#[must_use]
+pub fn program() -> Vec<u8> {
     bpf::assemble(&policy::rules()).iter().flat_map(|instruction| instruction.bytes()).collect()
 }

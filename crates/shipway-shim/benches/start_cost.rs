@@ -68,7 +68,7 @@ fn measure_exec(world: &World) {
     let mut took = Vec::new();
     for _ in 0..ROUNDS {
         let connection = container.connect();
-        let ask = Ask::Exec { process: world::process(&["/bin/true"]) };
+        let ask = Ask::Exec { process: world::process(&["/bin/true"]), size: None };
         let start = Instant::now();
         world::tell(&connection, &ask, &[null.as_fd(), null.as_fd(), null.as_fd()]);
         world::answer(&connection);

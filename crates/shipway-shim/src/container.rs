@@ -14,6 +14,7 @@
 //!  ├─── "go" + the mounts ────────────►│
 //!  ├── run.json                        ├── root, terminal, limits, capabilities
 //!  │◄─────────── the terminal's master ┤   (with a terminal)
+//!  │◄─────────────────────────"ready" ─┤   (with a gate: both wait for the engine)
 //!  ├─── "run" ────────────────────────►│
 //!  │◄──────────────────────────"exec" ─┤   then execve: end of file
 //!  │◄───────────── or what went wrong ─┤

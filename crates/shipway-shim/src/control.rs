@@ -12,7 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with};
 use rustix::process::{Signal, WaitIdStatus, pidfd_send_signal};
-use shipway_shim::protocol::{Answer, Ask, CONNECTIONS_MAX, EXECS_MAX, Process};
+use shipway_shim::protocol::{Answer, Ask, CONNECTIONS_MAX, EXECS_MAX, Process, TerminalSize};
 
 use crate::exec::{Execution, Progress};
 use crate::failure::{Failure, MayFail as _};
@@ -137,8 +137,8 @@ impl Control {
                 connection.into_iter().for_each(|connection| connection.waits = true);
                 None
             }
-            Ask::Exec { process } => {
-                let started = self.execute(id, &process, packet.descriptors, running, shared);
+            Ask::Exec { process, size } => {
+                let started = self.execute(id, (&process, size), packet.descriptors, running, shared);
                 started.err().map(|failure| refusal(&failure))
             }
         }
@@ -166,7 +166,7 @@ impl Control {
     fn execute(
         &mut self,
         id: u64,
-        process: &Process,
+        process: (&Process, Option<TerminalSize>),
         descriptors: Vec<OwnedFd>,
         running: &Running,
         shared: &Shared,

@@ -17,16 +17,16 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use shipway_shim::protocol::Process;
+use shipway_shim::protocol::{Process, TerminalSize};
 
 use crate::container::child::{TERMINAL, become_root_inside, join_cgroups};
-use crate::container::process::{Program, Stdio};
+use crate::container::process::{Cue, Program, Stdio};
 use crate::container::terminal;
 use crate::control::Ended;
 use crate::failure::{Failure, MayFail as _, Step as _};
 use crate::launcher::Shared;
 use crate::packet::{receive, send, send_json};
-use crate::start::{self, Running};
+use crate::start::{self, Heard, Running};
 use crate::status;
 use crate::sys::{self, Child, Forked};
 
@@ -50,8 +50,7 @@ pub(crate) struct Execution {
 #[derive(Debug)]
 struct Way {
     socket: OwnedFd,
-    master: Option<OwnedFd>,
-    executes: bool,
+    heard: Heard,
     deadline: Duration,
 }
 
@@ -74,10 +73,10 @@ pub(crate) enum Progress {
 }
 
 impl Execution {
-    /// Forks a child on its way to `process`.
+    /// Forks a child on its way to `process`, whose terminal, if any, has this size.
     pub(crate) fn start(
         id: u64,
-        process: &Process,
+        (process, size): (&Process, Option<TerminalSize>),
         descriptors: Vec<OwnedFd>,
         running: &Running,
         shared: &Shared,
@@ -88,11 +87,11 @@ impl Execution {
         let (cgroup, tasks) = start::open_cgroups(&running.launch)?;
         let forked = sys::clone3(0, cgroup.as_ref().map(AsFd::as_fd));
         match forked.step("fork the process")? {
-            Forked::Child => Entrant { process, stdio, tasks, running, shared, shim: theirs }.live(),
+            Forked::Child => Entrant { process, size, stdio, tasks, running, shared, shim: theirs }.live(),
             Forked::Parent(child) => Ok(Self {
                 id,
                 child,
-                way: Some(Way { socket: ours, master: None, executes: false, deadline: status::now() + START_LIMIT }),
+                way: Some(Way { socket: ours, heard: Heard::default(), deadline: status::now() + START_LIMIT }),
             }),
         }
     }
@@ -137,7 +136,7 @@ impl Execution {
                 Ok(false) => Progress::Nothing,
                 Ok(true) => {
                     let way = self.way.take();
-                    Progress::Runs { pid: self.child.pid, master: way.and_then(|way| way.master) }
+                    Progress::Runs { pid: self.child.pid, master: way.and_then(|way| way.heard.master) }
                 }
                 Err(failure) => {
                     start::end(&self.child);
@@ -162,8 +161,8 @@ impl Way {
     fn follow(&mut self) -> Result<bool, Failure> {
         const STEP: &str = "wait for the process to start";
         match receive(&self.socket, RecvFlags::DONTWAIT) {
-            Ok(Some(packet)) => start::hear(packet, &mut self.master, &mut self.executes).map(|()| false),
-            Ok(None) if self.executes => Ok(true),
+            Ok(Some(packet)) => self.heard.take(packet).map(|()| false),
+            Ok(None) if self.heard.executes => Ok(true),
             Ok(None) => Err(Failure::refused(STEP, "it was killed on its way")),
             Err(Errno::AGAIN) => Ok(false),
             Err(errno) => Err(errno).step(STEP),
@@ -185,6 +184,7 @@ fn stdio(process: &Process, descriptors: Vec<OwnedFd>) -> Result<Option<Stdio>, 
 /// The child on its way in.
 struct Entrant<'spec> {
     process: &'spec Process,
+    size: Option<TerminalSize>,
     /// `None`: a terminal is made inside.
     stdio: Option<Stdio>,
     tasks: Vec<OwnedFd>,
@@ -214,6 +214,9 @@ impl<'spec> Entrant<'spec> {
             None => {
                 let terminals = terminal::of_this_container()?;
                 let pair = terminal::make(&terminals, self.process)?;
+                if let Some(size) = self.size {
+                    sys::resize_terminal(&pair.master, size.columns, size.rows).step("set the terminal's size")?;
+                }
                 send(&self.shim, TERMINAL, &[pair.master.as_fd()]).step("hand over the terminal")?;
                 Stdio::of_terminal(pair.slave)?
             }
@@ -223,7 +226,7 @@ impl<'spec> Entrant<'spec> {
             stdio,
             listener: None,
             seccomp: self.shared.seccomp.as_deref(),
-            waits_to_run: false,
+            cue: Cue::AtOnce,
         })
     }
 }

@@ -68,6 +68,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn prepare(arguments: &Arguments) -> Result<Shared, Failure> {
     let seccomp = seccomp(arguments.without_seccomp)?;
     sys::close_from(SECCOMP_FD).step("close inherited descriptors")?;
+    settle(seccomp, &arguments.paths, arguments.kernel)
+}
+
+/// Makes of this process one that containers are forked from.
+pub(crate) fn settle(
+    seccomp: Option<Vec<Instruction>>,
+    paths: &[Vec<u8>],
+    as_kernel: Option<(u32, u32)>,
+) -> Result<Shared, Failure> {
     for signal in 1..=64 {
         sys::default_signal(signal);
     }
@@ -81,9 +90,9 @@ fn prepare(arguments: &Arguments) -> Result<Shared, Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::chdir("/").step("leave the working directory")?;
     let boot_id = boot_id()?;
-    mounts::leave_the_hosts(&arguments.paths)?;
+    mounts::leave_the_hosts(paths)?;
     devices::lay_over_dev()?;
-    Ok(Shared { seccomp, boot_id, kernel: arguments.kernel.map_or_else(kernel, Ok)? })
+    Ok(Shared { seccomp, boot_id, kernel: as_kernel.map_or_else(kernel, Ok)? })
 }
 
 fn boot_id() -> Result<Vec<u8>, Failure> {

@@ -30,6 +30,12 @@
 //! itself answers with one [`Launched`] and then hangs up. A reply socket that ends
 //! without an answer means that the shim died: nothing is left of the container.
 //!
+//! A launch with [`Launch::gate_ms`] is answered twice: [`Launched::Prepared`] when the
+//! sandbox is finished and waits, then, after the engine's [`Gate::Open`] on the same
+//! socket, as any other launch. Until then nothing of the user's has run and no file of
+//! an earlier run is touched. If the engine hangs up instead, or says nothing for that
+//! time, the shim takes everything away again and ends.
+//!
 //! Descriptors beside a [`Launch`], in this order: the reply socket, then the
 //! listening socket if [`Launch::listener`]. A packet without a reply socket is
 //! dropped. The sender of packets near [`MESSAGE_BYTES_MAX`] must raise `SO_SNDBUF`.
@@ -166,6 +172,18 @@ pub struct Launch {
     pub listener: bool,
     /// Bounds of its log.
     pub log: LogLimits,
+    /// Milliseconds for which the finished sandbox waits for [`Gate::Open`]; `None`: its
+    /// program runs at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_ms: Option<u64>,
+}
+
+/// Engine → shim, on the reply socket of a launch that was [`Launched::Prepared`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "gate", rename_all = "snake_case")]
+pub enum Gate {
+    /// Run the program.
+    Open,
 }
 
 /// A root file system.
@@ -312,12 +330,19 @@ pub struct LogLimits {
     pub segments: u32,
 }
 
-/// Shim → engine, once, on the launch's reply socket: how a [`Launch`] went.
+/// Shim → engine, on the launch's reply socket: how a [`Launch`] went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Launched {
     /// The user's program has been executed; `run.json` is written.
     Running(Run),
+    /// The sandbox is finished and waits for [`Gate::Open`]; nothing is recorded yet.
+    Prepared {
+        /// The shim.
+        shim: ProcessId,
+        /// What will be the container's first process, seen from the host.
+        init: ProcessId,
+    },
     /// It could not be made; everything made so far is gone again.
     Failed {
         /// Step that failed, such as `mount overlay`.
@@ -390,9 +415,22 @@ pub enum Ask {
     Exec {
         /// What to run.
         process: Process,
+        /// The terminal's size from the first moment on. Shims of before November 2026
+        /// overlook it, so the asker sets it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<TerminalSize>,
     },
     /// Liveness.
     Ping,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// In a row.
+    pub columns: u16,
+    /// On the screen.
+    pub rows: u16,
 }
 
 /// Shim → asker.

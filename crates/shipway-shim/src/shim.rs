@@ -44,7 +44,7 @@ pub(crate) fn run(shared: &Shared, message: &[u8], reply: OwnedFd, listener: Opt
     rustix::thread::set_name(c"shipway-shim").may_fail();
     // The launcher ignores it, which would reap the container before we look.
     sys::default_signal(libc::SIGCHLD);
-    match start::start(shared, message, listener) {
+    match start::start(shared, message, listener, &reply) {
         Ok(running) => {
             let launched = Launched::Running(running.run.clone());
             // An engine that has gone meanwhile finds run.json.

@@ -5,29 +5,32 @@
 //! engine and are left as they are, empty.
 
 mod checks;
+mod gate;
 mod places;
+mod words;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::c_int;
 use core::time::Duration;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use shipway_shim::protocol::{Launch, Launched, Run, path_bytes};
+use shipway_shim::protocol::{Launch, Run, path_bytes};
 
-use crate::container::child::{self, Birth, EXEC, GO, RUN, TERMINAL};
+use crate::container::child::{self, Birth, GO, RUN};
 use crate::container::namespaces;
 use crate::container::trees::Trees;
 use crate::failure::{Failure, MayFail as _, Step as _};
 use crate::launcher::Shared;
-use crate::packet::{Packet, receive, send};
+use crate::packet::send;
 use crate::status;
 use crate::sys::{self, Child, Forked};
 pub(crate) use checks::check_process;
 pub(crate) use places::Places;
+pub(crate) use words::Heard;
+use words::Words;
 
 /// Longest time from the first namespace to the program; far beyond the 2 ms it takes,
 /// so that only a hung file system runs into it.
@@ -64,13 +67,19 @@ pub(crate) enum Output {
     Taken,
 }
 
-/// Parses `message`, makes the container and starts its program.
-pub(crate) fn start(shared: &Shared, message: &[u8], listener: Option<OwnedFd>) -> Result<Running, Failure> {
+/// Parses `message`, makes the container and starts its program; with a gate, once the
+/// engine at the other end of `reply` has opened it.
+pub(crate) fn start(
+    shared: &Shared,
+    message: &[u8],
+    listener: Option<OwnedFd>,
+    reply: &OwnedFd,
+) -> Result<Running, Failure> {
     let launch: Launch = serde_json::from_slice(message)
         .map_err(|error| Failure::refused("read the launch", alloc::format!("{error}")))?;
     checks::check(&launch, listener.is_some())?;
-    let places = Places::open(&launch)?;
-    match bear(shared, &launch, listener, &places) {
+    let mut places = Places::open(&launch)?;
+    match bear(shared, &launch, listener, &mut places, reply) {
         Ok((init, run, output)) => Ok(Running { launch, places, init, run, output }),
         Err(failure) => {
             places.forget();
@@ -81,7 +90,13 @@ pub(crate) fn start(shared: &Shared, message: &[u8], listener: Option<OwnedFd>) 
 
 type Born = (Child, Run, Output);
 
-fn bear(shared: &Shared, launch: &Launch, listener: Option<OwnedFd>, places: &Places) -> Result<Born, Failure> {
+fn bear(
+    shared: &Shared,
+    launch: &Launch,
+    listener: Option<OwnedFd>,
+    places: &mut Places,
+    reply: &OwnedFd,
+) -> Result<Born, Failure> {
     let (ours, theirs) = socket_pair()?;
     let (pipes, output) = pipes(launch)?;
     let (cgroup, tasks) = open_cgroups(launch)?;
@@ -90,8 +105,8 @@ fn bear(shared: &Shared, launch: &Launch, listener: Option<OwnedFd>, places: &Pl
     match forked.step("clone the first process")? {
         Forked::Child => child::live(Birth { launch, shared, shim: theirs, tasks, output, listener }),
         Forked::Parent(init) => {
-            drop((theirs, output, tasks, cgroup));
-            match raise(shared, launch, places, &init, &ours) {
+            drop((theirs, output, tasks, cgroup, listener));
+            match (Raising { shared, launch, init: &init, socket: &ours, reply }).raise(places) {
                 Ok((run, master)) => {
                     let output = match (pipes, master) {
                         (Some(pipes), _) => pipes,
@@ -121,24 +136,40 @@ pub(crate) fn end(child: &Child) {
     waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED).may_fail();
 }
 
-/// Brings the child up to its program; returns what is recorded, and its terminal.
-fn raise(
-    shared: &Shared,
-    launch: &Launch,
-    places: &Places,
-    init: &Child,
-    socket: &OwnedFd,
-) -> Result<(Run, Option<OwnedFd>), Failure> {
-    let namespace = namespaces::map_ids(init.pid, launch.id_base)?;
-    raise_limits(launch, init.pid)?;
-    let trees = Trees::prepare(launch, shared, &namespace)?;
-    tell(socket, GO, &trees)?;
-    drop(trees);
-    let run = status::record_run(places, init.pid, &shared.boot_id)?;
-    // A child that failed already says so below.
-    send(socket, RUN, &[]).may_fail();
-    let master = wait_for_exec(socket)?;
-    Ok((run, master))
+/// What it takes to bring a child up.
+struct Raising<'launch> {
+    shared: &'launch Shared,
+    launch: &'launch Launch,
+    init: &'launch Child,
+    /// To the child.
+    socket: &'launch OwnedFd,
+    /// To the engine.
+    reply: &'launch OwnedFd,
+}
+
+impl Raising<'_> {
+    /// Brings the child up to its program; returns what is recorded, and its terminal.
+    fn raise(self, places: &mut Places) -> Result<(Run, Option<OwnedFd>), Failure> {
+        let Self { shared, launch, init, socket, reply } = self;
+        let namespace = namespaces::map_ids(init.pid, launch.id_base)?;
+        raise_limits(launch, init.pid)?;
+        let trees = Trees::prepare(launch, shared, &namespace)?;
+        tell(socket, GO, &trees)?;
+        drop((trees, namespace));
+        let mut run = status::begin_run(init.pid, &shared.boot_id)?;
+        let mut words = Words::new(socket);
+        if let Some(patience_ms) = launch.gate_ms {
+            words.until_ready(START_LIMIT)?;
+            gate::wait(reply, socket, &run, Duration::from_millis(patience_ms))?;
+            places.begin()?;
+            run.started_at = status::micros_since_epoch();
+        }
+        status::record_run(places, &run)?;
+        // A child that failed already says so below.
+        send(socket, RUN, &[]).may_fail();
+        let master = words.until_executed(START_LIMIT)?;
+        Ok((run, master))
+    }
 }
 
 fn tell(socket: &OwnedFd, word: &[u8], trees: &Trees) -> Result<(), Failure> {
@@ -157,45 +188,6 @@ fn raise_limits(launch: &Launch, pid: i32) -> Result<(), Failure> {
         if limit.hard > hard {
             sys::limit(pid, limit.resource, Some((soft, limit.hard))).may_fail();
         }
-    }
-    Ok(())
-}
-
-/// Reads the child's words until its program has taken its place.
-fn wait_for_exec(socket: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
-    const STEP: &str = "wait for the program to start";
-    let deadline = status::now() + START_LIMIT;
-    let (mut master, mut executes) = (None, false);
-    loop {
-        let left = deadline.saturating_sub(status::now());
-        let mut watched = [sys::watched(socket, libc::POLLIN)];
-        sys::poll(&mut watched, i32::try_from(left.as_millis()).unwrap_or(0)).step(STEP)?;
-        match receive(socket, RecvFlags::DONTWAIT) {
-            Err(Errno::AGAIN) if left.is_zero() => return Err(Errno::TIMEDOUT).step(STEP),
-            Err(Errno::AGAIN) => {}
-            Ok(None) if executes => return Ok(master),
-            Ok(None) => {
-                return Err(Failure::refused(STEP, "the child was killed on its way"));
-            }
-            Err(errno) => return Err(errno).step(STEP),
-            Ok(Some(packet)) => hear(packet, &mut master, &mut executes)?,
-        }
-    }
-}
-
-/// Takes one word of a child's on its way to exec.
-pub(crate) fn hear(packet: Packet, master: &mut Option<OwnedFd>, executes: &mut bool) -> Result<(), Failure> {
-    const STEP: &str = "listen to the child";
-    match packet.bytes.as_deref() {
-        Some(EXEC) => *executes = true,
-        Some(TERMINAL) => *master = packet.descriptors.into_iter().next(),
-        Some(words) => match serde_json::from_slice(words) {
-            Ok(Launched::Failed { step, errno, detail }) => {
-                return Err(Failure { step, errno, detail });
-            }
-            _ => return Err(Failure::refused(STEP, String::from_utf8_lossy(words))),
-        },
-        None => return Err(Failure::refused(STEP, "it spoke too long")),
     }
     Ok(())
 }

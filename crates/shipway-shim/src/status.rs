@@ -14,19 +14,22 @@ use crate::failure::{Failure, Step as _};
 use crate::files::{read_small, replace};
 use crate::start::Places;
 
-/// Writes `run.json`: this process beside process `init`.
-pub(crate) fn record_run(places: &Places, init: i32, boot_id: &[u8]) -> Result<Run, Failure> {
-    const STEP: &str = "write run.json";
-    let run = Run {
+/// What is known of a run that begins now: this process beside process `init`.
+pub(crate) fn begin_run(init: i32, boot_id: &[u8]) -> Result<Run, Failure> {
+    Ok(Run {
         version: VERSION,
         shim: process_id(rustix::process::getpid().as_raw_nonzero().get())?,
         init: process_id(init)?,
         boot_id: String::from_utf8_lossy(boot_id).into_owned(),
         started_at: micros_since_epoch(),
-    };
-    let text = serde_json::to_vec(&run).map_err(|_| Errno::INVAL).step(STEP)?;
-    replace(&places.state, RUN_FILE, &text).step(STEP)?;
-    Ok(run)
+    })
+}
+
+/// Writes `run.json`.
+pub(crate) fn record_run(places: &Places, run: &Run) -> Result<(), Failure> {
+    const STEP: &str = "write run.json";
+    let text = serde_json::to_vec(run).map_err(|_| Errno::INVAL).step(STEP)?;
+    replace(&places.state, RUN_FILE, &text).step(STEP)
 }
 
 /// Writes `exit.json`.

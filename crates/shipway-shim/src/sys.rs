@@ -332,6 +332,13 @@ pub(crate) fn take_terminal() -> Result<(), Errno> {
     check_int(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }).map(drop)
 }
 
+/// Sets the size of the terminal that `master` is a side of.
+pub(crate) fn resize_terminal(master: impl AsFd, columns: u16, rows: u16) -> Result<(), Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the request only reads the structure, which outlives the call.
+    check_int(unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCSWINSZ, ptr::from_ref(&size)) }).map(drop)
+}
+
 /// Ends this process without running anything else.
 pub(crate) fn leave(status: i32) -> ! {
     // SAFETY: _exit has no precondition.

@@ -149,7 +149,10 @@ fn remove_folder(path: &Path) -> anyhow::Result<()> {
 fn check_host(verb: &str) -> anyhow::Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "run `shipway {verb}` as root");
     let has_systemd = sd_notify::booted().unwrap_or(false);
-    ensure!(has_systemd, "this host was not started by systemd; run `shipway serve` from whatever starts services here");
+    ensure!(
+        has_systemd,
+        "this host was not started by systemd; run `shipway serve` from whatever starts services here"
+    );
     Ok(())
 }
 

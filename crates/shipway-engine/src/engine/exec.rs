@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::termios::{Winsize, tcsetwinsize};
-use shipway_shim::protocol::{Answer, Ask, Process};
+use shipway_shim::protocol::{Answer, Ask, Process, TerminalSize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -93,7 +93,8 @@ impl Engine {
         let process = process(&container.spec.process, &spec);
         check_command(&process.argv, &process.env, &process.cwd)?;
         let socket = container.files.control();
-        let opened = tokio::time::timeout(PATIENCE, open(&socket, process))
+        let size = spec.terminal.map(|(columns, rows)| TerminalSize { columns, rows });
+        let opened = tokio::time::timeout(PATIENCE, open(&socket, process, size))
             .await
             .unwrap_or_else(|_elapsed| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         let ends = match opened {
@@ -103,6 +104,7 @@ impl Engine {
             }
             Err(why) => return Err(why.into_start()),
         };
+        // A shim that an older release has left running knows nothing of sizes.
         if let (Some((columns, rows)), Some(terminal)) = (spec.terminal, &ends.terminal) {
             resize(terminal, columns, rows).doing(|| "set a terminal's size".to_owned())?;
         }
@@ -172,10 +174,10 @@ impl NotMade {
     }
 }
 
-async fn open(socket: &std::path::Path, process: Process) -> Result<Ends, NotMade> {
+async fn open(socket: &std::path::Path, process: Process, size: Option<TerminalSize>) -> Result<Ends, NotMade> {
     let control = Packets::connect(socket)?;
     let terminal = process.terminal;
-    let ask = Ask::Exec { process };
+    let ask = Ask::Exec { process, size };
     if terminal {
         control.send(&ask, &[]).await?;
         let master = executed(&control).await?;

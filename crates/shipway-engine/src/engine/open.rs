@@ -30,7 +30,8 @@ use crate::slots::{Slot, Slots};
 use crate::sweep::{self, Broom, Job};
 use crate::{EngineError, process};
 
-/// Longest wait for shims that were being born when the last server died.
+/// Longest wait for shims that were being born when the last server died, or waited
+/// for a start that it will not ask for.
 const NEWBORN_PATIENCE: Duration = Duration::from_secs(5);
 const NEWBORN_PAUSE: Duration = Duration::from_millis(5);
 
@@ -67,6 +68,7 @@ impl Engine {
         let inner = Arc::new(Inner {
             watcher: Watcher::start().doing(|| "watch logs".to_owned())?,
             starts: Semaphore::new(cores.max(2)),
+            prepared: Arc::new(Semaphore::new(config.prepared_max)),
             trash: AtomicU64::new(0),
             containers: Mutex::new(BTreeMap::new()),
             _sweeping: sweeping,
@@ -104,7 +106,7 @@ async fn start_launcher(config: &EngineConfig, home: &Home) -> Result<Launcher, 
 
 /// Waits until no shim is between its fork and its `run.json`: launches that the
 /// last server had sent off when it died. The launcher of that server ends by
-/// itself. Whatever neither ends nor becomes a container in time is killed.
+/// itself, and so do sandboxes that waited at their gate, because it hung up. Whatever neither ends nor becomes a container in time is killed.
 async fn wait_for_newborn(home: &Home) -> Result<(), EngineError> {
     let look = || {
         let (bin, state) = (home.root.join("bin"), home.root.join("containers"));

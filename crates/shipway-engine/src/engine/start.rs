@@ -1,17 +1,19 @@
 //! Starting a container.
 //!
 //! What can be prepared before is: the launcher runs, the filter is compiled, the
-//! cgroup is made. What is left is a few small files, the limits, and one packet.
+//! cgroup is made. What is left is a few small files, the limits, and one packet; and
+//! where the sandbox itself was made ahead (`prepare`), one word.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_shim::protocol::{Dialer, Launch, Launched, Network, Root, Run, Upper, VERSION};
+use shipway_shim::protocol::{Dialer, Launch, Launched, Network, Root, Upper, VERSION};
 
 use super::{Engine, Inner, blocking};
 use crate::container::{Container, Running};
 use crate::error::Doing;
+use crate::packet::Packets;
 use crate::slots::Slot;
 use crate::sweep::Job;
 use crate::{EngineError, Ingress, launcher, listener};
@@ -22,9 +24,17 @@ const LAUNCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a run has taken from the host.
 #[derive(Debug, Clone)]
-struct Taken {
-    slot: Slot,
-    cgroup: String,
+pub(super) struct Taken {
+    pub(super) slot: Slot,
+    pub(super) cgroup: String,
+}
+
+/// A sandbox that was made, and what its shim says of it.
+pub(super) struct Made {
+    pub(super) taken: Taken,
+    pub(super) reply: Packets,
+    /// Never [`Launched::Failed`].
+    pub(super) launched: Launched,
 }
 
 impl Engine {
@@ -57,31 +67,54 @@ impl Inner {
         if let Ok(running) = container.running() {
             return Ok(running);
         }
+        if let Some(running) = self.start_prepared(&container).await {
+            return Ok(running);
+        }
+        let made = self.make(&container, None).await?;
+        let running = match made.launched {
+            Launched::Running(run) => Ok(self.watch(&container, &run, made.taken.cgroup, made.taken.slot)),
+            other => {
+                self.give_up(&container, made.taken).await;
+                Err(unexpected(&other))
+            }
+        };
+        self.sweep(Job::Refill).await;
+        running
+    }
+
+    /// Has a sandbox made, to wait for its word for the time of `gate` or to run at once.
+    /// What was taken for one that failed is swept.
+    pub(super) async fn make(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        gate: Option<Duration>,
+    ) -> Result<Made, EngineError> {
         let _permit = self.starts.acquire().await;
         // Room to clean up after it, before it is made.
         drop(self.sweeper.reserve().await);
-        let (taken, reply) = {
-            let (engine, container) = (Arc::clone(&self), Arc::clone(&container));
-            blocking(move || engine.take(&container)).await?
+        let (taken, sent) = {
+            let (engine, container) = (Arc::clone(self), Arc::clone(container));
+            blocking(move || engine.take(&container, gate)).await?
         };
-        let launched = match reply {
-            Ok(reply) => patiently(reply).await,
+        let answered = match sent {
+            Ok(reply) => patiently(&reply).await.map(|launched| (reply, launched)),
             Err(error) => Err(error),
         };
-        let run = match launched {
-            Ok(run) => run,
+        match answered {
+            Ok((reply, launched)) => Ok(Made { taken, reply, launched }),
             Err(error) => {
-                self.give_up(&container, taken).await;
-                return Err(error);
+                self.give_up(container, taken).await;
+                Err(error)
             }
-        };
-        let running = self.watch(&container, &run, taken.cgroup, taken.slot);
-        self.sweep(Job::Refill).await;
-        Ok(running)
+        }
     }
 
     /// Takes what a run needs and sends it off. What was taken is told in any case.
-    fn take(&self, container: &Container) -> Result<(Taken, Result<OwnedFd, EngineError>), EngineError> {
+    fn take(
+        &self,
+        container: &Container,
+        gate: Option<Duration>,
+    ) -> Result<(Taken, Result<Packets, EngineError>), EngineError> {
         let slot = self.slot(container)?;
         let cgroup = match self.pool.take(&self.cgroups) {
             Ok(cgroup) => cgroup,
@@ -93,11 +126,11 @@ impl Inner {
             }
         };
         let taken = Taken { slot, cgroup };
-        let sent = self.send_off(container, &taken);
+        let sent = self.send_off(container, &taken, gate);
         Ok((taken, sent))
     }
 
-    fn send_off(&self, container: &Container, taken: &Taken) -> Result<OwnedFd, EngineError> {
+    fn send_off(&self, container: &Container, taken: &Taken, gate: Option<Duration>) -> Result<Packets, EngineError> {
         let spec = &container.spec;
         self.cgroups.limit(&taken.cgroup, &spec.limits)?;
         let listening = match spec.ingress {
@@ -107,11 +140,14 @@ impl Inner {
             }
             Ingress::None | Ingress::Dialer { .. } => None,
         };
-        let launch = self.launch(container, taken);
+        let gate_ms = gate.map(|gate| u64::try_from(gate.as_millis()).unwrap_or(u64::MAX));
+        let launch = Launch { gate_ms, ..self.launch(container, taken) };
         // The cgroup and the slot are on disk before anything is in them, so that a
         // crash from here on leaves nothing that cannot be found.
         container.files.write_launch(&launch)?;
-        container.files.forget_run()?;
+        if gate.is_none() {
+            container.files.forget_run()?;
+        }
         let listening = listening.as_ref().map(AsFd::as_fd);
         self.launcher.send(&launch, listening)
     }
@@ -141,16 +177,14 @@ impl Inner {
             dialer,
             listener: spec.ingress == Ingress::Listener,
             log: spec.log,
+            gate_ms: None,
         }
     }
 
     /// A free slot, or the one that the files of an earlier run belong to.
     fn slot(&self, container: &Container) -> Result<Slot, EngineError> {
         let id = &container.spec.id;
-        let before = keeps_slot(container)
-            .then(|| container.files.read_launch())
-            .flatten()
-            .and_then(|launch| Slot::of_base(launch.id_base));
+        let before = kept_slot(container);
         let Some(slot) = before else {
             return self.slots.take(id);
         };
@@ -164,7 +198,7 @@ impl Inner {
     }
 
     /// Sweeps what was taken for a start that failed.
-    async fn give_up(&self, container: &Container, taken: Taken) {
+    pub(super) async fn give_up(&self, container: &Container, taken: Taken) {
         let slot = (!keeps_slot(container)).then(|| (taken.slot, container.spec.id.clone()));
         let cgroup = taken.cgroup;
         self.sweep(Job::Run { cgroup, slot }).await;
@@ -177,16 +211,27 @@ pub(super) fn keeps_slot(container: &Container) -> bool {
     matches!(container.spec.root, Root::Overlay { upper: Upper::Directory { .. }, .. })
 }
 
-async fn patiently(reply: OwnedFd) -> Result<Run, EngineError> {
+/// The slot that the files of an earlier run belong to, if any are kept.
+pub(super) fn kept_slot(container: &Container) -> Option<Slot> {
+    let launch = keeps_slot(container).then(|| container.files.read_launch()).flatten()?;
+    Slot::of_base(launch.id_base)
+}
+
+/// The next answer of a launch; one that failed is an error.
+pub(super) async fn patiently(reply: &Packets) -> Result<Launched, EngineError> {
     let answer = tokio::time::timeout(LAUNCH_PATIENCE, launcher::answer(reply)).await;
     match answer {
-        Ok(Ok(Launched::Running(run))) => Ok(run),
         Ok(Ok(Launched::Failed { step, errno, detail })) => Err(EngineError::Start { step, errno, detail }),
-        Ok(Err(error)) => Err(error),
+        Ok(answer) => answer,
         Err(_elapsed) => Err(EngineError::Start {
             step: "shim".to_owned(),
             errno: 0,
             detail: format!("no answer within {LAUNCH_PATIENCE:?}"),
         }),
     }
+}
+
+/// An answer to another question than ours.
+pub(super) fn unexpected(launched: &Launched) -> EngineError {
+    EngineError::Start { step: "shim".to_owned(), errno: 0, detail: format!("unexpected answer: {launched:?}") }
 }

@@ -23,7 +23,7 @@ use crate::sweep::Job;
 
 /// Longest wait for what a killed shim left behind to be gone. The kernel has
 /// killed it already; only its last moments are waited for.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
+pub(super) const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 impl Inner {
     /// Marks a container as running and waits for its end beside everything else.
@@ -110,7 +110,7 @@ impl Ending {
 }
 
 /// Waits for the end of the process behind a pidfd.
-async fn end_of(pidfd: OwnedFd) {
+pub(super) async fn end_of(pidfd: OwnedFd) {
     // Neither fails for a pidfd; if one did, the process counts as ended, and what
     // it left on disk is the judge.
     if let Ok(pidfd) = ready::register(pidfd, Interest::READABLE) {

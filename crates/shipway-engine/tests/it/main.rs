@@ -7,6 +7,7 @@ mod exec;
 mod life;
 mod limits;
 mod network;
+mod prepare;
 mod recovery;
 mod roots;
 mod seccomp;

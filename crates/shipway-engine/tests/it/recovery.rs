@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use shipway_engine::{Engine, LogQuery, Phase};
+use shipway_engine::{ContainerSpec, Engine, InlineFile, LogQuery, Phase};
 
-use crate::world::{self, World, printed, run, soon, start, wait_until};
+use crate::world::{self, World, kill, printed, run, shims, soon, start, wait_until};
 
 /// Set for the process that [`Owner`] starts; the value is the engine root.
 const OWNER: &str = "SHIPWAY_TEST_OWNER";
@@ -63,6 +63,7 @@ async fn own(root: &Path, tree: &Path, mode: &str) {
     start(&engine, spec("counts", COUNT)).await;
     start(&engine, spec("ends", "read -t 1 x </dev/zero; sleep 0.5; exit 42")).await;
     engine.create(spec("created", "exit 0")).await.unwrap();
+    engine.prepare("created").await.unwrap();
     printed(&engine, "counts", "20").await;
     println!("ready to be killed");
     if mode == "wait" {
@@ -71,6 +72,9 @@ async fn own(root: &Path, tree: &Path, mode: &str) {
     for n in 0.. {
         let id = format!("churn-{n}");
         engine.create(spec(&id, "exit 0")).await.unwrap();
+        if n % 2 == 0 {
+            engine.prepare(&id).await.unwrap();
+        }
         engine.start(&id).await.unwrap();
     }
 }
@@ -178,6 +182,63 @@ async fn a_shim_killed_while_nobody_looks_is_seen_later() {
     world.finish(engine).await;
 }
 
+/// A first process that has cleared the signal it is to die of with its shim: the kernel
+/// does that at every change of user.
+fn defiant(world: &World, id: &str) -> ContainerSpec {
+    let script = "exec start-stop-daemon -S -c 5:5 -x /bin/another -a sh -- -c 'echo loose; while :; do :; done'";
+    // It starts no program that runs already, and every other here is the same file.
+    fs::copy("/bin/busybox", world.tree().join("bin/another")).unwrap();
+    let mut spec = world.spec(id, script);
+    (spec.process.uid, spec.process.gid) = (0, 0);
+    let passwd = InlineFile { target: "/etc/passwd".into(), text: "other:x:5:5::/:/bin/sh\n".to_owned() };
+    spec.files = vec![passwd];
+    // SETGID and SETUID.
+    spec.process.capabilities = 1 << 6 | 1 << 7;
+    spec
+}
+
+/// Processor time of a process, in clock ticks; `None` once it is gone.
+fn ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    (fields.next()? != "Z").then_some(())?;
+    fields.nth(10)?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_container_that_would_outlive_its_shim_is_killed() {
+    let world = World::new();
+    let spec = defiant(&world, "defiant");
+    let engine = world.open().await;
+    let id = start(&engine, spec).await;
+    printed(&engine, &id, "loose").await;
+    let Phase::Running(running) = engine.inspect(&id).unwrap().phase else { panic!("it runs") };
+    kill(running.shim.pid);
+    assert!(soon(engine.wait(&id)).await.unwrap().lost);
+    wait_until("it is gone", || ticks(running.init.pid).is_none()).await;
+    world.finish(engine).await;
+}
+
+#[tokio::test]
+async fn one_that_outlived_its_shim_while_nobody_looked_is_killed_later() {
+    let world = World::new();
+    let spec = defiant(&world, "defiant");
+    let engine = world.open().await;
+    let id = start(&engine, spec).await;
+    printed(&engine, &id, "loose").await;
+    let Phase::Running(running) = engine.inspect(&id).unwrap().phase else { panic!("it runs") };
+    engine.close().await;
+    kill(running.shim.pid);
+    wait_until("the shim is gone", || ticks(running.shim.pid).is_none()).await;
+    let then = ticks(running.init.pid).expect("it goes on without its shim");
+    wait_until("it goes on", || ticks(running.init.pid).is_some_and(|now| now > then + 2)).await;
+    let engine = world.open().await;
+    assert!(soon(engine.wait(&id)).await.unwrap().lost);
+    wait_until("it is gone", || ticks(running.init.pid).is_none()).await;
+    world.finish(engine).await;
+}
+
 #[tokio::test]
 async fn a_killed_launcher_is_replaced() {
     let world = World::new();
@@ -189,6 +250,7 @@ async fn a_killed_launcher_is_replaced() {
     let launchers: Vec<i32> = shims(&world).into_iter().filter(|p| *p != before.shim.pid).collect();
     assert_eq!(launchers.len(), 1, "one launcher beside one shim");
     kill(launchers[0]);
+    wait_until("it is gone", || !shims(&world).contains(&launchers[0])).await;
     let (exited, _) = run(&engine, world.spec("after", "exit 6")).await;
     assert_eq!(exited.code, Some(6));
     assert!(matches!(engine.inspect("before").unwrap().phase, Phase::Running(_)));
@@ -250,20 +312,4 @@ async fn only_what_is_ours_is_swept() {
     assert!(!ours.exists() && theirs.exists());
     fs::remove_dir(&theirs).unwrap();
     world.finish(engine).await;
-}
-
-fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
-
-/// The processes that run this engine's shim program.
-fn shims(world: &World) -> Vec<i32> {
-    let bin = world.root().join("bin");
-    fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter(|e| fs::read_link(e.path().join("exe")).is_ok_and(|exe| exe.starts_with(&bin)))
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
 }

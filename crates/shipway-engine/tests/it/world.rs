@@ -154,8 +154,30 @@ fn make_tree(tree: &Path) {
     assert!(busybox.exists(), "apt-get install -y busybox-static");
     fs::copy(busybox, tree.join("bin/busybox")).unwrap();
     for name in [
-        "sh", "sleep", "cat", "stty", "echo", "id", "dd", "head", "tr", "nc", "readlink", "mount", "mkdir", "ls",
-        "seq", "hostname", "ip", "true", "kill", "touch", "grep", "unshare", "cut",
+        "sh",
+        "sleep",
+        "cat",
+        "stty",
+        "echo",
+        "id",
+        "dd",
+        "head",
+        "tr",
+        "nc",
+        "readlink",
+        "mount",
+        "mkdir",
+        "ls",
+        "seq",
+        "hostname",
+        "ip",
+        "true",
+        "kill",
+        "touch",
+        "grep",
+        "unshare",
+        "cut",
+        "start-stop-daemon",
     ] {
         symlink("busybox", tree.join("bin").join(name)).unwrap();
     }
@@ -203,11 +225,29 @@ pub(crate) async fn log(engine: &Engine, id: &str) -> String {
 pub(crate) async fn printed(engine: &Engine, id: &str, wanted: &str) {
     let query = LogQuery { follow: true, ..LogQuery::default() };
     let mut lines = engine.logs(id, query).await.unwrap();
-    loop {
-        let line = soon(lines.next()).await;
-        let line = line.unwrap_or_else(|| panic!("{id} ended without {wanted:?}"));
-        if line.unwrap().text == wanted {
+    let mut others = Vec::new();
+    while let Some(line) = soon(lines.next()).await {
+        let text = line.unwrap().text;
+        if text == wanted {
             return;
         }
+        others.push(text);
     }
+    panic!("{id} ended without {wanted:?}, after {others:?}");
+}
+
+pub(crate) fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// The processes that run this engine's shim program.
+pub(crate) fn shims(world: &World) -> Vec<i32> {
+    let bin = world.root().join("bin");
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|e| fs::read_link(e.path().join("exe")).is_ok_and(|exe| exe.starts_with(&bin)))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }

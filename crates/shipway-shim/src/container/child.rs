@@ -8,7 +8,7 @@ use rustix::net::RecvFlags;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use shipway_shim::protocol::{Launch, Network};
 
-use crate::container::process::{Program, Stdio};
+use crate::container::process::{Cue, Program, Stdio};
 use crate::container::trees::Trees;
 use crate::container::{assembly, network, terminal};
 use crate::failure::{Failure, MayFail as _, Step as _};
@@ -22,6 +22,8 @@ pub(crate) const GO: &[u8] = b"go";
 pub(crate) const RUN: &[u8] = b"run";
 /// The child's word beside its terminal's master side.
 pub(crate) const TERMINAL: &[u8] = b"terminal";
+/// The child's word that it has nothing left to do but to wait for [`RUN`]; only with a gate.
+pub(crate) const READY: &[u8] = b"ready";
 /// The child's last word before execve.
 pub(crate) const EXEC: &[u8] = b"exec";
 
@@ -76,7 +78,7 @@ fn grow_up(birth: Birth<'_>) -> Result<Program<'_>, Failure> {
         stdio,
         listener: birth.listener,
         seccomp: birth.shared.seccomp.as_deref(),
-        waits_to_run: true,
+        cue: if launch.gate_ms.is_some() { Cue::WordAtTheGate } else { Cue::Word },
     })
 }
 

@@ -21,7 +21,7 @@ use rustix::thread::{
 };
 use shipway_shim::protocol::{EXECUTE, Process, Rlimit, path_bytes};
 
-use crate::container::child::{EXEC, RUN};
+use crate::container::child::{EXEC, READY, RUN};
 use crate::failure::{Failure, MayFail as _, Step as _};
 use crate::packet::{receive, send};
 use crate::sys::{self, Instruction, Strings};
@@ -64,8 +64,19 @@ pub(crate) struct Program<'spec> {
     pub(crate) listener: Option<OwnedFd>,
     /// Its filter.
     pub(crate) seccomp: Option<&'spec [Instruction]>,
-    /// Whether the shim says when to run; else at once.
-    pub(crate) waits_to_run: bool,
+    /// When to run.
+    pub(crate) cue: Cue,
+}
+
+/// When a program that has given everything up is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cue {
+    /// At once.
+    AtOnce,
+    /// When the shim says so, which it does soon.
+    Word,
+    /// The same, but the shim waits too and wants to know that all is ready.
+    WordAtTheGate,
 }
 
 impl Program<'_> {
@@ -79,7 +90,7 @@ impl Program<'_> {
     }
 
     fn give_up_and_execute(self, report: &OwnedFd) -> Result<Infallible, Failure> {
-        let (process, seccomp, waits_to_run) = (self.process, self.seccomp, self.waits_to_run);
+        let (process, seccomp, cue) = (self.process, self.seccomp, self.cue);
         let (argv, env) = strings(process, self.listener.is_some())?;
         let programs = candidates(process)?;
         // Fails for a process that leads its session already: then there is no other to leave.
@@ -92,9 +103,7 @@ impl Program<'_> {
         change_identity(process)?;
         enter_folder(process)?;
         die_with_the_shim()?;
-        if waits_to_run {
-            wait_to_run(report)?;
-        }
+        wait_to_run(cue, report)?;
         // Fails when the shim died before it could take us along. Before the filter, which
         // need not let it pass; what fails after it is still told, and counts.
         send(report, EXEC, &[]).step("tell the shim")?;
@@ -234,8 +243,13 @@ fn die_with_the_shim() -> Result<(), Failure> {
 }
 
 /// End of file here is a shim that died before the signal was set.
-fn wait_to_run(report: &OwnedFd) -> Result<(), Failure> {
+fn wait_to_run(cue: Cue, report: &OwnedFd) -> Result<(), Failure> {
     const STEP: &str = "wait for the word to run";
+    match cue {
+        Cue::AtOnce => return Ok(()),
+        Cue::Word => {}
+        Cue::WordAtTheGate => send(report, READY, &[]).step(STEP)?,
+    }
     match receive(report, RecvFlags::empty()).step(STEP)? {
         Some(packet) if packet.bytes.as_deref() == Some(RUN) => Ok(()),
         _ => Err(Failure::refused(STEP, "the shim is gone")),

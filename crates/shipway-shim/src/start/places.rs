@@ -1,7 +1,6 @@
 //! A container's folders on the host, and the sockets in them.
 
 use alloc::format;
-use alloc::vec::Vec;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, Uid, chmodat, chownat, mkdirat, unlinkat};
@@ -14,6 +13,11 @@ use crate::files::open_folder;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
+
+/// What a run leaves in the state directory, besides its log.
+const RECORDS: [&str; 2] = [RUN_FILE, EXIT_FILE];
+/// What the shim makes in the run directory.
+const SOCKETS: [&str; 2] = [CONTROL_SOCKET, DIAL_SOCKET];
 
 /// A container's folders on the host, and the sockets in them.
 #[derive(Debug)]
@@ -28,17 +32,22 @@ pub(crate) struct Places {
     pub(crate) control: OwnedFd,
     /// `dial.sock`, listening.
     pub(crate) dial: Option<OwnedFd>,
+    /// Whether the files of an earlier run are gone, and those there are this run's.
+    has_begun: bool,
 }
 
 impl Places {
     /// Opens the folders, clears away what an earlier run left, and makes the sockets.
+    /// With a gate, the earlier run's records stay until [`Places::begin`].
     pub(crate) fn open(launch: &Launch) -> Result<Self, Failure> {
         let (state_dir, run_dir) = (path_bytes(&launch.state_dir), path_bytes(&launch.run_dir));
         let state = open_folder(state_dir).step_on("open the state directory", state_dir)?;
         let run = open_folder(run_dir).step_on("open the run directory", run_dir)?;
-        for (folder, name) in left_behind(&state, &run) {
-            forget(folder, name).step_on("remove an earlier run's file", name.as_bytes())?;
+        let has_begun = launch.gate_ms.is_none();
+        if has_begun {
+            forget_all(&state, &RECORDS)?;
         }
+        forget_all(&run, &SOCKETS)?;
         match mkdirat(&state, LOG_FOLDER, Mode::RWXU) {
             Err(Errno::EXIST) => {}
             other => other.step("make the log's folder")?,
@@ -50,7 +59,13 @@ impl Places {
         if dial.is_err() {
             forget(&run, CONTROL_SOCKET).may_fail();
         }
-        Ok(Self { dial: dial?, state, run, log: Some(log), control })
+        Ok(Self { dial: dial?, state, run, log: Some(log), control, has_begun })
+    }
+
+    /// Clears away the records of an earlier run: this one begins.
+    pub(crate) fn begin(&mut self) -> Result<(), Failure> {
+        self.has_begun = true;
+        forget_all(&self.state, &RECORDS)
     }
 
     /// The log's folder, for the one who writes it.
@@ -60,7 +75,7 @@ impl Places {
 
     /// Removes the sockets' names; who is connected stays so.
     pub(crate) fn unlink_sockets(&self) {
-        for name in [CONTROL_SOCKET, DIAL_SOCKET] {
+        for name in SOCKETS {
             // A leftover name is refused connections, and the engine removes the folder.
             forget(&self.run, name).may_fail();
         }
@@ -69,14 +84,17 @@ impl Places {
     /// Removes all that a start that failed has left.
     pub(crate) fn forget(&self) {
         self.unlink_sockets();
-        forget(&self.state, RUN_FILE).may_fail();
+        if self.has_begun {
+            forget(&self.state, RUN_FILE).may_fail();
+        }
         // Stays if an earlier run wrote to it.
         unlinkat(&self.state, LOG_FOLDER, AtFlags::REMOVEDIR).may_fail();
     }
 }
 
-fn left_behind<'fd>(state: &'fd OwnedFd, run: &'fd OwnedFd) -> Vec<(&'fd OwnedFd, &'static str)> {
-    [(state, RUN_FILE), (state, EXIT_FILE), (run, CONTROL_SOCKET), (run, DIAL_SOCKET)].into()
+fn forget_all(folder: &OwnedFd, names: &[&str]) -> Result<(), Failure> {
+    let mut names = names.iter();
+    names.try_for_each(|name| forget(folder, name).step_on("remove an earlier run's file", name.as_bytes()))
 }
 
 fn forget(folder: &OwnedFd, name: &str) -> Result<(), Errno> {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use shipway_shim::protocol::{Answer, Ask, EXECS_MAX, Process};
+use shipway_shim::protocol::{Answer, Ask, EXECS_MAX, Process, TerminalSize};
 
 use crate::world::{Container, World, answer, is_alive, process, tell, wait_until};
 
@@ -20,7 +20,7 @@ fn try_exec(container: &Container, process: Process) -> Result<Exec, Answer> {
     let connection = container.connect();
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let ((input, ours_in), (ours_out, output)) = (pipe(), pipe());
-    tell(&connection, &Ask::Exec { process }, &[input.as_fd(), output.as_fd(), output.as_fd()]);
+    tell(&connection, &Ask::Exec { process, size: None }, &[input.as_fd(), output.as_fd(), output.as_fd()]);
     match answer(&connection).0 {
         Answer::Executed { pid } => Ok(Exec { connection, input: Some(ours_in.into()), output: ours_out.into(), pid }),
         other => Err(other),
@@ -93,7 +93,7 @@ fn what_cannot_run_is_refused() {
     let expected = Answer::Refused { errno: 2, detail: "execute the program: /bin/nowhere".into() };
     assert_eq!(refused, Some(expected));
     let connection = container.connect();
-    tell(&connection, &Ask::Exec { process: process(&["true"]) }, &[]);
+    tell(&connection, &Ask::Exec { process: process(&["true"]), size: None }, &[]);
     assert!(matches!(answer(&connection).0, Answer::Refused { .. }), "no stdio came");
     container.end();
 }
@@ -161,7 +161,8 @@ fn with_a_terminal_its_master_comes_back() {
     let mut process = process(&["sh", "-c", "tty; test -t 0 && echo terminal; stty size; read x; echo got $x"]);
     process.terminal = true;
     let connection = container.connect();
-    tell(&connection, &Ask::Exec { process }, &[]);
+    let size = Some(TerminalSize { columns: 120, rows: 40 });
+    tell(&connection, &Ask::Exec { process, size }, &[]);
     let (executed, mut beside) = answer(&connection);
     assert!(matches!(executed, Answer::Executed { .. }), "{executed:?}");
     let mut master: File = beside.remove(0).into();
@@ -176,6 +177,7 @@ fn with_a_terminal_its_master_comes_back() {
         }
     }
     assert!(text.contains("/dev/pts/0") && text.contains("terminal"), "{text}");
+    assert!(text.contains("40 120"), "its size is there before the program: {text}");
     assert_eq!(answer(&connection).0, exited(0));
     container.end();
 }
@@ -194,7 +196,7 @@ fn a_hostile_container_cannot_hold_up_the_shim_by_stopping_entrants() {
             let null = File::open("/dev/null").unwrap();
             tell(
                 &connection,
-                &Ask::Exec { process: process(&["sleep", "1000"]) },
+                &Ask::Exec { process: process(&["sleep", "1000"]), size: None },
                 &[null.as_fd(), null.as_fd(), null.as_fd()],
             );
             connection

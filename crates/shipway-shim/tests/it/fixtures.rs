@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shipway_shim::protocol::{Answer, Ask, Exit, Launch, Launched, Run};
+use shipway_shim::protocol::{Answer, Ask, Exit, Gate, Launch, Launched, Run};
 
 /// Reads a fixture and writes it again: nothing is lost, nothing means something else.
 #[track_caller]
@@ -29,8 +29,17 @@ fn version_1_is_understood() {
     check::<Vec<Answer>>("answers.json");
 }
 
+/// What was added to version 1 later.
+#[test]
+fn additions_to_version_1_are_understood() {
+    check::<Launch>("launch-gate.json");
+    check::<Vec<Launched>>("launched-gate.json");
+    check::<Vec<Gate>>("gate.json");
+    check::<Vec<Ask>>("asks-size.json");
+}
+
 #[test]
 fn no_fixture_is_forgotten() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
-    assert_eq!(fs::read_dir(folder).expect("the fixtures").count(), 7);
+    assert_eq!(fs::read_dir(folder).expect("the fixtures").count(), 11);
 }

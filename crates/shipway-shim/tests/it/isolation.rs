@@ -345,7 +345,7 @@ fn an_entrants_way_in_shows_nothing_of_the_shim() {
     for _ in 0..30 {
         let connection = container.connect();
         let (null, nulls) = (fs::File::open("/dev/null").unwrap(), fs::File::create("/dev/null").unwrap());
-        let ask = Ask::Exec { process: crate::world::process(&["true"]) };
+        let ask = Ask::Exec { process: crate::world::process(&["true"]), size: None };
         tell(&connection, &ask, &[null.as_fd(), nulls.as_fd(), nulls.as_fd()]);
         answer(&connection);
         answer(&connection);

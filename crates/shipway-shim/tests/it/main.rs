@@ -10,6 +10,7 @@ mod control;
 mod dialer;
 mod exec;
 mod fixtures;
+mod gate;
 mod isolation;
 mod lifetime;
 mod logs;

@@ -139,6 +139,7 @@ impl World {
             dialer: None,
             listener: false,
             log: LogLimits { segment_bytes: 1 << 20, segments: 4 },
+            gate_ms: None,
         }
     }
 
@@ -170,7 +171,7 @@ impl World {
             Launched::Running(run) => {
                 Container { run, state_dir: launch.state_dir.clone(), run_dir: launch.run_dir.clone() }
             }
-            failed @ Launched::Failed { .. } => panic!("{failed:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -182,12 +183,16 @@ impl World {
 
     /// Sends any bytes and returns what comes back on the reply socket.
     pub(crate) fn try_raw(&self, bytes: &[u8], listener: Option<BorrowedFd<'_>>) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
+        socket::receive(self.send(bytes, listener))
+    }
+
+    /// Sends any bytes and returns the reply socket.
+    pub(crate) fn send(&self, bytes: &[u8], listener: Option<BorrowedFd<'_>>) -> OwnedFd {
         let (ours, theirs) = socket::pair();
         let beside: Vec<_> = [theirs.as_fd()].into_iter().chain(listener).collect();
         let launcher = self.socket.as_ref().expect("connected");
         socket::send(launcher, bytes, &beside).expect("the launcher listens");
-        drop(theirs);
-        socket::receive(ours)
+        ours
     }
 
     /// Runs a script to its end; returns its log's text and how it ended.

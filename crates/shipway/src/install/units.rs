@@ -8,9 +8,7 @@ const SOCKET: &str = include_str!("../../../../packaging/shipway.socket");
 
 /// The service.
 pub(super) fn service(binary: &Path, config: &Path) -> String {
-    SERVICE
-        .replace("@BINARY@", &binary.display().to_string())
-        .replace("@CONFIG@", &config.display().to_string())
+    SERVICE.replace("@BINARY@", &binary.display().to_string()).replace("@CONFIG@", &config.display().to_string())
 }
 
 /// Its listeners.

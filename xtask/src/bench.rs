@@ -4,12 +4,15 @@
 //! what is reported is the median of the rounds' ratios. A bar that is missed is a
 //! row like any other: figure, bar, not held.
 
+mod change;
 mod deploy;
 mod idle;
 mod proxy;
+mod routes;
 mod row;
 mod scripts;
 mod start;
+mod visitors;
 mod work;
 
 use anyhow::{bail, ensure};
@@ -19,7 +22,7 @@ use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which: start, exec, deploy, script, idle, proxy; all of them when none is named
+    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade; all of them when none is named
     names: Vec<String>,
     /// One JSON object a row
     #[arg(long)]
@@ -35,13 +38,16 @@ pub(crate) struct Options {
 /// A bench by its name.
 type Bench = (&'static str, fn(usize) -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 9] = [
     ("start", start::start),
     ("exec", start::exec),
     ("deploy", deploy::deploy),
     ("script", scripts::script),
     ("idle", idle::idle),
     ("proxy", proxy::proxy),
+    ("routes", routes::routes),
+    ("redeploy", change::redeploy),
+    ("upgrade", change::upgrade),
 ];
 
 /// Measures what was named, prints a row for each comparison.

@@ -19,9 +19,14 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) fn new() -> anyhow::Result<Self> {
+        Self::of(&binary())
+    }
+
+    /// The same with a binary that is not the usual one.
+    pub(super) fn of(binary: &Path) -> anyhow::Result<Self> {
         let files = FileServer::start()?;
         let environment = vec![("SHIPWAY_FETCH_ALLOW".to_owned(), files.address().to_string())];
-        let platform = Platform::start(&binary(), Settings { environment })?;
+        let platform = Platform::start(binary, Settings { environment })?;
         Ok(Self { platform, files })
     }
 
@@ -31,10 +36,16 @@ impl Field {
     }
 
     pub(super) fn deploy(&self, name: &str, content: &str, kind: &str) -> anyhow::Result<()> {
+        self.deploy_with(name, content, &[kind])
+    }
+
+    pub(super) fn deploy_with(&self, name: &str, content: &str, further: &[&str]) -> anyhow::Result<()> {
         let url = self.offer(&format!("/{name}"), content);
         // As many processors as the peer has, which nobody limits.
         let cpus = std::thread::available_parallelism()?.to_string();
-        let output = self.platform.cli(&["deploy", &url, "--name", name, kind, "--cpus", &cpus])?;
+        let mut words = vec!["deploy", &url, "--name", name, "--cpus", &cpus];
+        words.extend(further);
+        let output = self.platform.cli(&words)?;
         ensure!(output.code == 0, "cannot deploy {name}: {}", output.stderr);
         Ok(())
     }

@@ -45,7 +45,8 @@ end_load() {
     [ "$(wc -l < visits)" -gt 5 ] && [ ! -s failures ]
 }
 
-install_it() { /shipway/shipway install && systemctl is-active --quiet shipway && within 60 ready; }
+# The first time the host image is made, by a debug build in an emulated machine.
+install_it() { /shipway/shipway install && systemctl is-active --quiet shipway && within 300 ready; }
 
 deploy_it() {
     printf '#!/bin/sh\necho hello\n' > hello.sh

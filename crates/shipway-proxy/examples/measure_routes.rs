@@ -26,6 +26,7 @@ fn main() -> std::io::Result<()> {
         api_hosts: Vec::new(),
         instance: "measure".to_owned(),
         threads: 1,
+        fast_path: true,
         limits: Limits::default(),
     };
     let socket = TcpListener::bind("127.0.0.1:0")?;

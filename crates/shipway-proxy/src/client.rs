@@ -1,7 +1,7 @@
 //! One visitor's connection, from its first byte to its last answer.
 //!
-//! The first bytes say which protocol it speaks. HTTP/1 goes through the guard;
-//! HTTP/2 (with prior knowledge) has framing that leaves nothing to guess.
+//! The first bytes say which protocol it speaks. HTTP/1 begins on the fast path and
+//! goes through the guard to hyper when it asks for more than that knows; HTTP/2 (with prior knowledge) has framing that leaves nothing to guess.
 
 mod http2;
 
@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
@@ -20,10 +19,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::api_link::ApiLink;
 use crate::config::Serves;
+use crate::fast::{self, HandOver};
 use crate::forward;
 use crate::guard::stream::{Guarded, Patience};
 use crate::guard::{FIELDS_MAX, Gate, HEAD_BYTES_MAX};
@@ -52,7 +53,7 @@ pub(crate) struct Client {
     pub(crate) active: AtomicU64,
     /// HTTP/2: answers of which the visitor was offered a piece it has not taken
     /// yet, and since when. (HTTP/1 has one answer at a time, and the guard's clock.)
-    unread: Option<Mutex<HashMap<u64, Instant>>>,
+    unread: Option<Mutex<HashMap<u64, std::time::Instant>>>,
     _place: Place,
 }
 
@@ -95,11 +96,17 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
         _place: accepted.place,
         proxy,
     });
-    let stream = Rewound::new(prefix, visitor);
     if is_http2 {
-        http2::serve(client, stream).await;
+        return Box::pin(http2::serve(client, Rewound::new(prefix, visitor))).await;
+    }
+    let rest = if client.proxy.is_fast {
+        fast::serve(&client, visitor, &prefix).await
     } else {
-        serve_http1(client, stream).await;
+        Some(HandOver { visitor, bytes: prefix, head_since: Instant::now() })
+    };
+    if let Some(HandOver { visitor, bytes, head_since }) = rest {
+        // Boxed: while a connection is on the fast path, its task stays small.
+        Box::pin(serve_http1(client, Rewound::new(bytes, visitor), head_since)).await;
     }
 }
 
@@ -120,10 +127,10 @@ async fn first_bytes(visitor: &mut Visitor) -> Option<(Bytes, bool)> {
     }
 }
 
-async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>) {
+async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>, head_since: Instant) {
     let limits = &client.proxy.limits;
     let patience = Patience { header: limits.header_time, idle: limits.idle, write: limits.response_idle };
-    let guarded = Guarded::new(stream, Arc::clone(&client.gate), patience);
+    let guarded = Guarded::new(stream, Arc::clone(&client.gate), patience, head_since);
     let drain = client.proxy.drain.clone();
     let serving = service_fn(|request| respond(Arc::clone(&client), request));
     let connection = http1::Builder::new()

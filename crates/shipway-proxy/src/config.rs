@@ -76,9 +76,17 @@ pub struct Settings {
     /// Threads that serve visitors; 0: one per processor.
     #[serde(default)]
     pub threads: usize,
+    /// Whether plain HTTP/1.1 requests are answered by the hand-written path. Off is
+    /// for tests and for looking into a doubt: nothing but speed may differ.
+    #[serde(default = "yes")]
+    pub fast_path: bool,
     /// Bounds on everything a visitor can use up.
     #[serde(default)]
     pub limits: Limits,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A user and a group by number.

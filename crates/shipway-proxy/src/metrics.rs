@@ -66,6 +66,8 @@ pub(crate) struct Metrics {
     /// Second (of the process) when a hit of each limit was last logged, plus one.
     logged: [AtomicU64; LIMITS.len()],
     pub(crate) connections: Count,
+    /// Requests answered by the fast path.
+    pub(crate) fast: Count,
     pub(crate) refused: Count,
     pub(crate) upgrades: Count,
     pub(crate) upstream_connects: Count,
@@ -137,6 +139,7 @@ impl Metrics {
     fn render_counts(&self, page: &mut Page<'_>) {
         for (name, count, help) in [
             ("connections_total", &self.connections, "Visitors' connections accepted."),
+            ("fast_requests_total", &self.fast, "Requests that took the fast path."),
             ("requests_refused_total", &self.refused, "Requests refused before hyper saw them."),
             ("upgrades_total", &self.upgrades, "Connections that switched to another protocol."),
             ("upstream_connects_total", &self.upstream_connects, "Connections opened to endpoints."),

@@ -35,6 +35,8 @@ pub(crate) struct Proxy {
     /// Cancelled when no new work is taken any more.
     pub(crate) drain: CancellationToken,
     pub(crate) places: Places,
+    /// Whether connections begin on the fast path.
+    pub(crate) is_fast: bool,
 }
 
 impl Proxy {
@@ -48,6 +50,7 @@ impl Proxy {
             held: AtomicUsize::new(0),
             drain: CancellationToken::new(),
             places: Places::new(&settings.limits),
+            is_fast: settings.fast_path,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod bodies;
+mod differential;
 mod fixtures;
 mod http2;
 mod hygiene;

@@ -61,6 +61,7 @@ impl World {
             api_hosts: vec!["api.test".to_owned()],
             instance: "test".to_owned(),
             threads: 2,
+            fast_path: true,
             limits: Limits::default(),
         };
         change(&mut settings);

@@ -188,6 +188,7 @@ fn proxy_config(config: &Config, places: &Places, listeners: Vec<Listener>) -> a
         api_hosts: vec![config.api_host.clone()],
         instance: places.instance.clone(),
         threads: 0,
+        fast_path: true,
         limits,
     };
     Ok(ProxyConfig { settings, listeners })

@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -80,7 +81,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
             Ok(None) => return,
             Err(_) => return proxy.metrics.limit(Limit::HeaderTime),
         },
-        () = proxy.drain.cancelled() => return,
+        () = proxy.drained() => return,
     };
     let api_socket = proxy.api_socket.clone();
     let client = Arc::new(Client {
@@ -131,8 +132,7 @@ async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>, head_since: 
     let limits = &client.proxy.limits;
     let patience = Patience { header: limits.header_time, idle: limits.idle, write: limits.response_idle };
     let guarded = Guarded::new(stream, Arc::clone(&client.gate), patience, head_since);
-    let drain = client.proxy.drain.clone();
-    let serving = service_fn(|request| respond(Arc::clone(&client), request));
+    let serving = service_fn(|request| respond_last(Arc::clone(&client), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // The guard keeps this time, because it also answers when it is up.
@@ -144,12 +144,29 @@ async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>, head_since: 
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
+        () = client.proxy.drained() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
+    if client.gate.is_unread() {
+        client.proxy.metrics.limit(Limit::ResponseIdle);
+    }
     note_end(&client, ended);
+}
+
+/// While the proxy drains, every answer of HTTP/1 is its connection's last. (HTTP/2
+/// has a message of its own for that.)
+async fn respond_last(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<http::Response<crate::body::Body>, Infallible> {
+    let proxy = Arc::clone(&client.proxy);
+    let mut response = respond(client, request).await?;
+    if proxy.drain.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 fn note_end(client: &Client, ended: hyper::Result<()>) {

@@ -62,7 +62,7 @@ pub(crate) async fn serve(client: &Arc<Client>, visitor: Visitor, first: &[u8]) 
     let mut known = Known::default();
     let mut words = Words::default();
     let mut head_since = Some(Instant::now());
-    let draining = client.proxy.drain.cancelled();
+    let draining = client.proxy.drained();
     let mut draining = pin!(draining);
     loop {
         let mut searched = 0;
@@ -129,7 +129,6 @@ fn poll_input(
         }
         Poll::Pending => {}
     }
-    // A connection without a request ends at once when the proxy drains.
     if is_idle && draining.poll(cx).is_ready() {
         return Poll::Ready(Input::End);
     }

@@ -22,6 +22,11 @@ use crate::wire::API_SOCKET;
 /// After the kernel could not hand over a connection (out of descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection without a request is kept for so long after the proxy began to
+/// drain: the next request may be on its way already, and closing would lose it. It
+/// is answered, and told that the connection ends.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
 /// What all threads of a proxy share.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -52,6 +57,14 @@ impl Proxy {
             places: Places::new(&settings.limits),
             is_fast: settings.fast_path,
         }
+    }
+}
+
+impl Proxy {
+    /// Ready when connections without a request must end, because the proxy drains.
+    pub(crate) async fn drained(&self) {
+        self.drain.cancelled().await;
+        tokio::time::sleep(DRAIN_GRACE).await;
     }
 }
 

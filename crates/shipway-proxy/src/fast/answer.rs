@@ -277,18 +277,15 @@ async fn attempt(
                 }
             }
         };
-        let is_last = request.is_last || proxy.drain.is_cancelled();
-        let asked = Asked { is_head: request.method == Method::Head, is_last, id: &words.id };
-        let mut exchange = Exchange::new(&mut *line, io, &words.request, limits);
+        let asked = Asked { is_head: request.method == Method::Head, is_last: request.is_last, id: &words.id };
+        let mut exchange = Exchange::new(&mut *line, io, &words.request, proxy);
         let head = exchange.head(asked, first_byte, &mut words.answer).await;
         counts.request = exchange.uploaded();
         let is_unsent = exchange.is_unsent() && !request.has_body;
         match head {
             Ok(answer) => {
                 request.answered(client, answer.status);
-                return Attempt::Answered(
-                    pass_on(client, exchange, answer, &words.answer, is_last, lease, counts).await,
-                );
+                return Attempt::Answered(pass_on(client, exchange, answer, &words.answer, lease, counts).await);
             }
             Err(NoAnswer::Gone) => return Attempt::Gone,
             Err(NoAnswer::Failed(failure)) => return Attempt::Failed(failure),
@@ -309,11 +306,10 @@ async fn pass_on(
     mut exchange: Exchange<'_>,
     answer: Answer,
     head: &[u8],
-    is_last: bool,
     lease: &Lease,
     counts: &mut Counts,
 ) -> After {
-    let relayed = exchange.relay(answer, head, &client.proxy.metrics).await;
+    let relayed = exchange.relay(answer, head).await;
     (counts.request, counts.answer) = (exchange.uploaded(), exchange.sent);
     if relayed.is_err() {
         return After::Gone;
@@ -322,7 +318,7 @@ async fn pass_on(
     if let Some(io) = finished.reusable {
         lease.upstream().put_plain(io, client.proxy.limits.idle_upstream);
     }
-    if finished.is_whole && !is_last { After::Next } else { After::Close }
+    if finished.is_whole && !answer.is_last { After::Next } else { After::Close }
 }
 
 /// Says why there is no answer.

@@ -22,8 +22,8 @@ use super::line::Line;
 use super::response::{self, Answer, Asked, Framing, Seen};
 use super::upload::{State, Upload};
 use crate::answer::Failure;
-use crate::config::Limits;
-use crate::metrics::{Limit, Metrics};
+use crate::metrics::Limit;
+use crate::server::Proxy;
 use crate::streams::Inner;
 
 /// A request under way.
@@ -33,7 +33,7 @@ pub(super) struct Exchange<'a> {
     io: Inner,
     upload: Upload<'a>,
     reply: Buffer,
-    limits: &'a Limits,
+    proxy: &'a Proxy,
     /// Since when nothing has moved.
     still_since: Option<Instant>,
     /// Bytes of the answer's body given to the visitor.
@@ -66,9 +66,9 @@ pub(super) struct Finished {
 
 impl<'a> Exchange<'a> {
     /// `head` is the request's, as the service will read it.
-    pub(super) fn new(line: &'a mut Line, io: Inner, head: &'a [u8], limits: &'a Limits) -> Self {
+    pub(super) fn new(line: &'a mut Line, io: Inner, head: &'a [u8], proxy: &'a Proxy) -> Self {
         let (upload, reply) = (Upload::new(head), Buffer::new());
-        Self { line, io, upload, reply, limits, still_since: None, sent: 0 }
+        Self { line, io, upload, reply, proxy, still_since: None, sent: 0 }
     }
 
     /// Whether the service can have seen nothing of the request.
@@ -124,7 +124,7 @@ impl<'a> Exchange<'a> {
             return Poll::Ready(Err(NoAnswer::Gone));
         }
         let (limit, late) = match self.upload.state {
-            State::WaitsForVisitor => (self.limits.body_idle, Failure::BodyLate),
+            State::WaitsForVisitor => (self.proxy.limits.body_idle, Failure::BodyLate),
             _ => (first_byte, Failure::FirstByte),
         };
         match self.poll_still(cx, limit) {
@@ -148,8 +148,9 @@ impl<'a> Exchange<'a> {
             return self.is_too_large();
         }
         *is_searched = true;
-        // The rest of a body is not waited for: nothing can follow it.
-        let asked = Asked { is_last: asked.is_last || self.line.unread > 0, ..asked };
+        // Nothing can follow a body whose rest nobody waits for.
+        let is_last = asked.is_last || self.line.unread > 0 || self.proxy.drain.is_cancelled();
+        let asked = Asked { is_last, ..asked };
         loop {
             match response::look(self.reply.bytes(), asked, out) {
                 Seen::Answer(answer) => return Some(Ok(answer)),
@@ -175,84 +176,72 @@ impl<'a> Exchange<'a> {
     }
 
     /// Passes the answer on to its end, `head` first.
-    pub(super) async fn relay(&mut self, answer: Answer, head: &[u8], metrics: &Metrics) -> Result<(), Broken> {
-        let limits = self.limits;
+    pub(super) async fn relay(&mut self, answer: Answer, head: &[u8]) -> Result<(), Broken> {
+        let limits = &self.proxy.limits;
         let pause_max = if answer.is_stream { limits.stream_idle } else { limits.response_idle };
         match answer.framing {
-            Framing::Empty => self.write(&mut [IoSlice::new(head)], 0, metrics).await,
-            Framing::Length(length) => self.relay_length(length, head, pause_max, metrics).await,
-            Framing::Chunked => self.relay_chunks(head, pause_max, metrics).await,
-            Framing::UntilClose => self.relay_to_end(head, pause_max, metrics).await,
+            Framing::Empty => self.write(&mut [IoSlice::new(head)], 0).await,
+            Framing::Length(length) => self.relay_length(length, head, pause_max).await,
+            Framing::Chunked => self.relay_chunks(head, pause_max).await,
+            Framing::UntilClose => self.relay_to_end(head, pause_max).await,
         }
     }
 
-    async fn relay_length(
-        &mut self,
-        mut left: u64,
-        mut head: &[u8],
-        pause_max: Duration,
-        metrics: &Metrics,
-    ) -> Result<(), Broken> {
+    async fn relay_length(&mut self, mut left: u64, mut head: &[u8], pause_max: Duration) -> Result<(), Broken> {
         if left > SMALL as u64 {
             self.reply.enlarge();
         }
         loop {
             let here = self.reply.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.write(&mut [IoSlice::new(head)], here, metrics).await?;
+            self.write(&mut [IoSlice::new(head)], here).await?;
             self.reply.consume(here);
             head = &[];
             left -= here as u64;
             if left == 0 {
                 return Ok(());
             }
-            if self.more(pause_max, metrics).await? == 0 {
-                return self.cut(metrics);
+            if self.more(pause_max).await? == 0 {
+                return self.cut();
             }
         }
     }
 
-    async fn relay_chunks(&mut self, head: &[u8], pause_max: Duration, metrics: &Metrics) -> Result<(), Broken> {
+    async fn relay_chunks(&mut self, head: &[u8], pause_max: Duration) -> Result<(), Broken> {
         let mut chunks = Chunks::new();
         let mut before = head.to_vec();
         loop {
             let Some(unpacked) = chunks.unpack(self.reply.bytes_mut()) else {
-                return self.cut(metrics);
+                return self.cut();
             };
             if unpacked.data > 0 || unpacked.is_end || !before.is_empty() {
-                self.write_chunk(&mut before, unpacked.data, unpacked.is_end, metrics).await?;
+                self.write_chunk(&mut before, unpacked.data, unpacked.is_end).await?;
             }
             self.reply.consume(unpacked.used);
             if unpacked.is_end {
                 return Ok(());
             }
-            if self.more(pause_max, metrics).await? == 0 {
-                return self.cut(metrics);
+            if self.more(pause_max).await? == 0 {
+                return self.cut();
             }
         }
     }
 
-    async fn relay_to_end(&mut self, head: &[u8], pause_max: Duration, metrics: &Metrics) -> Result<(), Broken> {
+    async fn relay_to_end(&mut self, head: &[u8], pause_max: Duration) -> Result<(), Broken> {
         let mut before = head.to_vec();
         let mut is_end = false;
         loop {
             let here = self.reply.len();
-            self.write_chunk(&mut before, here, is_end, metrics).await?;
+            self.write_chunk(&mut before, here, is_end).await?;
             self.reply.consume(here);
             if is_end {
                 return Ok(());
             }
-            is_end = self.more(pause_max, metrics).await? == 0;
+            is_end = self.more(pause_max).await? == 0;
         }
     }
 
     /// Writes `before`, then the first `here` bytes of the reply as a chunk.
-    async fn write_chunk(
-        &mut self,
-        before: &mut Vec<u8>,
-        here: usize,
-        is_end: bool,
-        metrics: &Metrics,
-    ) -> Result<(), Broken> {
+    async fn write_chunk(&mut self, before: &mut Vec<u8>, here: usize, is_end: bool) -> Result<(), Broken> {
         if here > 0 {
             // Writing to a Vec does not fail.
             write!(before, "{here:x}\r\n").ok();
@@ -263,19 +252,19 @@ impl<'a> Exchange<'a> {
             (false, true) => b"0\r\n\r\n",
             (false, false) => b"",
         };
-        self.write(&mut [IoSlice::new(before), IoSlice::new(after)], here, metrics).await?;
+        self.write(&mut [IoSlice::new(before), IoSlice::new(after)], here).await?;
         before.clear();
         Ok(())
     }
 
     /// The service ended its answer in the middle.
-    fn cut(&self, metrics: &Metrics) -> Result<(), Broken> {
-        metrics.upstream_failures.add(1);
+    fn cut(&self) -> Result<(), Broken> {
+        self.proxy.metrics.upstream_failures.add(1);
         Err(Broken)
     }
 
     /// Reads more of the answer; 0 is its connection's end.
-    async fn more(&mut self, pause_max: Duration, metrics: &Metrics) -> Result<usize, Broken> {
+    async fn more(&mut self, pause_max: Duration) -> Result<usize, Broken> {
         self.still_since = None;
         let read = poll_fn(|cx| {
             self.upload.advance(cx, self.line, &mut self.io);
@@ -288,7 +277,7 @@ impl<'a> Exchange<'a> {
                 return Poll::Ready(None);
             }
             self.poll_still(cx, pause_max).map(|()| {
-                metrics.limit(Limit::ResponseIdle);
+                self.proxy.metrics.limit(Limit::ResponseIdle);
                 None
             })
         });
@@ -297,8 +286,8 @@ impl<'a> Exchange<'a> {
 
     /// Writes to the visitor: the first of `around`, the first `here` bytes of the
     /// reply, the rest of `around`.
-    async fn write(&mut self, around: &mut [IoSlice<'_>], here: usize, metrics: &Metrics) -> Result<(), Broken> {
-        let Self { line, io, upload, reply, limits, .. } = self;
+    async fn write(&mut self, around: &mut [IoSlice<'_>], here: usize) -> Result<(), Broken> {
+        let Self { line, io, upload, reply, proxy, .. } = self;
         let empty = IoSlice::new(&[]);
         let after = around.get(1).copied().unwrap_or(empty);
         let mut pieces = [around[0], IoSlice::new(&reply.bytes()[..here]), after];
@@ -315,8 +304,8 @@ impl<'a> Exchange<'a> {
                 waits = None;
             }
             let since = *waits.get_or_insert_with(Instant::now);
-            line.alarm.poll_until(cx, since + limits.response_idle).map(|()| {
-                metrics.limit(Limit::ResponseIdle);
+            line.alarm.poll_until(cx, since + proxy.limits.response_idle).map(|()| {
+                proxy.metrics.limit(Limit::ResponseIdle);
                 Err(Broken)
             })
         });

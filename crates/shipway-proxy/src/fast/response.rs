@@ -42,6 +42,8 @@ pub(super) struct Answer {
     pub(super) is_reusable: bool,
     /// Whether it may be quiet for long.
     pub(super) is_stream: bool,
+    /// Whether the visitor was told that the connection ends.
+    pub(super) is_last: bool,
 }
 
 /// How an answer's body ends.
@@ -93,7 +95,7 @@ pub(super) fn look(bytes: &[u8], asked: Asked<'_>, out: &mut Vec<u8>) -> Seen {
                 };
                 write(response.headers, &fields, status, framing, asked, out);
                 let (is_reusable, is_stream) = (fields.is_kept, fields.is_stream);
-                Seen::Answer(Answer { length, status, framing, is_reusable, is_stream })
+                Seen::Answer(Answer { length, status, framing, is_reusable, is_stream, is_last: asked.is_last })
             }
         },
     }

@@ -259,6 +259,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         }
         let since = *self.write_since.get_or_insert_with(Instant::now);
         ready!(self.writing.poll_until(cx, since + self.patience.write));
+        self.gate.give_up_unread();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 

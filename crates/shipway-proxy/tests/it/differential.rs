@@ -50,8 +50,14 @@ impl Paths {
     /// `answer`, and returns what both made of it.
     #[track_caller]
     fn compare(&self, requests: &[u8], answer: &[u8], after: After) -> Outcome {
-        let fast = converse(&self.fast, requests, answer, after);
-        let general = converse(&self.general, requests, answer, after);
+        let mut fast = converse(&self.fast, requests, answer, after);
+        let mut general = converse(&self.general, requests, answer, after);
+        if after == After::Early {
+            // hyper knows only sometimes that the connection is going to end.
+            for outcome in [&mut fast, &mut general] {
+                outcome.visitor = outcome.visitor.replace("connection: close\n", "");
+            }
+        }
         let asked = String::from_utf8_lossy(&requests[..requests.len().min(2000)]).into_owned();
         let answered = String::from_utf8_lossy(&answer[..answer.len().min(2000)]).into_owned();
         assert_eq!(fast.visitor, general.visitor, "the visitor got, fast and general, for {asked:?} and {answered:?}");
@@ -189,7 +195,7 @@ fn requests() -> Vec<String> {
         format!("GET / HTTP/1.1\r\n{CLOSE}X-Request-Id: mine-1\r\nX-Request-Id: other\r\nTraceparent: 00-a-b-01\r\n\r\n"),
         format!("GET / HTTP/1.1\r\n{CLOSE}X-Request-Id: not sane\r\nCookie: a=b\r\n\r\n"),
         format!("GET / HTTP/1.1\r\n{CLOSE}Cookie: a=b\r\nCookie: c=d\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: HELLO.localhost.:8080\r\nConnection: Close\r\n\r\n"),
+        "GET / HTTP/1.1\r\nHost: HELLO.localhost.:8080\r\nConnection: Close\r\n\r\n".to_owned(),
         format!("HEAD / HTTP/1.1\r\n{CLOSE}\r\n"),
         format!("DELETE / HTTP/1.1\r\n{CLOSE}\r\n"),
         format!("OPTIONS /x HTTP/1.1\r\n{CLOSE}\r\n"),
@@ -203,9 +209,9 @@ fn requests() -> Vec<String> {
         format!("PUT / HTTP/1.1\r\n{CLOSE}Content-Length: 70000\r\n\r\n{large}"),
         format!("POST / HTTP/1.1\r\n{CLOSE}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
         format!("POST / HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello"),
-        format!("GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\r\n"),
+        "GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\r\n".to_owned(),
         format!("GET / HTTP/1.1\r\n{CLOSE}TE: trailers\r\n\r\n"),
-        format!("GET / HTTP/1.0\r\nHost: hello.localhost\r\n\r\n"),
+        "GET / HTTP/1.0\r\nHost: hello.localhost\r\n\r\n".to_owned(),
         format!("GET http://hello.localhost/abs HTTP/1.1\r\n{CLOSE}\r\n"),
         // Several on one connection, some of them for the general path.
         format!("{get}{last}"),

@@ -6,6 +6,7 @@
 mod api;
 mod bodies;
 mod differential;
+mod draining;
 mod fixtures;
 mod http2;
 mod hygiene;

@@ -68,7 +68,7 @@ pub(crate) async fn send(mut sender: Sender, outgoing: Box<Outgoing>, is_pooled:
     let copy = (is_pooled && outgoing.is_repeatable()).then(|| copy_of(&outgoing.request));
     let Outgoing { request, upload, is_upgrade, first_byte } = *outgoing;
     let asked = request.method().clone();
-    let sending = sender.try_send_request(request);
+    let sending = sender.send(request);
     let Some(sent) = within(sending, upload.as_deref(), first_byte).await else {
         return Sent::Failed(Failure::FirstByte);
     };

@@ -20,7 +20,7 @@ use crate::answer::Failure;
 use crate::body::{Back, Body, RequestBody, ResponseBody};
 use crate::client::Client;
 use crate::exchange::{Outgoing, Sent, send};
-use crate::guard::FIELDS_MAX;
+use crate::guard::{FIELDS_MAX, Refusal};
 use crate::headers::{self, Way};
 use crate::host::{self, Named};
 use crate::patience::{Wait, find, first_byte};
@@ -123,6 +123,9 @@ async fn route(
     let (parts, body) = request.into_parts();
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Failure::Method);
+    }
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(Failure::Refused(Refusal::Malformed));
     }
     if parts.headers.len() > FIELDS_MAX {
         return Err(Failure::TooManyFields);

@@ -191,12 +191,15 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Whether a field, its name in lower case, is about one connection only.
 pub(crate) fn is_hop_by_hop(name: &[u8]) -> bool {
-    HOP_BY_HOP.iter().any(|one| one.as_bytes() == name)
+    let is_likely = matches!(name.first(), Some(b'c' | b'k' | b'p' | b't' | b'u'));
+    is_likely && HOP_BY_HOP.iter().any(|one| one.as_bytes() == name)
 }
 
 /// Whether a visitor's field, its name in lower case, is not passed on.
 pub(crate) fn stops_here(name: &[u8]) -> bool {
-    is_hop_by_hop(name) || std::str::from_utf8(name).is_ok_and(is_ours)
+    // Asked of every field: most begin with another letter than all of these.
+    let is_likely = matches!(name.first(), Some(b'c' | b'f' | b'h' | b'k' | b'p' | b's' | b't' | b'u' | b'x'));
+    (is_likely || name.contains(&b'_')) && (is_hop_by_hop(name) || std::str::from_utf8(name).is_ok_and(is_ours))
 }
 
 /// What a service is told about every request of one visitor for one host, but for

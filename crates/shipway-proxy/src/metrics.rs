@@ -39,9 +39,11 @@ pub(crate) enum Limit {
     Concurrency,
     Held,
     Drain,
+    /// HTTP/2 frames that cost us more than their sender.
+    Flood,
 }
 
-const LIMITS: [(Limit, &str); 11] = [
+const LIMITS: [(Limit, &str); 12] = [
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::Connections, "connections"),
     (Limit::HeaderTime, "header_time"),
@@ -53,6 +55,7 @@ const LIMITS: [(Limit, &str); 11] = [
     (Limit::Concurrency, "concurrency"),
     (Limit::Held, "held"),
     (Limit::Drain, "drain"),
+    (Limit::Flood, "http2_flood"),
 ];
 
 /// Every count.

@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::streams::Inner;
 use crate::wire::Endpoint;
 
-pub(crate) use connect::{ConnectError, handshake, open, open_unix};
-pub(crate) use pool::{Pool, Sender};
+pub(crate) use connect::{ConnectError, Sender, handshake, open, open_unix};
+pub(crate) use pool::Pool;
 
 /// An endpoint and the connections to it.
 ///

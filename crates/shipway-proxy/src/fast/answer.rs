@@ -277,15 +277,16 @@ async fn attempt(
                 }
             }
         };
-        let asked = Asked { is_head: request.method == Method::Head, is_last: request.is_last, id: &words.id };
-        let mut exchange = Exchange::new(&mut *line, io, &words.request, proxy);
-        let head = exchange.head(asked, first_byte, &mut words.answer).await;
+        let Words { request: outgoing, answer: incoming, id } = &mut *words;
+        let asked = Asked { is_head: request.method == Method::Head, is_last: request.is_last, id };
+        let mut exchange = Exchange::new(&mut *line, io, outgoing, proxy);
+        let head = exchange.head(asked, first_byte, incoming).await;
         counts.request = exchange.uploaded();
         let is_unsent = exchange.is_unsent() && !request.has_body;
         match head {
             Ok(answer) => {
                 request.answered(client, answer.status);
-                return Attempt::Answered(pass_on(client, exchange, answer, &words.answer, lease, counts).await);
+                return Attempt::Answered(pass_on(client, exchange, answer, incoming, lease, counts).await);
             }
             Err(NoAnswer::Gone) => return Attempt::Gone,
             Err(NoAnswer::Failed(failure)) => return Attempt::Failed(failure),
@@ -305,7 +306,7 @@ async fn pass_on(
     client: &Client,
     mut exchange: Exchange<'_>,
     answer: Answer,
-    head: &[u8],
+    head: &mut Vec<u8>,
     lease: &Lease,
     counts: &mut Counts,
 ) -> After {

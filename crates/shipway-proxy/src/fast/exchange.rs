@@ -26,6 +26,10 @@ use crate::metrics::Limit;
 use crate::server::Proxy;
 use crate::streams::Inner;
 
+/// So much of a body is copied behind its head and written with it; more is cheaper
+/// written from where it is.
+const JOINED_MAX: usize = 4 * 1024;
+
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Exchange<'a> {
@@ -176,26 +180,32 @@ impl<'a> Exchange<'a> {
     }
 
     /// Passes the answer on to its end, `head` first.
-    pub(super) async fn relay(&mut self, answer: Answer, head: &[u8]) -> Result<(), Broken> {
+    pub(super) async fn relay(&mut self, answer: Answer, head: &mut Vec<u8>) -> Result<(), Broken> {
         let limits = &self.proxy.limits;
         let pause_max = if answer.is_stream { limits.stream_idle } else { limits.response_idle };
         match answer.framing {
-            Framing::Empty => self.write(&mut [IoSlice::new(head)], 0).await,
+            Framing::Empty => self.write(head, 0, b"").await,
             Framing::Length(length) => self.relay_length(length, head, pause_max).await,
             Framing::Chunked => self.relay_chunks(head, pause_max).await,
             Framing::UntilClose => self.relay_to_end(head, pause_max).await,
         }
     }
 
-    async fn relay_length(&mut self, mut left: u64, mut head: &[u8], pause_max: Duration) -> Result<(), Broken> {
+    async fn relay_length(&mut self, mut left: u64, head: &mut Vec<u8>, pause_max: Duration) -> Result<(), Broken> {
         if left > SMALL as u64 {
             self.reply.enlarge();
         }
         loop {
             let here = self.reply.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.write(&mut [IoSlice::new(head)], here).await?;
+            if !head.is_empty() && here <= JOINED_MAX {
+                head.extend_from_slice(&self.reply.bytes()[..here]);
+                self.write(head, 0, b"").await?;
+                self.sent += here as u64;
+            } else {
+                self.write(head, here, b"").await?;
+            }
             self.reply.consume(here);
-            head = &[];
+            head.clear();
             left -= here as u64;
             if left == 0 {
                 return Ok(());
@@ -206,16 +216,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn relay_chunks(&mut self, head: &[u8], pause_max: Duration) -> Result<(), Broken> {
+    async fn relay_chunks(&mut self, head: &mut Vec<u8>, pause_max: Duration) -> Result<(), Broken> {
         let mut chunks = Chunks::new();
-        let mut before = head.to_vec();
         loop {
             let Some(unpacked) = chunks.unpack(self.reply.bytes_mut()) else {
                 return self.cut();
             };
-            if unpacked.data > 0 || unpacked.is_end || !before.is_empty() {
-                self.write_chunk(&mut before, unpacked.data, unpacked.is_end).await?;
-            }
+            self.write_chunk(head, unpacked.data, unpacked.is_end).await?;
             self.reply.consume(unpacked.used);
             if unpacked.is_end {
                 return Ok(());
@@ -226,12 +233,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn relay_to_end(&mut self, head: &[u8], pause_max: Duration) -> Result<(), Broken> {
-        let mut before = head.to_vec();
+    async fn relay_to_end(&mut self, head: &mut Vec<u8>, pause_max: Duration) -> Result<(), Broken> {
         let mut is_end = false;
         loop {
             let here = self.reply.len();
-            self.write_chunk(&mut before, here, is_end).await?;
+            self.write_chunk(head, here, is_end).await?;
             self.reply.consume(here);
             if is_end {
                 return Ok(());
@@ -252,7 +258,7 @@ impl<'a> Exchange<'a> {
             (false, true) => b"0\r\n\r\n",
             (false, false) => b"",
         };
-        self.write(&mut [IoSlice::new(before), IoSlice::new(after)], here).await?;
+        self.write(before, here, after).await?;
         before.clear();
         Ok(())
     }
@@ -284,14 +290,12 @@ impl<'a> Exchange<'a> {
         read.await.ok_or(Broken)
     }
 
-    /// Writes to the visitor: the first of `around`, the first `here` bytes of the
-    /// reply, the rest of `around`.
-    async fn write(&mut self, around: &mut [IoSlice<'_>], here: usize) -> Result<(), Broken> {
+    /// Writes to the visitor: `before`, the first `here` bytes of the reply, `after`.
+    async fn write(&mut self, before: &[u8], here: usize, after: &[u8]) -> Result<(), Broken> {
         let Self { line, io, upload, reply, proxy, .. } = self;
-        let empty = IoSlice::new(&[]);
-        let after = around.get(1).copied().unwrap_or(empty);
-        let mut pieces = [around[0], IoSlice::new(&reply.bytes()[..here]), after];
-        let mut pieces = &mut pieces[..];
+        let mut pieces = [before, &reply.bytes()[..here], after].map(IoSlice::new);
+        let count = pieces.iter().rposition(|piece| !piece.is_empty()).map_or(0, |last| last + 1);
+        let mut pieces = &mut pieces[..count];
         let mut waits = None;
         let write = poll_fn(|cx| {
             let before = pieces.iter().map(|piece| piece.len()).sum::<usize>();

@@ -73,7 +73,11 @@ impl Line {
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &mut &mut [IoSlice<'_>]) -> Poll<io::Result<()>> {
         IoSlice::advance_slices(pieces, 0);
         while !pieces.is_empty() {
-            let count = ready!(Pin::new(&mut self.visitor).poll_write_vectored(cx, pieces))?;
+            let visitor = Pin::new(&mut self.visitor);
+            let count = match &pieces[..] {
+                [one] => ready!(visitor.poll_write(cx, one))?,
+                several => ready!(visitor.poll_write_vectored(cx, several))?,
+            };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

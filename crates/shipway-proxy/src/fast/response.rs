@@ -121,17 +121,18 @@ impl<'a> Fields<'a> {
         let mut closes = false;
         let mut lengths_hold = true;
         for Header { name, value } in fields {
-            if name.eq_ignore_ascii_case("content-length") {
-                lengths_hold &= seen.add_lengths(value).is_some();
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                seen.encoding = Some(value);
-            } else if name.eq_ignore_ascii_case("connection") {
-                closes |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"close"));
-                seen.connections.push(value);
-            } else if name.eq_ignore_ascii_case("content-type") {
-                seen.is_stream |= is_stream_kind(value);
-            } else if name.eq_ignore_ascii_case("date") {
-                seen.has_date = true;
+            match name.as_bytes().first().map_or(0, u8::to_ascii_lowercase) {
+                b'c' if name.eq_ignore_ascii_case("content-length") => {
+                    lengths_hold &= seen.add_lengths(value).is_some();
+                }
+                b'c' if name.eq_ignore_ascii_case("connection") => {
+                    closes |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"close"));
+                    seen.connections.push(value);
+                }
+                b'c' if name.eq_ignore_ascii_case("content-type") => seen.is_stream |= is_stream_kind(value),
+                b't' if name.eq_ignore_ascii_case("transfer-encoding") => seen.encoding = Some(value),
+                b'd' if name.eq_ignore_ascii_case("date") => seen.has_date = true,
+                _ => {}
             }
         }
         seen.is_kept = !closes && is_1_1;

@@ -4,13 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-
-use crate::body::RequestBody;
+use super::Sender;
 use crate::streams::Inner;
-
-/// A connection that can carry one request at a time.
-pub(crate) type Sender = SendRequest<RequestBody>;
 
 /// Threads beyond this many share a place.
 const PLACES: usize = 8;
@@ -26,7 +21,7 @@ pub(crate) trait Kept {
 
 impl Kept for Sender {
     fn is_usable(&self) -> bool {
-        self.is_ready()
+        Self::is_ready(self)
     }
     fn is_closed(&self) -> bool {
         Self::is_closed(self)

@@ -107,6 +107,11 @@ impl World {
         self.child = spawn(&self.settings, &self.listeners);
     }
 
+    /// What the proxy has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -214,7 +219,8 @@ fn spawn(settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Ch
         socket: socket.try_clone().unwrap(),
     });
     let config = ProxyConfig { settings: settings.clone(), listeners: listeners.collect() };
-    shipway_proxy::startup::start(&program(), &["warn"], &config).unwrap()
+    let log = settings.run_dir.join("log");
+    shipway_proxy::startup::start(&program(), &["warn", &log.to_string_lossy()], &config).unwrap()
 }
 
 impl Drop for World {

@@ -8,6 +8,7 @@ mod bodies;
 mod differential;
 mod draining;
 mod fixtures;
+mod grid;
 mod hostile;
 mod http2;
 mod http2_hostile;

@@ -52,6 +52,15 @@ impl World {
     }
 
     pub(crate) fn with_listeners(serves: &[Serves], change: impl FnOnce(&mut Settings)) -> Self {
+        Self::made("warn", serves, change)
+    }
+
+    /// One whose log has every request.
+    pub(crate) fn debugging(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::made("debug", &[Serves::Both], change)
+    }
+
+    fn made(level: &str, serves: &[Serves], change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::Builder::new().prefix("swp").tempdir().unwrap();
         let mut settings = Settings {
             run_dir: dir.path().to_owned(),
@@ -74,7 +83,7 @@ impl World {
         let (feed, stop) = connect(&runtime, &settings);
         let world = Self {
             address: listeners[0].2.local_addr().unwrap(),
-            child: spawn(&settings, &listeners),
+            child: spawn(level, &settings, &listeners),
             settings,
             dir,
             feed,
@@ -104,7 +113,7 @@ impl World {
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.settings, &self.listeners);
+        self.child = spawn("warn", &self.settings, &self.listeners);
     }
 
     /// What the proxy has logged.
@@ -212,7 +221,7 @@ pub(crate) fn program() -> PathBuf {
     target.join("examples/proxy_process")
 }
 
-fn spawn(settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Child {
+fn spawn(level: &str, settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Child {
     let listeners = listeners.iter().map(|(name, serves, socket)| Listener {
         name: name.clone(),
         serves: *serves,
@@ -220,7 +229,7 @@ fn spawn(settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Ch
     });
     let config = ProxyConfig { settings: settings.clone(), listeners: listeners.collect() };
     let log = settings.run_dir.join("log");
-    shipway_proxy::startup::start(&program(), &["warn", &log.to_string_lossy()], &config).unwrap()
+    shipway_proxy::startup::start(&program(), &[level, &log.to_string_lossy()], &config).unwrap()
 }
 
 impl Drop for World {

@@ -39,9 +39,11 @@ pub(crate) enum Limit {
     Concurrency,
     Held,
     Drain,
+    /// HTTP/2 frames that cost us more than their sender.
+    Flood,
 }
 
-const LIMITS: [(Limit, &str); 11] = [
+const LIMITS: [(Limit, &str); 12] = [
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::Connections, "connections"),
     (Limit::HeaderTime, "header_time"),
@@ -53,6 +55,7 @@ const LIMITS: [(Limit, &str); 11] = [
     (Limit::Concurrency, "concurrency"),
     (Limit::Held, "held"),
     (Limit::Drain, "drain"),
+    (Limit::Flood, "http2_flood"),
 ];
 
 /// Every count.
@@ -66,6 +69,8 @@ pub(crate) struct Metrics {
     /// Second (of the process) when a hit of each limit was last logged, plus one.
     logged: [AtomicU64; LIMITS.len()],
     pub(crate) connections: Count,
+    /// Requests answered by the fast path.
+    pub(crate) fast: Count,
     pub(crate) refused: Count,
     pub(crate) upgrades: Count,
     pub(crate) upstream_connects: Count,
@@ -137,6 +142,7 @@ impl Metrics {
     fn render_counts(&self, page: &mut Page<'_>) {
         for (name, count, help) in [
             ("connections_total", &self.connections, "Visitors' connections accepted."),
+            ("fast_requests_total", &self.fast, "Requests that took the fast path."),
             ("requests_refused_total", &self.refused, "Requests refused before hyper saw them."),
             ("upgrades_total", &self.upgrades, "Connections that switched to another protocol."),
             ("upstream_connects_total", &self.upstream_connects, "Connections opened to endpoints."),

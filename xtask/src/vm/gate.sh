@@ -105,7 +105,7 @@ uninstall_it() { shipway uninstall --purge; }
 
 nothing_left() {
     local left=0
-    pgrep -af shipway | grep -v /shipway/gate && left=1
+    pgrep -af shipway | grep -v /shipway/suite && left=1
     grep -i shipway /proc/mounts && left=1
     find /sys/fs/cgroup -depth -type d -iname '*shipway*' | grep -v shipway-suite && left=1
     ip -o link | grep -v ' lo:' && left=1

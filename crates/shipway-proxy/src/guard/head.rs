@@ -19,7 +19,7 @@ const LENGTH_DIGITS_MAX: usize = 19;
 /// `searched` remembers how far an earlier call came, so that a head that arrives
 /// byte by byte is still searched only once. One blank line before a request is
 /// let through (RFC 9112 §2.2), a second is not.
-pub(super) fn find_end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Refusal> {
+pub(crate) fn find_end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Refusal> {
     let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let from = (*searched).max(skipped);
     for (at, _) in bytes.iter().enumerate().skip(from).filter(|(_, b)| **b == b'\n') {

@@ -233,6 +233,7 @@ fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
         instance: places.instance.clone(),
         threads: 0,
         routes_wait: ROUTES_WAIT,
+        fast_path: true,
         limits,
     })
 }

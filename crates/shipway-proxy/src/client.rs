@@ -101,7 +101,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
         return Box::pin(http2::serve(client, Rewound::new(prefix, visitor))).await;
     }
     let rest = if client.proxy.is_fast {
-        fast::serve(&client, visitor, &prefix).await
+        fast::serve(&client, visitor, prefix).await
     } else {
         Some(HandOver { visitor, bytes: prefix, head_since: Instant::now() })
     };

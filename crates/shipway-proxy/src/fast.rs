@@ -57,8 +57,9 @@ pub(crate) struct HandOver {
 }
 
 /// Serves a connection that begins with `first`, until it ends or must be handed over.
-pub(crate) async fn serve(client: &Arc<Client>, visitor: Visitor, first: &[u8]) -> Option<HandOver> {
-    let mut line = Line::new(visitor, first);
+pub(crate) async fn serve(client: &Arc<Client>, visitor: Visitor, first: Bytes) -> Option<HandOver> {
+    let mut line = Line::new(visitor, &first);
+    drop(first);
     let mut known = Known::default();
     let mut words = Words::default();
     let mut head_since = Some(Instant::now());

@@ -11,7 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shipway_proxy::{Limits, Settings};
+
 use crate::support::*;
+
+const SHORT: Duration = Duration::from_millis(300);
 
 /// What one path made of one conversation.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,14 +32,10 @@ struct Paths {
 }
 
 impl Paths {
-    fn new() -> Self {
-        let limits = |settings: &mut shipway_proxy::Settings| {
-            settings.limits.first_byte = Duration::from_millis(300);
-            settings.limits.body_idle = Duration::from_millis(300);
-            settings.limits.response_idle = Duration::from_millis(300);
-            settings.limits.header_time = Duration::from_millis(300);
-            settings.limits.idle = Duration::from_millis(300);
-            settings.limits.patience = Duration::from_millis(50);
+    /// Only those limits are short that a test is about.
+    fn new(change: impl Fn(&mut Limits)) -> Self {
+        let limits = |settings: &mut Settings| {
+            change(&mut settings.limits);
             settings.limits.body_bytes = 100_000;
         };
         let fast = World::with(limits);
@@ -239,7 +239,7 @@ fn requests() -> Vec<String> {
 
 #[test]
 fn requests_are_passed_on_alike() {
-    let paths = Paths::new();
+    let paths = Paths::new(|limits| (limits.header_time, limits.idle, limits.body_idle) = (SHORT, SHORT, SHORT));
     for request in requests() {
         paths.compare(request.as_bytes(), ok("good").as_bytes(), After::Stay);
     }
@@ -300,7 +300,7 @@ fn answers() -> Vec<(String, After)> {
 
 #[test]
 fn answers_are_passed_on_alike() {
-    let paths = Paths::new();
+    let paths = Paths::new(|limits| limits.response_idle = Duration::from_secs(1));
     for (answer, after) in answers() {
         let requests = format!("GET /a HTTP/1.1\r\nHost: hello.localhost\r\n\r\nGET /b HTTP/1.1\r\n{CLOSE}\r\n");
         paths.compare(requests.as_bytes(), answer.as_bytes(), after);
@@ -315,7 +315,7 @@ fn answers_are_passed_on_alike() {
 
 #[test]
 fn a_service_that_does_not_answer_is_told_of_alike() {
-    let paths = Paths::new();
+    let paths = Paths::new(|limits| limits.first_byte = SHORT);
     let get = format!("GET / HTTP/1.1\r\n{CLOSE}\r\n");
     let silent = paths.compare(get.as_bytes(), b"", After::Silent);
     assert!(silent.visitor.starts_with("HTTP/1.1 504 "), "{silent:?}");
@@ -329,7 +329,7 @@ fn a_service_that_does_not_answer_is_told_of_alike() {
 
 #[test]
 fn an_early_answer_is_passed_on_alike() {
-    let paths = Paths::new();
+    let paths = Paths::new(|_| {});
     let body = "x".repeat(90_000);
     let post = format!("POST / HTTP/1.1\r\n{CLOSE}Content-Length: 90000\r\n\r\n{body}");
     let early = paths.compare(post.as_bytes(), b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", After::Early);

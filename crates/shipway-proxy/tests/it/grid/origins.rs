@@ -92,7 +92,7 @@ fn nginx(world: &World, socket: &Path, log: &Path) -> Command {
          server {{ listen unix:{socket}; return 200 'seen $request_method $request_uri $http_x_request_id;'; }}\n}}\n"
     );
     let path = world.path("nginx.conf");
-    std::fs::write(&path, config).unwrap();
+    shipway_stdx::fs::write_atomic(&path, config.as_bytes(), 0o644, shipway_stdx::fs::Durability::Process).unwrap();
     let mut command = Command::new("nginx");
     command.arg("-c").arg(path).arg("-p").arg(root).stderr(Stdio::null());
     command

@@ -201,7 +201,8 @@ impl Egress {
         let pair = Pair { router: self.plan.router(), container: self.plan.container(slot) };
         // Ours goes up first, or the far end's routes would have no carrier.
         kernel.links.dress(near_link.index, slot, End::Host, pair, self.has_v6).doing("set up our link")?;
-        far.dress(far_link.index, slot, End::Container, pair, self.has_v6).doing("set up the container's link")
+        far.dress(far_link.index, slot, End::Container, pair, self.has_v6).doing("set up the container's link")?;
+        kernel.links.wait_for(&name).doing("wait for our link to work")
     }
 
     /// Disconnects a container, gone or not, and forgets what it was refused.

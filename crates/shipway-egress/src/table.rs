@@ -1,12 +1,13 @@
 //! The engine root's one `nf_tables` table: what is in it, and how it gets there.
 //!
 //! ```text
-//! hook          chain  our packets                         leaves by
-//! prerouting    pre    own address on own link?            drop · the host's own address: refuse
-//! input         in     names (rate-limited), allowed pairs refuse
-//! forward       fwd    out of a container: by destination  refuse · connection limit · accept
-//!                      into a container: answers only      drop
-//! postrouting   nat    masquerade
+//! chain and hook  packets of containers                 what becomes of them
+//! prerouting      from another's address                drop
+//!                 to an address of the host             refuse, but for input's
+//! input           names (so many a second), allowed     accept; anything else: refuse
+//! forward         out: by destination                   refuse · connection limit · accept
+//!                 in: answers                           accept; anything else: drop
+//! postrouting     out                                   masquerade
 //! ```
 //!
 //! Each hook looks the link's name up in a map that leads to the container's own

@@ -32,51 +32,45 @@ struct Desk {
     upstreams: Arc<Upstreams>,
 }
 
+/// Everything but the answering itself happens in this one future, so that dropping it
+/// closes the listening sockets before anything else can happen.
 pub(super) async fn run(all: Vec<Ears>, members: Arc<Members>, upstreams: Upstreams) -> io::Result<()> {
     let desk = Desk { members, upstreams: Arc::new(upstreams) };
-    let mut loops = JoinSet::new();
-    for ears in all {
-        let (udp, tcp) = (UdpSocket::from_std(ears.udp)?, TcpListener::from_std(ears.tcp)?);
-        loops.spawn(datagrams(Arc::new(udp), desk.clone()));
-        loops.spawn(connections(tcp, desk.clone()));
-    }
-    // They never end; one that panicked takes the forwarder down, visibly.
-    match loops.join_next().await {
-        Some(Err(error)) => Err(io::Error::other(error)),
-        _ => Ok(()),
-    }
+    let mut all = all.into_iter();
+    let (v4, v6) = (all.next(), all.next());
+    tokio::try_join!(hear(v4, &desk), hear(v6, &desk))?;
+    Ok(())
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, desk: Desk) {
+async fn hear(ears: Option<Ears>, desk: &Desk) -> io::Result<()> {
+    let Some(ears) = ears else { return Ok(()) };
+    let (udp, tcp) = (UdpSocket::from_std(ears.udp)?, TcpListener::from_std(ears.tcp)?);
+    tokio::join!(datagrams(udp, desk), connections(tcp, desk));
+    Ok(())
+}
+
+async fn datagrams(socket: UdpSocket, desk: &Desk) {
     let mut answering = JoinSet::new();
     let mut buffer = [0; QUESTION_MAX + 1];
     loop {
-        let (length, from) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::debug!(%error, "could not receive a question");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        while answering.try_join_next().is_some() {}
-        let Some(member) = desk.members.find(from.ip()) else { continue };
-        let Some(permits) = desk.admit(&member).filter(|_| length <= QUESTION_MAX) else {
-            count(&member.dropped);
-            continue;
-        };
-        let (desk, socket, bytes) = (desk.clone(), Arc::clone(&socket), buffer[..length].to_vec());
-        answering.spawn(async move {
-            if let Some(answer) = desk.answer(&member, &bytes, None).await {
-                // A container that is gone needs no answer.
-                drop(socket.send_to(&answer, from).await);
-            }
-            drop(permits);
-        });
+        tokio::select! {
+            received = socket.recv_from(&mut buffer) => match received {
+                Ok((length, from)) => desk.take(&mut answering, &buffer[..length], from),
+                Err(error) => {
+                    tracing::debug!(%error, "could not receive a question");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+            // One that panicked over hostile bytes has no answer.
+            Some(done) = answering.join_next() => if let Ok(Some((answer, to))) = done {
+                // A container that is gone needs none, nor one that does not read.
+                drop(socket.try_send_to(&answer, to));
+            },
+        }
     }
 }
 
-async fn connections(listener: TcpListener, desk: Desk) {
+async fn connections(listener: TcpListener, desk: &Desk) {
     let mut serving = JoinSet::new();
     loop {
         let (stream, from) = match listener.accept().await {
@@ -93,6 +87,20 @@ async fn connections(listener: TcpListener, desk: Desk) {
 }
 
 impl Desk {
+    /// Has a datagram answered, if there is room.
+    fn take(&self, answering: &mut JoinSet<Option<(Vec<u8>, SocketAddr)>>, bytes: &[u8], from: SocketAddr) {
+        let Some(member) = self.members.find(from.ip()) else { return };
+        let Some(permits) = self.admit(&member).filter(|_| bytes.len() <= QUESTION_MAX) else {
+            return count(&member.dropped);
+        };
+        let (desk, bytes) = (self.clone(), bytes.to_vec());
+        answering.spawn(async move {
+            let answer = desk.answer(&member, &bytes, None).await;
+            drop(permits);
+            Some((answer?, from))
+        });
+    }
+
     /// Room for one more question, of this container and of all.
     fn admit(&self, member: &Member) -> Option<[OwnedSemaphorePermit; 2]> {
         let take = |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).try_acquire_owned().ok();

@@ -1,6 +1,7 @@
 //! What is there: links, addresses and routes as the kernel lists them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -9,6 +10,10 @@ use crate::policy::Block;
 use crate::table::octets;
 
 use super::{Links, family, link_message};
+
+/// The kernel's worker runs within milliseconds, or once a second when it has much to do.
+const WORKS_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 const GET_LINK: u16 = 18;
 const GET_ADDRESS: u16 = 22;
@@ -24,6 +29,9 @@ pub(crate) struct Link {
     /// The index of its far end, in that end's namespace.
     pub(crate) far: Option<u32>,
     pub(crate) mtu: u32,
+    /// Whether packets pass, rather than being thrown away until the kernel has
+    /// noticed that the other end is up (`IF_OPER_UP`).
+    pub(crate) works: bool,
 }
 
 /// An address on a link.
@@ -56,6 +64,21 @@ impl Links {
             Err(error) if error.errno == Errno::NODEV => Ok(None),
             other => Ok(other?.first().and_then(|body| link_of(body))),
         }
+    }
+
+    /// Waits until our end passes packets. The far end came up second and does so at
+    /// once; ours is told by a worker of the kernel's, which Linux 6.8 and newer hurry
+    /// along when asked. A first question for a name would be lost meanwhile, and asked
+    /// again five seconds later.
+    pub(crate) fn wait_for(&mut self, name: &str) -> Result<(), NetlinkError> {
+        let begun = std::time::Instant::now();
+        while !self.find(name)?.is_some_and(|link| link.works) {
+            if begun.elapsed() > WORKS_WITHIN {
+                return Err(Errno::NETDOWN.into());
+            }
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     /// All addresses here.
@@ -96,6 +119,7 @@ fn link_of(body: &[u8]) -> Option<Link> {
         alias: found.text(20).unwrap_or_default(),
         far: found.u32(5),
         mtu: found.u32(4).unwrap_or(1500),
+        works: found.get(16) == Some(&[6]),
     })
 }
 

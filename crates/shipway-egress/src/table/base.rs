@@ -26,9 +26,9 @@ pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
     vec![
         base("refuse", None, vec![Rule::new().tcp().reset(), Rule::new().prohibit()]),
         base("guard", None, Vec::new()),
-        base("pre", Some(PREROUTING), vec![Rule::new().by_link(true, "pre-of"), nobodys.clone()]),
+        base("prerouting", Some(PREROUTING), vec![Rule::new().by_link(true, "pre-of"), nobodys.clone()]),
         base(
-            "in",
+            "input",
             Some(INPUT),
             vec![
                 Rule::new().by_link(true, "local-of"),
@@ -39,7 +39,7 @@ pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
             ],
         ),
         base(
-            "fwd",
+            "forward",
             Some(FORWARD),
             vec![
                 Rule::new().by_link(true, "out-of"),
@@ -49,7 +49,7 @@ pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
                 Rule::new().jump("guard"),
             ],
         ),
-        base("nat", Some(POSTROUTING), [&plan.pool, &plan.local].map(|pool| masquerade(pool, &prefix)).into()),
+        base("postrouting", Some(POSTROUTING), [&plan.pool, &plan.local].map(|pool| masquerade(pool, &prefix)).into()),
     ]
 }
 

@@ -28,7 +28,7 @@ pub fn doctor() -> io::Result<Vec<Finding>> {
         if Links::open()?.make_pair(&plan, 0, 1500, far).is_err() {
             findings.push(missing("veth", "pairs of links", "CONFIG_VETH"));
         }
-        let mut table = Table::open(plan)?;
+        let mut table = Table::open(plan.clone())?;
         if table.try_part(Part::Table).is_err() {
             findings.push(missing("nf_tables", "the packet filter", "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"));
             return Ok(findings);
@@ -37,6 +37,11 @@ pub fn doctor() -> io::Result<Vec<Finding>> {
             if table.try_part(*part).is_err() {
                 findings.push(missing(name, what, option));
             }
+        }
+        if crate::conntrack::forget(&mut table.socket, plan.router()).is_err() {
+            let mut finding = missing("nf_conntrack_netlink", "forgetting connections", "CONFIG_NF_CT_NETLINK");
+            finding.severity = Severity::Doubtful;
+            findings.push(finding);
         }
         // The whole of it, should a part not listed above be the one.
         let policy = Policy { bytes_per_second: std::num::NonZeroU64::new(1 << 20), ..Policy::default() };

@@ -16,6 +16,7 @@ use crate::forwarding::Forwarding;
 use crate::links::{FAR_NAME, Links, Pair};
 use crate::policy::{ALLOW_MAX, Block, Policy};
 use crate::table::{Counters, Table};
+use crate::watch::Watch;
 use crate::{conntrack, netns};
 
 /// How an engine root's network is set up. For the life of an [`Egress`].
@@ -313,6 +314,17 @@ impl Egress {
     #[must_use]
     pub fn resolver(&self) -> Addresses {
         self.plan.router()
+    }
+
+    /// Hears of changes that others make to the packet filter, from now on. To be called
+    /// on a runtime with I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`EgressError::Host`] when no socket can be had.
+    pub fn watch(&self) -> Result<Watch, EgressError> {
+        let own = self.kernel().table.socket.port().doing("look at our netlink socket")?;
+        Watch::open(own).doing("open a netlink socket for news")
     }
 
     /// Takes everything away, as at an uninstall: links, table, rules in other people's

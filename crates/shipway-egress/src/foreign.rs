@@ -136,7 +136,7 @@ pub(crate) fn accept(socket: &mut Socket, plan: &Plan, blockers: &[Blocker]) -> 
         for side in blocker.sides() {
             let rule = Rule::new();
             let prefix = plan.link_prefix();
-            let rule = if side == 'i' { rule.from_links(&prefix) } else { rule.to_links(&prefix) };
+            let rule = if side == 'i' { rule.in_by_links(&prefix) } else { rule.out_by_links(&prefix) };
             let rule = rule.count_here().accept().comment(&plan.alias());
             batch.push(accept_before(family, table, place, &rule));
         }

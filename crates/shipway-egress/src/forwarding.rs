@@ -218,3 +218,6 @@ fn read(setting: &str) -> io::Result<String> {
 fn write(setting: &str, value: &str) -> io::Result<()> {
     std::fs::write(at(setting), value)
 }
+
+#[cfg(test)]
+mod tests;

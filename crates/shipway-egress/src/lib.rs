@@ -35,6 +35,7 @@ mod netns;
 pub mod policy;
 mod special;
 mod table;
+mod watch;
 
 pub use addresses::{Addresses, Slot};
 pub use dns::{Forwarder, NameCounters, Upstreams};
@@ -43,3 +44,4 @@ pub use error::EgressError;
 pub use finding::{About, Finding, Severity};
 pub use policy::{Allow, AllowError, Block, Policy};
 pub use table::Counters;
+pub use watch::Watch;

@@ -2,7 +2,7 @@
 //!
 //! The blocks are those of the IANA special-purpose registries (RFC 6890 and its
 //! updates), multicast and reserved space: the list `shipway-fetch` goes by as well,
-//! and a test compares the two. Of IPv6 only 2000::/3 is the public internet.
+//! and a test compares the two. Of IPv6 only `2000::/3` is the public internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,7 +40,7 @@ pub(crate) const SPECIAL_V4: &[Block] = &[
     v4(224, 0, 0, 0, 3),
 ];
 
-/// IPv6 blocks that are refused unless allowed: all but 2000::/3, and within it what
+/// IPv6 blocks that are refused unless allowed: all but `2000::/3`, and within it what
 /// was given to documentation, tunnels and protocols. In order and without overlap.
 pub(crate) const SPECIAL_V6: &[Block] = &[
     v6([0; 8], 3),

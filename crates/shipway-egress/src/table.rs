@@ -116,7 +116,7 @@ impl Table {
             Part::Masquerade => Rule::new().masquerade(),
             Part::Connections => Rule::new().connections_over(1).accept(),
             Part::Limit => Rule::new().over(true, 1 << 20, 1 << 20).accept(),
-            Part::Local => Rule::new().to_host(true).accept(),
+            Part::Local => Rule::new().hosts_own(true).accept(),
             Part::Reject => Rule::new().prohibit(),
             Part::State => Rule::new().state(rule::NEW).accept(),
         };

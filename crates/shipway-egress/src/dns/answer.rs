@@ -183,3 +183,6 @@ fn error(id: u16, query: Option<&Query>, code: ResponseCode) -> Vec<u8> {
     message.queries.extend(query.cloned());
     message.to_vec().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,12 @@ impl Socket {
         Ok(Self { fd, sequence: 1, buffer: vec![0; 64 << 10] })
     }
 
+    /// Its address, by which others can tell what it did.
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        let address = rustix::net::getsockname(&self.fd)?;
+        Ok(SocketAddrNetlink::try_from(address)?.pid())
+    }
+
     /// Has one thing done.
     pub(crate) fn ask(&mut self, message: &Message) -> Result<(), NetlinkError> {
         let sequence = self.send_one(message, ACK)?;

@@ -21,7 +21,7 @@ pub(super) const POSTROUTING: Hook = Hook { kind: "nat", number: 4, priority: 10
 pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
     let prefix = plan.link_prefix();
     let router = plan.router();
-    let nobodys = Rule::new().from_links(&prefix).drop();
+    let nobodys = Rule::new().in_by_links(&prefix).drop();
     let base = |name: &str, hook, rules| Chain { name: name.to_owned(), hook, rules };
     vec![
         base("refuse", None, vec![Rule::new().tcp().reset(), Rule::new().prohibit()]),
@@ -34,8 +34,8 @@ pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
                 Rule::new().by_link(true, "local-of"),
                 nobodys.clone(),
                 // Names are told to containers, not to the network the host is in.
-                Rule::new().is(Side::Destination, router.v4.into()).drop(),
-                Rule::new().is(Side::Destination, router.v6.into()).drop(),
+                Rule::new().equals(Side::Destination, router.v4.into()).drop(),
+                Rule::new().equals(Side::Destination, router.v6.into()).drop(),
             ],
         ),
         base(
@@ -45,7 +45,7 @@ pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
                 Rule::new().by_link(true, "out-of"),
                 nobodys,
                 Rule::new().by_link(false, "into-of"),
-                Rule::new().to_links(&prefix).drop(),
+                Rule::new().out_by_links(&prefix).drop(),
                 Rule::new().jump("guard"),
             ],
         ),
@@ -54,7 +54,7 @@ pub(crate) fn chains(plan: &Plan) -> Vec<Chain> {
 }
 
 fn masquerade(pool: &crate::policy::Block, prefix: &str) -> Rule {
-    Rule::new().within(Side::Source, pool).not_to_links(prefix).masquerade()
+    Rule::new().within(Side::Source, pool).not_out_by_links(prefix).masquerade()
 }
 
 /// Rules for links on which forwarding is on because of us: what comes in there and is
@@ -62,7 +62,7 @@ fn masquerade(pool: &crate::policy::Block, prefix: &str) -> Rule {
 /// a rule of the host's sent elsewhere (a published port), are somebody's wish.
 pub(crate) fn guard(links_v4: &[String], links_v6: &[String]) -> Vec<Rule> {
     let like = |links: &[String], address: std::net::IpAddr| {
-        let rule = |name: &String| Rule::new().from_link(name).family_of(address).state(NEW).not_redirected().drop();
+        let rule = |name: &String| Rule::new().in_by_link(name).family_of(address).state(NEW).not_redirected().drop();
         links.iter().map(rule).collect::<Vec<_>>()
     };
     let mut rules = like(links_v4, ANY_V4);

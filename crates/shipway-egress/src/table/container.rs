@@ -55,12 +55,12 @@ fn pre(plan: &Plan, slot: Slot, policy: &Policy) -> Vec<Rule> {
         // A kernel that looks for its neighbours: no offence, and no answer.
         Rule::new().within(Side::Source, &unset).icmp(false).drop(),
         Rule::new().within(Side::Source, &link_local).icmp(false).drop(),
-        Rule::new().is_not(Side::Source, own.v4.into()).count(&name(slot, "spoofed")).drop(),
-        Rule::new().is_not(Side::Source, own.v6.into()).count(&name(slot, "spoofed")).drop(),
+        Rule::new().differs(Side::Source, own.v4.into()).count(&name(slot, "spoofed")).drop(),
+        Rule::new().differs(Side::Source, own.v6.into()).count(&name(slot, "spoofed")).drop(),
         Rule::new().state(ESTABLISHED).accept(),
-        Rule::new().to_host(false).accept(),
+        Rule::new().hosts_own(false).accept(),
     ];
-    rules.extend(routers(plan).map(|router| Rule::new().is(Side::Destination, router).accept()));
+    rules.extend(routers(plan).map(|router| Rule::new().equals(Side::Destination, router).accept()));
     rules.extend(exact(policy).map(|rule| rule.accept()));
     rules.push(refuse(Rule::new(), slot, "host"));
     rules
@@ -71,14 +71,14 @@ fn local(plan: &Plan, slot: Slot, policy: &Policy) -> Vec<Rule> {
     let mut rules = Vec::new();
     let names = name(slot, "names");
     for router in routers(plan) {
-        let ask = || Rule::new().is(Side::Destination, router);
+        let ask = || Rule::new().equals(Side::Destination, router);
         // Before the state: the second question of one port counts as established.
-        rules.push(ask().to_port(UDP, 53).over(false, NAMES_A_SECOND, NAMES_AT_ONCE).count(&names).drop());
-        rules.push(ask().to_port(UDP, 53).accept());
+        rules.push(ask().at_port(UDP, 53).over(false, NAMES_A_SECOND, NAMES_AT_ONCE).count(&names).drop());
+        rules.push(ask().at_port(UDP, 53).accept());
     }
     rules.extend(answers());
     for router in routers(plan) {
-        let ask = || Rule::new().is(Side::Destination, router).to_port(TCP, 53);
+        let ask = || Rule::new().equals(Side::Destination, router).at_port(TCP, 53);
         rules.push(ask().connections_over(NAME_CONNECTIONS).count(&names).goto("refuse"));
         rules.push(ask().accept());
     }
@@ -96,13 +96,13 @@ fn out(plan: &Plan, slot: Slot, policy: &Policy) -> Vec<Rule> {
     for pool in [&plan.pool, &plan.local] {
         rules.push(refuse(Rule::new().within(Side::Destination, pool), slot, "neighbour"));
     }
-    rules.push(refuse(Rule::new().to_links(&plan.link_prefix()), slot, "neighbour"));
+    rules.push(refuse(Rule::new().out_by_links(&plan.link_prefix()), slot, "neighbour"));
     rules.extend(exact(policy).map(|rule| rule.goto(&name(slot, "pass"))));
     for (set, like) in [("metadata4", ANY_V4), ("metadata6", ANY_V6)] {
         rules.push(refuse(Rule::new().in_set(Side::Destination, set, like), slot, "metadata"));
     }
     let blocks = policy.allow.iter().filter(|allow| !allow.is_exact());
-    rules.extend(blocks.map(|allow| Rule::new().to_allowed(allow, TCP).goto(&name(slot, "pass"))));
+    rules.extend(blocks.map(|allow| Rule::new().where_allowed(allow, TCP).goto(&name(slot, "pass"))));
     for (set, like) in [("special4", ANY_V4), ("special6", ANY_V6)] {
         rules.push(refuse(Rule::new().in_set(Side::Destination, set, like), slot, "special"));
     }
@@ -154,7 +154,7 @@ fn exact(policy: &Policy) -> impl Iterator<Item = Rule> {
     let entries = policy.allow.iter().filter(|allow| allow.is_exact());
     entries.flat_map(|allow| {
         let transports: &[u8] = if matches!(allow, Allow::Pair(_)) { &[TCP, UDP] } else { &[TCP] };
-        transports.iter().map(|transport| Rule::new().to_allowed(allow, *transport))
+        transports.iter().map(|transport| Rule::new().where_allowed(allow, *transport))
     })
 }
 

@@ -110,22 +110,22 @@ impl Rule {
     }
 
     /// Came in by a link whose name is, or begins with, this.
-    pub(crate) fn from_links(self, prefix: &str) -> Self {
+    pub(crate) fn in_by_links(self, prefix: &str) -> Self {
         self.meta(6).compare(EQUAL, prefix.as_bytes())
     }
 
     /// Goes out by a link whose name begins with this.
-    pub(crate) fn to_links(self, prefix: &str) -> Self {
+    pub(crate) fn out_by_links(self, prefix: &str) -> Self {
         self.meta(7).compare(EQUAL, prefix.as_bytes())
     }
 
     /// Goes out by no link whose name begins with this.
-    pub(crate) fn not_to_links(self, prefix: &str) -> Self {
+    pub(crate) fn not_out_by_links(self, prefix: &str) -> Self {
         self.meta(7).compare(DIFFERENT, prefix.as_bytes())
     }
 
     /// Came in by exactly this link.
-    pub(crate) fn from_link(self, name: &str) -> Self {
+    pub(crate) fn in_by_link(self, name: &str) -> Self {
         let mut whole = [0; 16];
         whole[..name.len().min(15)].copy_from_slice(&name.as_bytes()[..name.len().min(15)]);
         self.meta(6).compare(EQUAL, &whole)
@@ -153,12 +153,12 @@ impl Rule {
     }
 
     /// Has exactly this address.
-    pub(crate) fn is(self, side: Side, address: IpAddr) -> Self {
+    pub(crate) fn equals(self, side: Side, address: IpAddr) -> Self {
         self.address(side, address).compare(EQUAL, &octets(address))
     }
 
     /// Is of the address's family and has another.
-    pub(crate) fn is_not(self, side: Side, address: IpAddr) -> Self {
+    pub(crate) fn differs(self, side: Side, address: IpAddr) -> Self {
         self.address(side, address).compare(DIFFERENT, &octets(address))
     }
 
@@ -181,15 +181,15 @@ impl Rule {
     }
 
     /// Goes where the entry says; `transport` where the entry names a port.
-    pub(crate) fn to_allowed(self, allow: &Allow, transport: u8) -> Self {
+    pub(crate) fn where_allowed(self, allow: &Allow, transport: u8) -> Self {
         match allow {
-            Allow::Pair(pair) => self.is(Side::Destination, pair.ip()).to_port(transport, pair.port()),
+            Allow::Pair(pair) => self.equals(Side::Destination, pair.ip()).at_port(transport, pair.port()),
             Allow::Block(block) => self.within(Side::Destination, block),
         }
     }
 
     /// Is of that protocol and goes to that port.
-    pub(crate) fn to_port(self, transport: u8, port: u16) -> Self {
+    pub(crate) fn at_port(self, transport: u8, port: u16) -> Self {
         self.meta(16).compare(EQUAL, &[transport]).payload(2, 2, 2).compare(EQUAL, &port.to_be_bytes())
     }
 
@@ -214,7 +214,7 @@ impl Rule {
     }
 
     /// Goes (`true`) or does not go to an address of the host itself.
-    pub(crate) fn to_host(self, yes: bool) -> Self {
+    pub(crate) fn hosts_own(self, yes: bool) -> Self {
         let data = Attributes::new().be32(1, REGISTER).be32(2, 3).be32(3, 2);
         self.expression("fib", &data).compare(if yes { EQUAL } else { DIFFERENT }, &2u32.to_ne_bytes())
     }
@@ -284,7 +284,10 @@ impl Rule {
 /// A verdict as data: of a rule or of a map's element.
 fn verdict(code: i32, chain: Option<&str>) -> Attributes {
     let inner = Attributes::new().raw(1, &code.to_be_bytes());
-    let inner = chain.map_or(inner.clone(), |chain| inner.text(2, chain));
+    let inner = match chain {
+        Some(chain) => inner.text(2, chain),
+        None => inner,
+    };
     Attributes::new().nest(2, &inner)
 }
 
@@ -307,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_tag_tells_rules_apart() {
-        let rule = |port| Rule::new().to_port(TCP, port).accept();
+        let rule = |port| Rule::new().at_port(TCP, port).accept();
         assert_eq!(rule(53).tag(), rule(53).tag());
         assert_ne!(rule(53).tag(), rule(54).tag());
         assert_eq!(rule(53).comment("ours").tag(), "ours");

@@ -5,7 +5,9 @@ use std::os::fd::AsFd as _;
 
 use shipway_egress::{Config, EgressError, Policy};
 
-use crate::world::{Container, INSTANCE, Net, PORT, PUBLIC, World, get, living, nft, sh, socket, tcp, wait_until};
+use crate::world::{
+    Container, INSTANCE, Net, PORT, PUBLIC, World, get, is_cut_off, living, nft, sh, socket, tcp, wait_until,
+};
 
 fn reaches(container: &Container) -> [bool; 2] {
     PUBLIC.map(|address| tcp(Some(&container.net), socket(address, PORT)).is_ok())
@@ -103,7 +105,8 @@ fn what_strangers_took_away_is_put_back() {
     // A flushed table: closed for whom it knows nothing about, and a newcomer is served.
     sh("nft flush ruleset");
     let three = world.container(3, &Policy::default());
-    assert_eq!((reaches(&three), reaches(&one)), ([true; 2], [false; 2]));
+    assert_eq!(reaches(&three), [true; 2]);
+    assert!(is_cut_off(&one.net, PUBLIC[0]) && is_cut_off(&one.net, PUBLIC[1]));
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn the_dead_are_swept_and_nobody_else() {
     let done = world.egress().reconcile(&living(&[&one], &Policy::default())).unwrap();
     assert_eq!(done.swept, [2, 5]);
     assert_eq!(reaches(&one), [true; 2]);
-    assert!(two.net.run(|| std::net::TcpStream::connect(socket(PUBLIC[0], PORT))).is_err(), "swept means cut off");
+    assert!(is_cut_off(&two.net, PUBLIC[0]), "swept");
     let links = sh("ip -o link");
     for kept in ["sw01234567-9@", "sw0123456-7@", "swba987654-1@", "sw01234567-1@"] {
         assert!(links.contains(kept), "{kept}: {links}");
@@ -138,7 +141,7 @@ fn the_dead_are_swept_and_nobody_else() {
     assert!(sh("nft list tables").contains("shipway-somebody"));
     assert!(tcp(Some(&theirs), socket(PUBLIC[0], PORT)).is_ok());
     world.egress().teardown().unwrap();
-    assert!(tcp(Some(&theirs), socket(PUBLIC[0], PORT)).is_err(), "forwarding was ours; they look again by themselves");
+    assert!(is_cut_off(&theirs, PUBLIC[0]), "forwarding was ours; they look again by themselves");
     let policy = Policy::default();
     other.reconcile(&[shipway_egress::Living { slot: 1, namespace: theirs.0.as_fd(), policy: &policy }]).unwrap();
     assert!(tcp(Some(&theirs), socket(PUBLIC[0], PORT)).is_ok());
@@ -181,4 +184,23 @@ fn a_pool_that_the_host_uses_is_passed_over() {
     assert!(matches!(refused(only("11.0.0.0/16")), EgressError::NoPool));
     assert!(matches!(refused(only("10.0.0.0/24")), EgressError::Invalid(_)));
     assert!(matches!(refused(world.config()), EgressError::Owned(_)), "a second owner of one root");
+}
+
+#[test]
+fn a_strangers_change_is_told_at_once_and_our_own_is_not() {
+    let world = World::new();
+    let _context = world.runtime.enter();
+    let mut watch = world.egress().watch().unwrap();
+    let one = world.container(1, &Policy::default());
+    world.egress().reconcile(&living(&[&one], &Policy::default())).unwrap();
+    let mut told =
+        |within| world.runtime.block_on(async { tokio::time::timeout(within, watch.changed()).await.is_ok() });
+    assert!(!told(std::time::Duration::from_millis(100)), "our own changes");
+    sh("nft flush ruleset");
+    assert!(told(crate::world::LIMIT));
+    world.egress().reconcile(&living(&[&one], &Policy::default())).unwrap();
+    assert_eq!(reaches(&one), [true; 2]);
+    assert!(!told(std::time::Duration::from_millis(100)), "nor the mending of it");
+    nft("table ip filter { chain forward { type filter hook forward priority 0; policy drop; }; }\n");
+    assert!(told(crate::world::LIMIT), "nor is it only about our table");
 }

@@ -220,9 +220,10 @@ impl World {
 
 fn connect_internet(internet: &Net) {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&internet.0);
+    // Other numbers on both ends: else the kernel takes a second to notice the link.
     ip(&format!(
         "link set lo up
-        link add up0 type veth peer name down0 netns /proc/{}/fd/{fd}
+        link add up0 index 10 type veth peer index 20 name down0 netns /proc/{}/fd/{fd}
         addr add 11.0.0.2/24 dev up0
         addr add 2600:1::2/64 dev up0 nodad
         link set up0 up
@@ -307,11 +308,17 @@ pub(crate) fn tcp(from: Option<&Net>, to: SocketAddr) -> io::Result<IpAddr> {
     from.map_or_else(call, |net| net.run(call))
 }
 
+/// Whether a connection gets no answer, not even a refusal: somebody drops it.
+pub(crate) fn is_cut_off(from: &Net, address: &str) -> bool {
+    let short = Duration::from_millis(400);
+    from.run(|| TcpStream::connect_timeout(&socket(address, PORT), short)).is_err()
+}
+
 /// Sends a datagram and waits for it to come back; `wait` is the longest.
 pub(crate) fn udp(from: Option<&Net>, bind: Option<IpAddr>, to: SocketAddr, wait: Duration) -> io::Result<()> {
     let call = move || {
         let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
-        let socket = UdpSocket::bind((bind.unwrap_or(any.parse().unwrap()), 0))?;
+        let socket = UdpSocket::bind((bind.unwrap_or_else(|| any.parse().unwrap()), 0))?;
         socket.connect(to)?;
         socket.set_read_timeout(Some(wait))?;
         socket.send(b"ping")?;

@@ -4,6 +4,7 @@
 mod hosts;
 mod pool;
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use crate::finding::Finding;
 use crate::forwarding::Forwarding;
 use crate::links::{FAR_NAME, Links, Pair};
 use crate::policy::{ALLOW_MAX, Block, Policy};
-use crate::table::{Counters, Table};
+use crate::table::{Counters, Sight, Table};
 use crate::watch::Watch;
 use crate::{conntrack, netns};
 
@@ -56,6 +57,11 @@ struct Kernel {
     links: Links,
     /// The largest packet the ways out take, once they are known and open.
     mtu: Option<u32>,
+    /// Whether the living of a predecessor have been taken over.
+    adopted: bool,
+    /// Who is attached, and in which namespace: a slot that was used again meanwhile is
+    /// not to be mistaken for its former owner.
+    attached: BTreeMap<Slot, netns::Identity>,
 }
 
 /// A container that was attached.
@@ -130,7 +136,7 @@ impl Egress {
             upstreams: config.upstreams,
             forwarding: Forwarding::new(&config.memory),
             members,
-            kernel: Mutex::new(Kernel { table, links, mtu: None }),
+            kernel: Mutex::new(Kernel { table, links, mtu: None, adopted: false, attached: BTreeMap::new() }),
         };
         Ok((egress, forwarder))
     }
@@ -163,9 +169,9 @@ impl Egress {
     ) -> Result<Attached, EgressError> {
         let (far, mut far_links) = netns::within(namespace, || Ok((netns::current()?, Links::open()?)))
             .doing("enter the container's network namespace")?;
-        if netns::same(&far, netns::current().doing("look at our own network namespace")?)
-            .doing("compare namespaces")?
-        {
+        let own = netns::current().and_then(netns::identity).doing("look at our own network namespace")?;
+        let identity = netns::identity(&far).doing("look at the container's network namespace")?;
+        if identity == own {
             return Err(EgressError::Invalid("the container has no network namespace of its own".to_owned()));
         }
         let link = self.plan.link(slot);
@@ -177,6 +183,7 @@ impl Egress {
         self.dress(kernel, &mut far_links, slot)?;
         self.members.remove(self.plan.container(slot));
         self.members.put(self.plan.container(slot), policy);
+        kernel.attached.insert(slot, identity);
         Ok(self.attached(slot))
     }
 
@@ -216,6 +223,7 @@ impl Egress {
     }
 
     fn detach_locked(&self, kernel: &mut Kernel, slot: Slot) -> Result<(), EgressError> {
+        kernel.attached.remove(&slot);
         self.members.remove(self.plan.container(slot));
         kernel.links.delete(&self.plan.link(slot)).doing("delete a link")?;
         kernel.table.remove(slot).doing("remove the container's rules")?;
@@ -232,28 +240,38 @@ impl Egress {
 
     /// Makes what is there what should be there: rules and links of the living put in
     /// order without cutting their connections, those of the dead swept, forwarding and
-    /// other people's chains looked at again. To be called after [`Egress::open`], and
-    /// every half minute or so: hosts change networks, and firewalls are reloaded.
+    /// other people's chains looked at again. To be called first after [`Egress::open`],
+    /// and then every half minute and whenever [`Watch::changed`] says so: hosts change
+    /// networks, and firewalls are reloaded.
+    ///
+    /// The first call adopts whoever is in `living`, which must be complete. Later ones
+    /// may overlap with [`Egress::attach`] and [`Egress::detach`]: what was attached
+    /// since is not swept, what was detached since is not attached again.
     ///
     /// # Errors
     ///
     /// [`EgressError::Host`] where nothing could be done for anybody; a single
     /// container's trouble is in [`Reconciled::failed`].
     pub fn reconcile(&self, living: &[Living<'_>]) -> Result<Reconciled, EgressError> {
-        let mut kernel = self.kernel();
         let mut done = Reconciled::default();
-        kernel.table.ensure().doing("set up the table of rules")?;
-        let tags = kernel.table.tags().doing("read our rules")?;
-        self.sweep(&mut kernel, living, &mut done)?;
+        let (seen, first) = {
+            let mut kernel = self.kernel();
+            kernel.table.ensure().doing("set up the table of rules")?;
+            self.sweep(&mut kernel, living, &mut done)?;
+            let first = !std::mem::replace(&mut kernel.adopted, true);
+            (kernel.table.look().doing("read our rules")?, first)
+        };
         for one in living {
-            match self.settle(&mut kernel, one, &tags) {
+            // Held for one at a time: a start should not wait for all of them.
+            let mut kernel = self.kernel();
+            match self.settle(&mut kernel, one, &seen, first) {
                 Ok(Settled::Attached) => done.attached.push(one.slot),
                 Ok(Settled::Mended) => done.mended.push(one.slot),
                 Ok(Settled::Fine) => {}
                 Err(error) => done.failed.push((one.slot, error)),
             }
         }
-        done.findings = self.look_around(&mut kernel, living.iter().map(|one| one.policy))?;
+        done.findings = self.look_around(&mut self.kernel(), living.iter().map(|one| one.policy))?;
         Ok(done)
     }
 
@@ -261,10 +279,16 @@ impl Egress {
         &self,
         kernel: &mut Kernel,
         one: &Living<'_>,
-        tags: &std::collections::BTreeMap<String, Vec<String>>,
+        seen: &Sight,
+        adopts: bool,
     ) -> Result<Settled, EgressError> {
         self.check(one.slot, one.policy)?;
-        let mut far = netns::within(one.namespace, Links::open).doing("enter the container's network namespace")?;
+        let (namespace, mut far) = netns::within(one.namespace, || Ok((netns::current()?, Links::open()?)))
+            .doing("enter the container's network namespace")?;
+        let identity = netns::identity(&namespace).doing("look at the container's network namespace")?;
+        if !adopts && kernel.attached.get(&one.slot) != Some(&identity) {
+            return Ok(Settled::Fine);
+        }
         let near_link = kernel.links.find(&self.plan.link(one.slot)).doing("look at our link")?;
         let far_link = far.find(FAR_NAME).doing("look at the container's link")?;
         let paired = near_link
@@ -274,28 +298,39 @@ impl Egress {
             self.attach_locked(kernel, one.slot, one.namespace, one.policy)?;
             return Ok(Settled::Attached);
         }
-        let changed = kernel.table.mend(one.slot, one.policy, tags).doing("mend the container's rules")?;
+        let changed = kernel.table.mend(one.slot, one.policy, seen).doing("mend the container's rules")?;
         self.dress(kernel, &mut far, one.slot)?;
         self.members.put(self.plan.container(one.slot), one.policy);
+        kernel.attached.insert(one.slot, identity);
         Ok(if changed { Settled::Mended } else { Settled::Fine })
     }
 
     /// Takes away what carries our id and belongs to nobody alive.
     fn sweep(&self, kernel: &mut Kernel, living: &[Living<'_>], done: &mut Reconciled) -> Result<(), EgressError> {
         let mut dead = kernel.table.slots().doing("read our chains")?;
-        let links = kernel.links.all().doing("list links")?;
-        dead.extend(
-            links
-                .iter()
-                .filter(|link| pool::is_ours(&self.plan.instance, link))
-                .filter_map(|link| self.plan.slot_of(&link.name)),
-        );
+        dead.extend(self.linked(kernel)?);
         dead.sort_unstable();
         dead.dedup();
-        dead.retain(|slot| !living.iter().any(|one| one.slot == *slot));
+        dead.retain(|slot| !living.iter().any(|one| one.slot == *slot) && !kernel.attached.contains_key(slot));
         for slot in dead {
             self.detach_locked(kernel, slot)?;
             done.swept.push(slot);
+        }
+        Ok(())
+    }
+
+    /// The slots that have a link of ours.
+    fn linked(&self, kernel: &mut Kernel) -> Result<Vec<Slot>, EgressError> {
+        let links = kernel.links.all().doing("list links")?;
+        let ours = links.iter().filter(|link| pool::is_ours(&self.plan.instance, link));
+        Ok(ours.filter_map(|link| self.plan.slot_of(&link.name)).collect())
+    }
+
+    fn cut(&self, kernel: &mut Kernel) -> Result<(), EgressError> {
+        for slot in self.linked(kernel)? {
+            self.members.remove(self.plan.container(slot));
+            kernel.attached.remove(&slot);
+            kernel.links.delete(&self.plan.link(slot)).doing("delete a link")?;
         }
         Ok(())
     }
@@ -332,15 +367,16 @@ impl Egress {
     ///
     /// # Errors
     ///
-    /// The first of [`EgressError::Host`]; the rest is done all the same.
+    /// [`EgressError::Host`]; what could be done is done, and calling it again does the rest.
     pub fn teardown(&self) -> Result<(), EgressError> {
         let mut kernel = self.kernel();
-        let swept = self.sweep(&mut kernel, &[], &mut Reconciled::default());
+        // While a link is left the table stays, or it would be a link without rules.
+        self.cut(&mut kernel)?;
         let withdrawn = crate::foreign::withdraw(&mut kernel.table.socket, &self.plan)
             .doing("take our rules out of others' chains");
         let deleted = kernel.table.delete().doing("delete the table of rules");
         let undone = self.forwarding.undo().doing("undo settings of the host");
-        swept.and(withdrawn).and(deleted).and(undone)
+        withdrawn.and(deleted).and(undone)
     }
 
     fn attached(&self, slot: Slot) -> Attached {

@@ -48,8 +48,11 @@ pub(crate) fn current() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
 
-/// Whether two descriptors are of one namespace.
-pub(crate) fn same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
-    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
-    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+/// Which namespace a descriptor of one is of: equal for equal namespaces while it lives.
+pub(crate) fn identity(namespace: impl AsFd) -> io::Result<Identity> {
+    let found = rustix::fs::fstat(namespace)?;
+    Ok((found.st_dev, found.st_ino))
 }
+
+/// Device and inode.
+pub(crate) type Identity = (u64, u64);

@@ -84,6 +84,15 @@ pub(crate) enum Part {
     State,
 }
 
+/// What was in the table at one moment.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    /// The tags of all rules by chain.
+    tags: BTreeMap<String, Vec<String>>,
+    /// How many of the maps know a link.
+    mapped: BTreeMap<String, usize>,
+}
+
 impl Table {
     /// Opens the way to it; makes nothing.
     pub(crate) fn open(plan: Plan) -> io::Result<Self> {
@@ -140,8 +149,18 @@ impl Table {
             .all(|chain| is_as_wanted(chain, &found)))
     }
 
-    /// The tags of all rules in the table by chain.
-    pub(crate) fn tags(&mut self) -> Result<BTreeMap<String, Vec<String>>, NetlinkError> {
+    /// What is in the table now.
+    pub(crate) fn look(&mut self) -> Result<Sight, NetlinkError> {
+        let mut sight = Sight { tags: self.tags()?, mapped: BTreeMap::new() };
+        for (map, _) in MAPS {
+            for link in wire::links_in(&mut self.socket, &self.plan.table(), map)? {
+                *sight.mapped.entry(link).or_default() += 1;
+            }
+        }
+        Ok(sight)
+    }
+
+    fn tags(&mut self) -> Result<BTreeMap<String, Vec<String>>, NetlinkError> {
         let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for chain in wire::chain_names(&mut self.socket, &self.plan.table())? {
             tags.insert(chain, Vec::new());
@@ -169,25 +188,19 @@ impl Table {
 
     /// Makes a living container's rules what they should be, and leaves them alone
     /// (with what they count and limit) where they are; says whether it changed them.
-    pub(crate) fn mend(
-        &mut self,
-        slot: Slot,
-        policy: &Policy,
-        found: &BTreeMap<String, Vec<String>>,
-    ) -> Result<bool, NetlinkError> {
+    pub(crate) fn mend(&mut self, slot: Slot, policy: &Policy, seen: &Sight) -> Result<bool, NetlinkError> {
         let chains = container::chains(&self.plan, slot, policy);
+        let mapped = seen.mapped.get(&self.plan.link(slot)) == Some(&MAPS.len());
+        if mapped && chains.iter().all(|chain| is_as_wanted(chain, &seen.tags)) {
+            return Ok(false);
+        }
         let table = self.plan.table();
-        let changed = !chains.iter().all(|chain| is_as_wanted(chain, found));
         let mut batch: Vec<Message> = counters::names(slot).map(|counter| wire::add_counter(&table, &counter)).into();
         batch.extend(chains.iter().map(|chain| wire::add_chain(&table, chain)));
-        if changed {
-            batch.extend(chains.iter().map(|chain| wire::flush_chain(&table, &chain.name)));
-            batch.extend(self.rules_and_elements(slot, &chains));
-        } else {
-            batch.extend(self.elements(slot));
-        }
+        batch.extend(chains.iter().map(|chain| wire::flush_chain(&table, &chain.name)));
+        batch.extend(self.rules_and_elements(slot, &chains));
         self.socket.batch(&batch)?;
-        Ok(changed)
+        Ok(true)
     }
 
     fn rules_and_elements(&self, slot: Slot, chains: &[Chain]) -> Vec<Message> {

@@ -23,6 +23,7 @@ const GET_RULE: u16 = SUBSYSTEM | 7;
 const DELETE_RULE: u16 = SUBSYSTEM | 8;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 12;
+const GET_ELEMENT: u16 = SUBSYSTEM | 13;
 const DELETE_ELEMENT: u16 = SUBSYSTEM | 14;
 const NEW_OBJECT: u16 = SUBSYSTEM | 18;
 const GET_OBJECT: u16 = SUBSYSTEM | 19;
@@ -220,6 +221,13 @@ pub(crate) fn add_link(table: &str, map: &str, link: &str, chain: &str) -> Messa
 
 pub(crate) fn delete_link(table: &str, map: &str, link: &str) -> Message {
     elements(DELETE_ELEMENT, table, map, &[link_key(link)])
+}
+
+/// The links a map knows.
+pub(crate) fn links_in(socket: &mut Socket, table: &str, map: &str) -> Result<Vec<String>, NetlinkError> {
+    let bodies = socket.get(&message(GET_ELEMENT, DUMP, Family::INET, &of_table(table).text(2, map)))?;
+    let lists = bodies.iter().filter_map(|body| Found(body.get(4..)?).nested(3)).flatten();
+    Ok(lists.filter_map(|(_, element)| Found(element).nested(1)?.text(1)).collect())
 }
 
 fn add_set(table: &str, name: &str, v4: bool, flags: u32, id: u32) -> Message {

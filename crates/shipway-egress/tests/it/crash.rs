@@ -204,3 +204,24 @@ fn a_strangers_change_is_told_at_once_and_our_own_is_not() {
     nft("table ip filter { chain forward { type filter hook forward priority 0; policy drop; }; }\n");
     assert!(told(crate::world::LIMIT), "nor is it only about our table");
 }
+
+#[test]
+fn attaching_and_detaching_meanwhile_is_not_undone() {
+    let world = World::new();
+    let policy = Policy::default();
+    let one = world.container(1, &policy);
+    let two = world.container(2, &policy);
+    // A list that was made a moment ago: without the newcomer, with one that has ended.
+    world.egress().reconcile(&living(&[&one, &two], &policy)).unwrap();
+    let three = world.container(3, &policy);
+    world.egress().detach(2).unwrap();
+    let done = world.egress().reconcile(&living(&[&one, &two], &policy)).unwrap();
+    assert!(done.swept.is_empty() && done.attached.is_empty() && done.failed.is_empty(), "{done:?}");
+    assert_eq!((reaches(&one), reaches(&three)), ([true; 2], [true; 2]));
+    assert!(is_cut_off(&two.net, PUBLIC[0]));
+    // And one whose slot is somebody else's by now.
+    let next = world.container(2, &policy);
+    let done = world.egress().reconcile(&living(&[&one, &two], &policy)).unwrap();
+    assert!(done.swept.is_empty() && done.attached.is_empty() && done.mended.is_empty(), "{done:?}");
+    assert_eq!(reaches(&next), [true; 2]);
+}

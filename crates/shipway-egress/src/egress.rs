@@ -204,12 +204,17 @@ impl Egress {
         let near_link = near_link.ok_or_else(missing).doing("find our link")?;
         let far_link = far.find(FAR_NAME).doing("look at the container's link")?;
         let far_link = far_link.ok_or_else(missing).doing("find the container's link")?;
-        kernel.links.set_alias(near_link.index, &pool::alias(&self.plan)).doing("mark a link as ours")?;
         self.forwarding.prepare(&name, self.has_v6).doing("prepare a link for forwarding")?;
         let pair = Pair { router: self.plan.router(), container: self.plan.container(slot) };
         // Ours goes up first, or the far end's routes would have no carrier.
         kernel.links.dress(near_link.index, slot, End::Host, pair, self.has_v6).doing("set up our link")?;
-        far.dress(far_link.index, slot, End::Container, pair, self.has_v6).doing("set up the container's link")?;
+        // Written last, so what is written says that all before it was done; the far end
+        // is in nobody's hands but the container's, which may not touch it.
+        let alias = pool::alias(&self.plan);
+        if near_link.alias != alias {
+            far.dress(far_link.index, slot, End::Container, pair, self.has_v6).doing("set up the container's link")?;
+            kernel.links.set_alias(near_link.index, &alias).doing("mark a link as ours")?;
+        }
         kernel.links.wait_for(&name).doing("wait for our link to work")
     }
 

@@ -225,3 +225,19 @@ fn attaching_and_detaching_meanwhile_is_not_undone() {
     assert!(done.swept.is_empty() && done.attached.is_empty() && done.mended.is_empty(), "{done:?}");
     assert_eq!(reaches(&next), [true; 2]);
 }
+
+#[test]
+fn one_that_was_half_attached_is_finished() {
+    let mut world = World::new();
+    let one = world.container(1, &Policy::default());
+    // As after a crash in the middle: nothing inside, and no mark yet.
+    one.net.sh("ip link set eth0 down");
+    one.net.sh("ip addr flush dev eth0");
+    sh("ip link set sw01234567-1 down");
+    crate::world::ip("link set dev sw01234567-1 alias \"\"");
+    world.crash();
+    world.open();
+    let done = world.egress().reconcile(&living(&[&one], &Policy::default())).unwrap();
+    assert!(done.failed.is_empty() && done.swept.is_empty(), "{done:?}");
+    assert_eq!(reaches(&one), [true; 2]);
+}

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shim", &[]),
     ("runner", &[]),
     ("static", &[]),
+    ("egress", &["stdx"]),
     ("engine", &["model", "shim", "static", "stdx"]),
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "static", "stdx"]),
@@ -43,6 +44,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["shipway-api"]),
     ("rustls", &["shipway-fetch"]),
     ("clap", &["shipway-cli", "shipway", "xtask"]),
+    ("hickory-proto", &["shipway-egress"]),
     ("serde_norway", &["shipway"]),
 ];
 

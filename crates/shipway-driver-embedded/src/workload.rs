@@ -88,6 +88,7 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
         hostname: None,
         limits: Limits { memory_bytes: limits.memory_bytes, cpu_millis: limits.cpu_millis, pids: limits.pids },
         network,
+        egress: None,
         ingress,
         log: LogLimits { segment_bytes: limits.log_bytes / u64::from(LOG_SEGMENTS), segments: LOG_SEGMENTS },
     })

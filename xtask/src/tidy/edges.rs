@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runner", &[]),
     ("static", &[]),
     ("egress", &["stdx"]),
-    ("engine", &["model", "shim", "static", "stdx"]),
+    ("engine", &["egress", "model", "shim", "static", "stdx"]),
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),

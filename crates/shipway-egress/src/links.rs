@@ -160,6 +160,11 @@ impl Links {
             self.no_own_address(index)?;
         }
         self.up(index)?;
+        if end == End::Container {
+            // Ours is up already. IPv6 takes a link for ready only when the same worker
+            // of the kernel has been there.
+            self.wait_for(FAR_NAME)?;
+        }
         for (own, other) in families(own, other, v6) {
             self.add_address(index, own)?;
             self.know(index, other, other_hardware)?;

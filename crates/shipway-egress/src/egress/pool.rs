@@ -4,6 +4,9 @@
 //! which pool. Else the first pool that no route and no address of this host touches
 //! and whose resolver address nobody else has bound, which another engine root would.
 
+use std::io;
+use std::time::{Duration, Instant};
+
 use rustix::io::Errno;
 
 use crate::addresses::Plan;
@@ -13,6 +16,10 @@ use crate::links::{Link, Links};
 use crate::policy::Block;
 
 use super::Config;
+
+/// How long a predecessor may take to let go of the resolver's address.
+const PREDECESSOR_ENDS: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Config {
     /// Prefixes that are rarely used, apart from each other.
@@ -30,7 +37,7 @@ pub(super) fn choose(links: &mut Links, config: &Config, has_v6: bool) -> Result
     let ours: Vec<&Link> = all.iter().filter(|link| is_ours(&config.instance, link)).collect();
     if let Some(pool) = ours.iter().find_map(|link| pool_of(&config.instance, &link.alias)) {
         let plan = Plan::new(&config.instance, pool);
-        let ears = dns::bind(plan.router(), has_v6);
+        let ears = patiently(|| dns::bind(plan.router(), has_v6));
         return match ears {
             Err(error) if is_taken(&error) => Err(EgressError::Owned(plan.router().v4)),
             other => Ok((plan, other.doing("bind the resolver's address")?)),
@@ -49,7 +56,21 @@ pub(super) fn choose(links: &mut Links, config: &Config, has_v6: bool) -> Result
     Err(EgressError::NoPool)
 }
 
-fn is_taken(error: &std::io::Error) -> bool {
+/// A predecessor that is just ending, or a process between its fork and its exec, may
+/// hold the address for a moment longer.
+fn patiently<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match bind() {
+            Err(error) if is_taken(&error) && begun.elapsed() < PREDECESSOR_ENDS => {
+                std::thread::park_timeout(LOOK_AGAIN);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ADDRINUSE.raw_os_error())
 }
 

@@ -18,6 +18,6 @@ pub mod token;
 pub use page::Page;
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use release::{Change, HealthCheck, Limits, Release, ReleaseDiff, ReleaseState, Source};
-pub use service::{ContentKind, Rollback, Runner, Service, ServicePut, ServiceState, Upload, Wanted};
-pub use stream::{Event, ExecClient, ExecServer, LogLine, LogStream, Stats, TerminalSize};
+pub use service::{ContentKind, Egress, Rollback, Runner, Service, ServicePut, ServiceState, Upload, Wanted};
+pub use stream::{EgressStats, Event, ExecClient, ExecServer, LogLine, LogStream, Stats, TerminalSize};
 pub use token::{NewToken, Token, TokenCreate};

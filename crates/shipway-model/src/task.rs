@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContentKind, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
+use crate::{ContentKind, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
 
 /// A task, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,9 @@ pub struct Deploy {
     pub limits: Limits,
     /// When it counts as ready.
     pub health: HealthCheck,
+    /// What it may reach.
+    #[serde(default)]
+    pub egress: Egress,
 }
 
 /// Where a deploy's content is.

@@ -106,6 +106,7 @@ fn workload(release: &Release, container: ContainerId, project: &str) -> Workloa
         env: spec.env.clone(),
         limits: spec.limits.clone(),
         ingress: Ingress::Listener,
+        egress: spec.egress,
         labels: BTreeMap::from([
             ("project".to_owned(), project.to_owned()),
             ("service".to_owned(), release.service.to_string()),

@@ -20,6 +20,7 @@ pub(super) async fn deploy(job: &Job, wish: &Deploy) -> Result<Ended, Trouble> {
         env: wish.env.clone(),
         limits: wish.limits.clone(),
         health: wish.health.clone(),
+        egress: wish.egress,
     };
     if let Some(release) = job.is_live_already(&service, &spec).await? {
         return Ok(unchanged(Some(release)));

@@ -75,6 +75,7 @@ async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) 
         env: asked.env,
         limits: asked.limits,
         health: asked.health,
+        egress: asked.egress,
     };
     if let Some(number) = live {
         let now = store.find_release(lease.task.subject, number).await.unwrap().unwrap();

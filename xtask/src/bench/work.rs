@@ -93,8 +93,8 @@ impl Nginx {
     pub(super) fn start(folder: &Path, http: &str, server: &str) -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let root = folder.display();
-        // Two descriptors a connection, and one more for a large answer's temporary
-        // file: past a shell's usual 1024, nginx answers 512 connections with errors.
+        // Two descriptors a connection: with a shell's usual 1024, nginx answers some of
+        // 512 connections with errors.
         let config = format!(
             "worker_processes 1;\nworker_rlimit_nofile 16384;\nuser root;\ndaemon off;\npid {root}/nginx.pid;\nerror_log {root}/error.log;\n\
              events {{ worker_connections 4096; }}\n\

@@ -120,6 +120,7 @@ const fn is_ready(health: &HealthCheck, status: u16) -> bool {
 }
 
 /// What an answer says, as far as it is looked at.
+#[derive(Debug)]
 struct Seen {
     status: u16,
     /// The first line of its body, if that came with the head.

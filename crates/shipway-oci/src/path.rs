@@ -13,6 +13,10 @@ const NAME_MAX: usize = 255;
 pub(crate) struct InnerPath(Vec<u8>);
 
 impl InnerPath {
+    pub(crate) const fn root() -> Self {
+        Self(Vec::new())
+    }
+
     /// Checks a path as an archive writes it.
     pub(crate) fn of(raw: &[u8], depth_max: usize) -> Result<Self, UnpackError> {
         let refuse = |rule| Err(broken_at(rule, raw));

@@ -61,7 +61,9 @@ impl<'l> Tree<'l> {
     pub(crate) fn open(root: &Path, limits: &'l UnpackLimits) -> Result<Self, UnpackError> {
         let root =
             rustix::fs::open(root, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(failed("open the tree", b"."))?;
-        Ok(Self { root, limits, entries: 0, bytes: 0, names: 0, folders: BTreeMap::new(), at: None })
+        // Of the root too: what an archive does not say is always the same.
+        let folders = BTreeMap::from([(InnerPath::root(), Dress::IMPLIED)]);
+        Ok(Self { root, limits, entries: 0, bytes: 0, names: 0, folders, at: None })
     }
 
     /// Counts something the archive says or the tree will hold.

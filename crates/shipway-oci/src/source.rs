@@ -31,6 +31,8 @@ pub(crate) struct Trouble {
     rule: Cell<Option<Rule>>,
     /// The input itself failed.
     input: RefCell<Option<io::Error>>,
+    /// Somebody read to the very end.
+    pub(crate) ended: Cell<bool>,
 }
 
 impl Trouble {
@@ -80,7 +82,25 @@ pub(crate) fn open<'a>(
         ratio: wrapped.then_some((limits.ratio_max, limits.ratio_free)),
         trouble: Rc::clone(trouble),
     };
-    Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, bounded)))
+    let buffered = BufReader::with_capacity(BUFFER_BYTES, bounded);
+    Ok(Box::new(Watched { plain: buffered, trouble: Rc::clone(trouble) }))
+}
+
+/// Notices the end. `tar` does not tell an archive that says it is over from one that
+/// was cut between two entries.
+struct Watched<R> {
+    plain: R,
+    trouble: Rc<Trouble>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.plain.read(into)?;
+        if read == 0 && !into.is_empty() {
+            self.trouble.ended.set(true);
+        }
+        Ok(read)
+    }
 }
 
 /// Counts what the decoder took, and keeps the input's own errors apart from its.

@@ -47,9 +47,13 @@ impl Dress {
 pub(crate) struct Tree<'l> {
     root: OwnedFd,
     limits: &'l UnpackLimits,
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+    /// Said by the archive so far, for the limits.
+    entries: u64,
+    bytes: u64,
     names: u64,
+    /// In the tree now, the root included.
+    pub(crate) things: u64,
+    pub(crate) size: u64,
     /// Dressed last: writing into a folder changes its time.
     folders: BTreeMap<InnerPath, Dress>,
     /// The folder written into last; archives stay in one for a while.
@@ -63,7 +67,7 @@ impl<'l> Tree<'l> {
             rustix::fs::open(root, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(failed("open the tree", b"."))?;
         // Of the root too: what an archive does not say is always the same.
         let folders = BTreeMap::from([(InnerPath::root(), Dress::IMPLIED)]);
-        Ok(Self { root, limits, entries: 0, bytes: 0, names: 0, folders, at: None })
+        Ok(Self { root, limits, entries: 0, bytes: 0, names: 0, things: 1, size: 0, folders, at: None })
     }
 
     /// Counts something the archive says or the tree will hold.
@@ -86,7 +90,10 @@ impl<'l> Tree<'l> {
             match kind_of(folder, name)? {
                 Some(FileType::Directory) => {}
                 Some(_) => return Err(broken_at(Rule::TypeChange, path.bytes())),
-                None => mkdir(folder, name, path)?,
+                None => {
+                    mkdir(folder, name, path)?;
+                    self.things += 1;
+                }
             }
         }
         self.folders.insert(path.clone(), dress);
@@ -126,8 +133,8 @@ impl<'l> Tree<'l> {
             return Err(broken_at(Rule::Symlink, path.bytes()));
         }
         let (above, name) = path.split().ok_or_else(|| broken_at(Rule::TypeChange, path.bytes()))?;
+        self.make_way(path, FileType::Symlink)?;
         let folder = self.enter(&above)?;
-        make_way(folder, name, FileType::Symlink, path)?;
         rustix::fs::symlinkat(OsStr::from_bytes(target), folder, OsStr::from_bytes(name))
             .map_err(failed("make", path.bytes()))?;
         let (uid, gid) = (Uid::from_raw(dress.uid), Gid::from_raw(dress.gid));
@@ -184,18 +191,42 @@ impl<'l> Tree<'l> {
 
     fn weigh(&mut self, size: u64) -> Result<(), UnpackError> {
         self.bytes = self.bytes.saturating_add(size);
+        self.size = self.size.saturating_add(size);
         if self.bytes > self.limits.bytes_max { Err(broken(Rule::Bytes)) } else { Ok(()) }
     }
 
     /// A new file where there is none, or where there was one.
     fn create(&mut self, path: &InnerPath) -> Result<File, UnpackError> {
         let (above, name) = path.split().ok_or_else(|| broken_at(Rule::TypeChange, path.bytes()))?;
+        self.make_way(path, FileType::RegularFile)?;
         let folder = self.enter(&above)?;
-        make_way(folder, name, FileType::RegularFile, path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let made = rustix::fs::openat2(folder, OsStr::from_bytes(name), flags, mode, INSIDE);
         made.map(File::from).map_err(failed("make", path.bytes()))
+    }
+
+    /// Counts what will be made, and removes an earlier thing of the same name and kind;
+    /// another kind is refused.
+    fn make_way(&mut self, path: &InnerPath, kind: FileType) -> Result<(), UnpackError> {
+        let (above, name) = path.split().ok_or_else(|| broken_at(Rule::TypeChange, path.bytes()))?;
+        let folder = self.enter(&above)?;
+        let name = OsStr::from_bytes(name);
+        let found = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {
+                self.things += 1;
+                return Ok(());
+            }
+            found => found.map_err(failed("look at", path.bytes()))?,
+        };
+        if FileType::from_raw_mode(found.st_mode) != kind {
+            return Err(broken_at(Rule::TypeChange, path.bytes()));
+        }
+        rustix::fs::unlinkat(folder, name, AtFlags::empty()).map_err(failed("replace", path.bytes()))?;
+        if kind == FileType::RegularFile {
+            self.size = self.size.saturating_sub(u64::try_from(found.st_size).unwrap_or(0));
+        }
+        Ok(())
     }
 
     /// The folder `path`, made with those above it where they are missing.
@@ -222,6 +253,7 @@ impl<'l> Tree<'l> {
                     mkdir(above, name, &each)?;
                     let opened = rustix::fs::openat2(above, next, FOLDER, Mode::empty(), INSIDE);
                     self.count(each.bytes().len())?;
+                    self.things += 1;
                     self.folders.insert(each.clone(), Dress::IMPLIED);
                     opened
                 }
@@ -257,16 +289,6 @@ fn kind_of(folder: &OwnedFd, name: &[u8]) -> Result<Option<FileType>, UnpackErro
 
 fn mkdir(folder: &OwnedFd, name: &[u8], path: &InnerPath) -> Result<(), UnpackError> {
     rustix::fs::mkdirat(folder, OsStr::from_bytes(name), Mode::RWXU).map_err(failed("make", path.bytes()))
-}
-
-/// Removes an earlier thing of the same name and kind; another kind is refused.
-fn make_way(folder: &OwnedFd, name: &[u8], kind: FileType, path: &InnerPath) -> Result<(), UnpackError> {
-    match kind_of(folder, name)? {
-        None => Ok(()),
-        Some(found) if found == kind => rustix::fs::unlinkat(folder, OsStr::from_bytes(name), AtFlags::empty())
-            .map_err(failed("replace", path.bytes())),
-        Some(_) => Err(broken_at(Rule::TypeChange, path.bytes())),
-    }
 }
 
 fn dress_file(file: &File, dress: Dress, path: &InnerPath) -> Result<(), UnpackError> {

@@ -29,9 +29,9 @@ const SET_ID: u32 = 0o6000;
 /// What came out of an archive, and what was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Heads in the archive and folders that it left out.
+    /// What is in the tree: files, folders and symlinks, its root included.
     pub entries: u64,
-    /// Bytes of all files.
+    /// Bytes of all its files.
     pub bytes: u64,
     /// Devices and pipes below `dev/`, not made.
     pub devices_left_out: u64,
@@ -74,6 +74,10 @@ pub fn unpack(input: impl Read, tree: &Path, limits: &UnpackLimits) -> Result<Un
     pending.end()?;
     if empty {
         return Err(broken(Rule::Empty));
+    }
+    // A zero block says that it is over; this one just stopped.
+    if trouble.ended.get() {
+        return Err(broken(Rule::Truncated));
     }
     // To the end, so that a wrapping that is damaged behind the last file is noticed.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| trouble.explain(&error))?;
@@ -135,7 +139,7 @@ impl Unpacking<'_> {
     }
 
     fn finish(self) -> Result<Unpacked, UnpackError> {
-        let (entries, bytes) = (self.tree.entries, self.tree.bytes);
+        let (entries, bytes) = (self.tree.things, self.tree.size);
         self.tree.finish()?;
         Ok(Unpacked { entries, bytes, ..self.done })
     }

@@ -72,6 +72,7 @@ pub(crate) async fn open_driver(state: &StateDir, places: &Places) -> anyhow::Re
         engine,
         images: state.join("host-images"),
         host_image: HostImageConfig::default(),
+        layers: state.join("layers"),
         content: state.join("blobs"),
     };
     Ok(EmbeddedDriver::open(config).await?)

@@ -135,6 +135,7 @@ fn what_is_no_archive_is_told_so() {
     assert_eq!(rule(b"hello"), Some(Rule::Truncated));
     assert_eq!(rule(&b"PK\x03\x04".repeat(500)), Some(Rule::Format));
     assert_eq!(rule(&whole[..1000]), Some(Rule::Truncated));
+    assert_eq!(rule(&whole[..whole.len() - 1024]), Some(Rule::Truncated), "cut between two entries");
     assert_eq!(rule(&gzip(&whole)[..40]), Some(Rule::Truncated));
     assert_eq!(rule(&zstd::encode_all(&whole[..], 3).unwrap()[..40]), Some(Rule::Truncated));
     let mut damaged = gzip(&whole);

@@ -5,9 +5,10 @@
 //! value. A field is added with a default and never changes its meaning; request
 //! shapes refuse fields they do not know, answers may grow new ones.
 //!
-//! Reading order: [`service`], [`release`], [`stream`] (logs, events, stats,
+//! Reading order: [`service`], [`release`], [`image`], [`stream`] (logs, events, stats,
 //! exec), [`token`], [`page`], [`problem`].
 
+pub mod image;
 pub mod page;
 pub mod problem;
 pub mod release;
@@ -15,6 +16,7 @@ pub mod service;
 pub mod stream;
 pub mod token;
 
+pub use image::{Image, ImageBootstrap, ImageImported};
 pub use page::Page;
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use release::{Change, HealthCheck, Limits, Release, ReleaseDiff, ReleaseState, Source};

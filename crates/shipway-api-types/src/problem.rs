@@ -43,7 +43,7 @@ pub struct Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// Which: a JSON pointer into the body as a URI fragment (`#/limits/pids`),
-    /// or `path:name`, `query:limit`, `header:If-Match`.
+    /// or `path:name`, `query:limit`, `header:If-Match`, `rule:absolute` (of an archive).
     pub pointer: String,
     /// What is wrong with it, and what was expected.
     pub detail: String,
@@ -113,12 +113,16 @@ codes! {
     NoSuchRelease = "no_such_release", 404, "There is no such release";
     /// There is no such program in the container.
     NoSuchProgram = "no_such_program", 404, "There is no such program";
+    /// The image was removed, or never imported.
+    NoSuchImage = "no_such_image", 404, "There is no such image";
     /// The path knows other methods; see `Allow`.
     MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed";
     /// The service cannot do this in its present state.
     Conflict = "conflict", 409, "Not possible now";
     /// The service is being deleted.
     Deleting = "deleting", 409, "The service is being deleted";
+    /// A release that can still run is on the image.
+    ImageInUse = "image_in_use", 409, "The image is in use";
     /// There is no release to start: nothing was ever live.
     NothingToStart = "nothing_to_start", 409, "There is nothing to start";
     /// The service has no running container.
@@ -135,10 +139,16 @@ codes! {
     ReleaseNotReady = "release_not_ready", 422, "The new release did not become ready";
     /// The program is in the container and may not or cannot be executed.
     NotExecutable = "not_executable", 422, "The program cannot be executed";
+    /// The archive breaks a rule: the detail and `errors` name it. Nothing of it was kept.
+    ArchiveRefused = "archive_refused", 422, "The archive is refused";
+    /// The image could not be made: what was run for it says why.
+    BootstrapFailed = "bootstrap_failed", 422, "The image could not be made";
     /// A WebSocket is needed here.
     UpgradeRequired = "upgrade_required", 426, "A WebSocket is needed";
     /// Our bug. The log has more under the request id.
     Internal = "internal", 500, "Something is wrong inside Shipway";
+    /// What makes images is not installed on the server.
+    BootstrapUnavailable = "bootstrap_unavailable", 501, "Images cannot be made on this server";
     /// The old contract's word for every service that could not be started.
     FailedCreateJob = "failed_create_job", 500, "The service could not be started";
     /// The origin answered with another status than 200.

@@ -18,15 +18,27 @@ pub struct Release {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The content.
-    pub source: Source,
-    /// Served, or run.
-    pub kind: ContentKind,
-    /// What serves it.
-    pub runner: Runner,
+    /// The content, unless a command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Whether content is served or run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ContentKind>,
+    /// What serves content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<Runner>,
+    /// Name of the image a command runs in, at the time of the deploy; `root` decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The command, if one runs: program and arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// The port the command listens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Digest of the root file system it was born with.
     pub root: String,
-    /// Environment of the script.
+    /// Environment of the script or command.
     pub env: BTreeMap<String, String>,
     /// What it may use.
     pub limits: Limits,
@@ -130,8 +142,9 @@ pub struct Limits {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthCheck {
-    /// Path answered by the service's own content; without it the runner is
-    /// asked, so that a probe never runs a script.
+    /// Path answered by the service's own content or command. Without it a runner is
+    /// asked, so that a probe never runs a script, and a command is ready when its port
+    /// takes a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// How long a release may take to become ready.

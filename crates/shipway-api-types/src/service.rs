@@ -114,7 +114,7 @@ pub enum Runner {
     Native,
 }
 
-/// What a deploy asks for. Exactly one of `url` and `upload` is given.
+/// What a deploy asks for. Exactly one of `url`, `upload` and `image` is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServicePut {
@@ -126,6 +126,18 @@ pub struct ServicePut {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")]
     pub upload: Option<String>,
+    /// Name of an imported image that `command` runs in. What it means now is kept with the
+    /// release: another import under the name changes nothing that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "debian:bookworm-slim")]
+    pub image: Option<String>,
+    /// With `image`: program and arguments, given to no shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// With `image`: the TCP port that the command listens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 8000)]
+    pub port: Option<u16>,
     /// With `upload`: the file's name, which decides its type when none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
@@ -138,7 +150,7 @@ pub struct ServicePut {
     /// What serves it. `native` unless told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<Runner>,
-    /// Environment of the script.
+    /// Environment of the script or command.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// What it may use; what is not given has its default.

@@ -79,6 +79,8 @@ pub(crate) enum Action {
     Change,
     /// Forget a service.
     Delete,
+    /// Import, make and remove images.
+    Images,
     /// Run a process in a service's container.
     Exec,
     /// Make, list and revoke tokens.
@@ -160,8 +162,8 @@ mod tests {
         Actor::Token { id: TokenId(uuid::Uuid::nil()), role, project: project.parse().unwrap() }
     }
 
-    const ACTIONS: [Action; 6] =
-        [Action::Read, Action::Change, Action::Delete, Action::Exec, Action::Tokens, Action::Observe];
+    const ACTIONS: [Action; 7] =
+        [Action::Read, Action::Change, Action::Delete, Action::Images, Action::Exec, Action::Tokens, Action::Observe];
 
     #[test]
     fn nobody_may_do_nothing_but_what_is_open_to_everybody() {

@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) execs: Arc<Semaphore>,
+    /// Held while an image is imported or removed.
+    pub(crate) importing: tokio::sync::Mutex<()>,
     pub(crate) ready: Mutex<Option<(Instant, Arc<Readiness>)>>,
     /// `/openapi.json`, made once.
     pub(crate) document: String,
@@ -67,6 +69,7 @@ impl App {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
+            importing: tokio::sync::Mutex::new(()),
             ready: Mutex::new(None),
             document: format!("{document:#}\n"),
             docs,

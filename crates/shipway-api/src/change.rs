@@ -105,7 +105,7 @@ pub(crate) async fn kind_of(app: &App, service: &Service) -> Result<Option<Conte
         return Ok(None);
     };
     let release = app.parts.store.find_release(service.id, number).await?;
-    Ok(release.map(|release| release.spec.kind))
+    Ok(release.and_then(|release| release.spec.kind()))
 }
 
 fn locate(response: &mut Response, service: &Service) {

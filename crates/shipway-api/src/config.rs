@@ -14,6 +14,7 @@ use shipway_fetch::{Blobs, Fetcher};
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
 
+use crate::images::Images;
 use crate::live::Live;
 
 /// What the API is told once.
@@ -31,6 +32,8 @@ pub struct ApiConfig {
     pub version: String,
     /// Largest upload. 64 MiB unless told, like a fetch.
     pub upload_bytes_max: u64,
+    /// Largest archive of an image, as it is sent. 4 GiB unless told.
+    pub image_bytes_max: u64,
 }
 
 impl Default for ApiConfig {
@@ -42,6 +45,7 @@ impl Default for ApiConfig {
             contracts: Contracts::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             upload_bytes_max: 64 << 20,
+            image_bytes_max: 4 << 30,
         }
     }
 }
@@ -111,6 +115,8 @@ pub struct Parts {
     pub fetcher: Fetcher,
     /// Logs, stats and exec of running services.
     pub live: Arc<dyn Live>,
+    /// Where trees of images are kept.
+    pub images: Arc<dyn Images>,
     /// For `/metrics`.
     pub metrics: MetricsText,
     /// Asked by `/readyz`, beside the store, which always is.

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use shipway_api_types as api;
 use shipway_api_types::{FieldError, Problem, ProblemCode, ServicePut};
-use shipway_model::task::{Content, Deploy};
-use shipway_model::{ContentKind, Digest, Egress, HealthCheck, Limits, Runner, ServiceName, Source};
+use shipway_model::task::{Content, Deploy, DeployProgram};
+use shipway_model::{ContentKind, Digest, Egress, HealthCheck, Limits, ProjectName, Runner, ServiceName, Source};
 
 use crate::app::App;
 use crate::config::ApiConfig;
 use crate::reply::Reject;
+
+mod command;
 
 /// Variables of one service.
 const ENV_COUNT_MAX: usize = 256;
@@ -42,12 +44,28 @@ pub(crate) fn is_reserved(config: &ApiConfig, name: &ServiceName) -> bool {
 }
 
 /// Reads a deploy. Every field that is wrong is named.
-pub(crate) async fn read(app: &App, put: ServicePut) -> Result<Deploy, Reject> {
+pub(crate) async fn read(app: &App, project: &ProjectName, put: ServicePut) -> Result<Deploy, Reject> {
     let mut mistakes = Mistakes::default();
     let limits = limits(put.limits.unwrap_or_default(), &mut mistakes);
     let health = health(put.health.clone().unwrap_or_default(), &mut mistakes);
     env(&put.env, &mut mistakes);
-    let content = content(app, &put, &mut mistakes).await?;
+    let program = match &put.image {
+        Some(image) => command::read(app, project, image, &put, &mut mistakes).await?,
+        None => served(app, &put, &mut mistakes).await?,
+    };
+    let egress = match put.egress.unwrap_or_default() {
+        api::Egress::None => Egress::None,
+        api::Egress::Internet => Egress::Internet,
+    };
+    match (program, mistakes.0.is_empty()) {
+        (Some(program), true) => Ok(Deploy { program, env: put.env, limits, health, egress }),
+        _ => Err(mistakes.into_reject()),
+    }
+}
+
+async fn served(app: &App, put: &ServicePut, mistakes: &mut Mistakes) -> Result<Option<DeployProgram>, Reject> {
+    command::of_image_only(put, mistakes);
+    let content = content(app, put, mistakes).await?;
     let kind = match put.kind {
         Some(api::ContentKind::Script) => ContentKind::Script,
         Some(api::ContentKind::Static) | None => ContentKind::Static,
@@ -55,14 +73,7 @@ pub(crate) async fn read(app: &App, put: ServicePut) -> Result<Deploy, Reject> {
     let runner = match put.runner.unwrap_or_default() {
         api::Runner::Native => Runner::Native,
     };
-    let egress = match put.egress.unwrap_or_default() {
-        api::Egress::None => Egress::None,
-        api::Egress::Internet => Egress::Internet,
-    };
-    match (content, mistakes.0.is_empty()) {
-        (Some(content), true) => Ok(Deploy { content, kind, runner, env: put.env, limits, health, egress }),
-        _ => Err(mistakes.into_reject()),
-    }
+    Ok(content.map(|content| DeployProgram::Content { content, kind, runner }))
 }
 
 /// Fields that are wrong, so far.
@@ -98,7 +109,7 @@ async fn content(app: &App, put: &ServicePut, mistakes: &mut Mistakes) -> Result
         }
         (None, Some(digest)) => uploaded(app, put, digest, mistakes).await,
         (None, None) => {
-            mistakes.add("#/url", "give a url to fetch, or the digest of an upload");
+            mistakes.add("#/url", "give a url to fetch, the digest of an upload, or an image and a command");
             Ok(None)
         }
         (Some(_), Some(_)) => {

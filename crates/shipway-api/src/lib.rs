@@ -10,6 +10,7 @@
 //!   which socket, and for whom: [`Door::Admin`] for people on this machine,
 //!   [`Door::Edge`] for the proxy.
 //! * [`Live`]: logs, stats and exec of running services, to be given in [`Parts`].
+//! * [`Images`]: the place where trees of images are kept, to be given in [`Parts`].
 //! * [`Secret`]: a token's secret and what the store keeps of it, for the first
 //!   admin token.
 //! * [`openapi_json`]: the document committed as `openapi/shipway.json`.
@@ -34,6 +35,7 @@ mod docs;
 mod endpoint;
 mod flow;
 mod guard;
+mod images;
 pub mod live;
 mod observe;
 mod openapi;
@@ -51,6 +53,7 @@ mod time;
 
 pub use axum::Router;
 pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck};
+pub use images::{ImageError, Images, Tree};
 pub use live::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 pub use peer::Door;
 pub use secret::Secret;

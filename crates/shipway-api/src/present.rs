@@ -78,16 +78,17 @@ const fn content_kind(kind: model::ContentKind) -> api::ContentKind {
 pub(crate) fn release(release: &model::Release) -> api::Release {
     let spec = &release.spec;
     let (state, reason) = release_state(&release.state);
-    let model::RootFs::HostImage { digest: root } = &spec.root;
-    api::Release {
+    let (model::RootFs::HostImage { digest: root } | model::RootFs::Image { digest: root }) = &spec.root;
+    let mut shown = api::Release {
         number: release.number,
         state,
         reason,
-        source: source(&spec.source),
-        kind: content_kind(spec.kind),
-        runner: match spec.runner {
-            model::Runner::Native => api::Runner::Native,
-        },
+        source: None,
+        kind: None,
+        runner: None,
+        image: None,
+        command: None,
+        port: None,
         root: root.to_string(),
         env: spec.env.clone(),
         limits: limits(&spec.limits),
@@ -97,6 +98,32 @@ pub(crate) fn release(release: &model::Release) -> api::Release {
             model::Egress::Internet => api::Egress::Internet,
         },
         created_at: rfc3339(release.created_at),
+    };
+    match &spec.program {
+        model::ReleaseProgram::Content { source: content, kind, runner: model::Runner::Native } => {
+            shown.source = Some(source(content));
+            shown.kind = Some(content_kind(*kind));
+            shown.runner = Some(api::Runner::Native);
+        }
+        model::ReleaseProgram::Command { image, command, port } => {
+            shown.image = Some(image.clone());
+            shown.command = Some(command.clone());
+            shown.port = Some(*port);
+        }
+    }
+    shown
+}
+
+/// An image, with the services that need it.
+pub(crate) fn image(image: &shipway_store::Image, services: Vec<String>) -> api::Image {
+    api::Image {
+        name: image.name.clone(),
+        digest: image.digest.to_string(),
+        size_bytes: image.size_bytes,
+        entries: image.entries,
+        source: image.source.clone(),
+        services,
+        created_at: rfc3339(image.created_at),
     }
 }
 

@@ -117,7 +117,12 @@ impl From<Denied> for Reject {
 impl From<StoreError> for Reject {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::NotFound("image") => Self::new(ProblemCode::NoSuchImage, "there is no such image"),
             StoreError::NotFound(what) => Self::not_found(what),
+            StoreError::ImageInUse { service } => {
+                Self::new(ProblemCode::ImageInUse, format!("service `{service}` has a release on this image"))
+                    .hint("delete the service first, or keep the image: a rollback may need it")
+            }
             StoreError::VersionMismatch { now } => Self::new(
                 ProblemCode::PreconditionFailed,
                 format!("the service has changed: its version is \"v{now}\" now"),
@@ -163,6 +168,7 @@ const fn problem_code(code: FailureCode) -> ProblemCode {
         FailureCode::FetchTooLarge => ProblemCode::FetchTooLarge,
         FailureCode::ReleaseNotReady => ProblemCode::ReleaseNotReady,
         FailureCode::NoSuchRelease => ProblemCode::NoSuchRelease,
+        FailureCode::NoSuchImage => ProblemCode::NoSuchImage,
         FailureCode::NothingToStart => ProblemCode::NothingToStart,
         FailureCode::StorageUnavailable => ProblemCode::StorageUnavailable,
         FailureCode::EngineUnavailable => ProblemCode::EngineUnavailable,
@@ -191,7 +197,7 @@ impl From<LiveError> for Reject {
 mod tests {
     use super::*;
 
-    const CODES: [FailureCode; 11] = [
+    const CODES: [FailureCode; 12] = [
         FailureCode::FetchRefused,
         FailureCode::FetchStatus,
         FailureCode::FetchFailed,
@@ -199,6 +205,7 @@ mod tests {
         FailureCode::FetchTooLarge,
         FailureCode::ReleaseNotReady,
         FailureCode::NoSuchRelease,
+        FailureCode::NoSuchImage,
         FailureCode::NothingToStart,
         FailureCode::StorageUnavailable,
         FailureCode::EngineUnavailable,

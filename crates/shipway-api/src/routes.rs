@@ -17,6 +17,7 @@ use crate::reply::Reject;
 mod actions;
 mod events;
 mod exec;
+mod images;
 mod logs;
 mod releases;
 mod services;
@@ -34,6 +35,7 @@ pub(crate) fn native() -> Vec<Endpoint> {
         services::endpoints(),
         actions::endpoints(),
         releases::endpoints(),
+        images::endpoints(),
         logs::endpoints(),
         events::endpoints(),
         stats::endpoints(),

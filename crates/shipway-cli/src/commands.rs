@@ -17,6 +17,7 @@ mod change;
 mod deploy;
 mod exec;
 mod follow;
+mod image;
 mod list;
 mod local;
 mod token;
@@ -133,6 +134,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Open(args) => local::open(context, args).await,
         C::Events(args) => follow::events(context, args).await,
         C::Inspect(args) => list::inspect(context, args).await,
+        C::Image(command) => image::image(context, command).await,
         C::Token(command) => token::token(context, command).await,
         C::Completions(args) => local::completions(context, &args),
         C::Version => local::version(context),

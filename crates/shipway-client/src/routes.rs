@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use shipway_api_types::{
-    Event, LogLine, LogStream, NewToken, Page, Release, ReleaseDiff, Rollback, Service, ServicePut, ServiceState,
-    Stats, Token, TokenCreate, Upload,
+    Event, Image, ImageBootstrap, ImageImported, LogLine, LogStream, NewToken, Page, Release, ReleaseDiff, Rollback,
+    Service, ServicePut, ServiceState, Stats, Token, TokenCreate, Upload,
 };
 use tokio::io::AsyncReadExt;
 use url::form_urlencoded;
@@ -20,6 +21,9 @@ use crate::{Client, Error, Lines};
 const CHUNK_BYTES: usize = 64 << 10;
 /// Longest an upload may take.
 const UPLOAD_TIME: Duration = Duration::from_secs(900);
+
+/// Longest an import or a bootstrap may take.
+const IMAGE_TIME: Duration = Duration::from_secs(4 * 3600);
 
 /// Tells whether a deploy changed anything.
 const CHANGED: HeaderName = HeaderName::from_static("shipway-changed");
@@ -82,6 +86,12 @@ fn service_path(reference: &str, rest: &str) -> String {
     format!("/v1/services/{}{rest}", safe.replace('+', "%20"))
 }
 
+/// The same for `/v1/images/<name>/<rest>`.
+fn image_path(name: &str, rest: &str) -> String {
+    let safe: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("/v1/images/{}{rest}", safe.replace('+', "%20"))
+}
+
 fn wait_pair(wait: Duration) -> (&'static str, Option<String>) {
     ("wait", Some(wait.as_secs().to_string()))
 }
@@ -135,6 +145,66 @@ impl Client {
         let media = HeaderValue::from_static("application/octet-stream");
         call.headers.insert(header::CONTENT_TYPE, media);
         self.json(call).await
+    }
+
+    /// Imports an image: `archive` is sent as it comes, and an error in it ends the import.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn import_image(
+        &self,
+        name: &str,
+        archive: BoxStream<'static, std::io::Result<bytes::Bytes>>,
+    ) -> Result<ImageImported, Error> {
+        self.json(Call::new(Method::PUT, image_path(name, "")).stream(archive).patience(IMAGE_TIME)).await
+    }
+
+    /// Has the server make an image of a distribution's packages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn bootstrap_image(&self, name: &str, from: &str) -> Result<ImageImported, Error> {
+        let call = Call::new(Method::POST, image_path(name, "/bootstrap")).patience(IMAGE_TIME);
+        self.json(call.json(&ImageBootstrap { from: from.to_owned() })?).await
+    }
+
+    /// All images, page by page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn images(&self) -> Result<Vec<Image>, Error> {
+        let (mut images, mut cursor) = (Vec::new(), None);
+        loop {
+            let pairs = [("limit", Some("500".to_owned())), ("cursor", cursor)];
+            let page: Page<Image> =
+                self.json(Call::new(Method::GET, with_query("/v1/images".to_owned(), &pairs))).await?;
+            images.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(images);
+            }
+        }
+    }
+
+    /// Reads an image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn image(&self, name: &str) -> Result<Image, Error> {
+        self.json(Call::new(Method::GET, image_path(name, ""))).await
+    }
+
+    /// Removes an image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn remove_image(&self, name: &str) -> Result<(), Error> {
+        self.done(Call::new(Method::DELETE, image_path(name, ""))).await.map(|_| ())
     }
 
     /// One page of services.

@@ -9,6 +9,7 @@ use shipway_driver::{
     Seen, Stats,
 };
 use shipway_engine::host_image::HostImageError;
+use shipway_engine::layers::LayerError;
 use shipway_engine::logs::Source;
 use shipway_engine::{self as engine, EXECUTE, EngineError, Ingress};
 use shipway_model::ContainerId;
@@ -41,6 +42,10 @@ pub(crate) fn error(container: ContainerId, error: EngineError) -> DriverError {
 
 pub(crate) fn image(error: HostImageError) -> DriverError {
     DriverError::Unavailable { what: chain(&error), hint: Some(error.remedy()) }
+}
+
+pub(crate) fn layer(error: LayerError) -> DriverError {
+    DriverError::Unavailable { what: chain(&error), hint: Some("import the image again".to_owned()) }
 }
 
 /// An error and its causes: the contract's errors carry words only.

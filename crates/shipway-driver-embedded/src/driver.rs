@@ -11,6 +11,7 @@ use shipway_driver::{
     Driver, DriverError, ExecSession, ExecSpec, Exit, LogLine, LogQuery, Seen, Started, Stats, Workload,
 };
 use shipway_engine::host_image::{HostImageConfig, HostImageError, HostImages};
+use shipway_engine::layers::{LayerError, Layers, TreeLimits};
 use shipway_engine::{Engine, EngineConfig, EngineError, Phase, install_program};
 use shipway_model::instance::Endpoint;
 use shipway_model::{ContainerId, RootFs};
@@ -28,6 +29,8 @@ pub struct EmbeddedConfig {
     pub images: PathBuf,
     /// What they are made of.
     pub host_image: HostImageConfig,
+    /// Where imported images' trees are kept.
+    pub layers: PathBuf,
     /// Where the files given to `start` as content are.
     pub content: PathBuf,
 }
@@ -41,6 +44,9 @@ pub enum OpenError {
     /// The host images could not.
     #[error("cannot open the host images")]
     Images(#[from] HostImageError),
+    /// The layers could not.
+    #[error("cannot open the layers")]
+    Layers(#[from] LayerError),
 }
 
 /// Containers of the embedded engine. Cheap to clone.
@@ -48,6 +54,7 @@ pub enum OpenError {
 pub struct EmbeddedDriver {
     engine: Engine,
     images: Arc<HostImages>,
+    layers: Arc<Layers>,
     runner: PathBuf,
 }
 
@@ -58,13 +65,15 @@ impl EmbeddedDriver {
     ///
     /// [`OpenError`]: the root is another process's, or the host lacks something.
     pub async fn open(config: EmbeddedConfig) -> Result<Self, OpenError> {
-        let EmbeddedConfig { mut engine, images, host_image, content } = config;
-        engine.sources.extend([images.clone(), content]);
+        let EmbeddedConfig { mut engine, images, host_image, layers, content } = config;
+        engine.sources.extend([images.clone(), layers.clone(), content]);
+        let layers = Layers::open(&layers, TreeLimits::default())?;
         let bin = engine.root.join("bin");
         let engine = Engine::open(engine).await?;
         Ok(Self {
             engine,
             images: Arc::new(HostImages::open(&images, host_image)?),
+            layers: Arc::new(layers),
             // Everybody may read and run it: in its container it is somebody else's.
             runner: install_program(&bin, "runner", shipway_static::RUNNER, 0o755)?,
         })
@@ -82,6 +91,12 @@ impl EmbeddedDriver {
         &self.images
     }
 
+    /// Imported images' trees.
+    #[must_use]
+    pub const fn layers(&self) -> &Arc<Layers> {
+        &self.layers
+    }
+
     /// Gives the engine root up; containers run on.
     pub async fn close(self) {
         self.engine.close().await;
@@ -89,8 +104,10 @@ impl EmbeddedDriver {
 
     /// Makes the container, unless it is there.
     async fn create(&self, workload: &Workload, content: Option<&Path>) -> Result<(), DriverError> {
-        let RootFs::HostImage { digest } = &workload.root;
-        let root = self.images.path_of(digest).map_err(answer::image)?;
+        let root = match &workload.root {
+            RootFs::HostImage { digest } => self.images.path_of(digest).map_err(answer::image)?,
+            RootFs::Image { digest } => self.layers.path_of(digest).map_err(answer::layer)?,
+        };
         let places = Places { root: &root, runner: &self.runner, content };
         let spec = workload::spec(workload, &places)?;
         self.engine.create(spec).await.map_err(|error| answer::error(workload.container, error))

@@ -7,10 +7,15 @@
 //!
 //! Reading order: [`driver`] (the contract, call by call), `workload` (what a
 //! container of a URL service looks like), `answer` (what the engine said, in the
-//! contract's words).
+//! contract's words), `import` (an archive becomes a
+//! layer), `bootstrap` (a distribution's packages become an archive).
 
 mod answer;
+mod bootstrap;
 pub mod driver;
+mod import;
 mod workload;
 
+pub use bootstrap::{BootstrapError, bootstrap};
 pub use driver::{EmbeddedConfig, EmbeddedDriver, OpenError};
+pub use import::{ImportError, import};

@@ -1,10 +1,14 @@
-//! What a container of a URL service looks like.
+//! What a container looks like.
 //!
-//! The host image as its root, read-only, with a small tmpfs for what a script
+//! Of a URL service: the host image as its root, read-only, with a small tmpfs for what a script
 //! writes; the runner at [`RUNNER`], the content at [`CONTENT`], both read-only and
 //! owned by somebody else. Runner and scripts run as user [`USER`] inside, which is
 //! nobody in particular outside, without any capability. The listening socket comes
 //! as descriptor 3, never as a path.
+//!
+//! Of a command in an image: the image below a private tmpfs that takes every write and
+//! lasts one run; the command is the container's root, and is reached at the one address
+//! and port that were registered for it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 use shipway_driver::{DriverError, ExecSpec, Ingress, Program, Workload};
 use shipway_engine::{
-    Bind, ContainerSpec, EgressSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root, Tmpfs,
+    Bind, ContainerSpec, EgressSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper,
 };
-use shipway_model::{ContentKind, Egress, Runner};
+use shipway_model::{ContentKind, Egress, RootFs, Runner};
 
 /// Where the runner is, inside.
 const RUNNER: &str = "/.shipway/runner";
@@ -35,12 +39,27 @@ const LOG_SEGMENTS: u32 = 4;
 const CORE: u32 = 4;
 const OPEN_FILES: u32 = 7;
 
-const ENVIRONMENT: [(&str, &str); 4] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("HOME", "/tmp"),
-    ("LANG", "C.UTF-8"),
-    ("TMPDIR", "/tmp"),
-];
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")];
+
+/// Who a container's program is.
+struct User {
+    id: u32,
+    /// A set of bits, by capabilities(7).
+    capabilities: u64,
+    home: &'static str,
+    cwd: &'static str,
+}
+
+/// Of a URL service: nobody in particular.
+const SCRIPT: User = User { id: USER, capabilities: 0, home: "/tmp", cwd: "/tmp" };
+
+/// Of an image: its root, as the programs in one expect, over its own files and ids and
+/// nothing else. `CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `KILL`, `SETGID`, `SETUID` and
+/// `NET_BIND_SERVICE`, by their numbers: what a server needs to open its port and become
+/// somebody else. They hold in the container's user namespace only.
+const IMAGE: User =
+    User { id: 0, capabilities: 1 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 10, home: "/root", cwd: "/" };
 
 /// What is on this host for it.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +76,14 @@ pub(crate) struct Places<'a> {
 pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<ContainerSpec, DriverError> {
     let limits = &workload.limits;
     limits.check().map_err(|error| DriverError::Invalid(error.to_string()))?;
+    let scratch = Tmpfs { size_bytes: limits.disk_bytes, inodes: u64::from(limits.inodes) };
+    let (root, user) = match &workload.root {
+        RootFs::HostImage { .. } => (Root::Tree { path: places.root.to_owned(), scratch }, &SCRIPT),
+        RootFs::Image { .. } => {
+            let upper = Upper::Tmpfs(scratch);
+            (Root::Overlay { lowers: vec![places.root.to_owned()], upper }, &IMAGE)
+        }
+    };
     let (argv, binds) = match &workload.program {
         Program::Command { argv } => (argv.clone(), Vec::new()),
         Program::Runner { kind, .. } => {
@@ -69,18 +96,15 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
     Ok(ContainerSpec {
         id: workload.container.to_string(),
         labels: workload.labels.clone(),
-        root: Root::Tree {
-            path: places.root.to_owned(),
-            scratch: Tmpfs { size_bytes: limits.disk_bytes, inodes: u64::from(limits.inodes) },
-        },
+        root,
         process: Process {
             argv,
-            env: environment(&workload.env)?,
-            cwd: PathBuf::from("/tmp"),
-            uid: USER,
-            gid: USER,
+            env: environment(&workload.env, user.home)?,
+            cwd: PathBuf::from(user.cwd),
+            uid: user.id,
+            gid: user.id,
             groups: Vec::new(),
-            capabilities: 0,
+            capabilities: user.capabilities,
             rlimits: vec![rlimit(CORE, 0), rlimit(OPEN_FILES, u64::from(limits.open_files))],
             terminal: false,
         },
@@ -191,9 +215,10 @@ fn runner_argv(workload: &Workload) -> Vec<String> {
 }
 
 /// Ours first; the user's own replace them.
-fn environment(user: &BTreeMap<String, String>) -> Result<Vec<String>, DriverError> {
+fn environment(user: &BTreeMap<String, String>, home: &'static str) -> Result<Vec<String>, DriverError> {
     let ours = ENVIRONMENT
         .into_iter()
+        .chain([("HOME", home)])
         .filter(|(name, _)| !user.contains_key(*name))
         .map(|(name, value)| format!("{name}={value}"));
     let theirs = user.iter().map(|(name, value)| entry(name, value));

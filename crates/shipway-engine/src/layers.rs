@@ -127,6 +127,28 @@ impl Layers {
             .map_err(|error| failed("finish an import")(io::Error::other(error)))?
     }
 
+    /// Makes a layer of what `fill` writes into an empty directory, and returns its name
+    /// with what `fill` told. The directory is only for `fill`, mode 0755 and root's.
+    ///
+    /// # Errors
+    ///
+    /// The outer one as for [`Layers::import_directory`], the inner one is `fill`'s own.
+    /// Nothing is left behind after either.
+    pub async fn import_made<T, E>(
+        &self,
+        fill: impl FnOnce(&Path) -> Result<T, E> + Send + 'static,
+    ) -> Result<Result<(Digest, T), E>, LayerError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let lock = self.lock().await?;
+        let (shelf, limits) = (self.shelf.clone(), self.limits);
+        tokio::task::spawn_blocking(move || import::made(&shelf, &lock, limits, fill))
+            .await
+            .map_err(|error| failed("finish an import")(io::Error::other(error)))?
+    }
+
     /// The layer's tree, ready to be mounted.
     ///
     /// # Errors

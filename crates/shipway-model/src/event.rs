@@ -7,7 +7,7 @@ use crate::{Micros, ProjectName};
 /// Something that happened to a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What it happened to: `service/<id>`, `task/<id>`, `token/<id>`.
+    /// What it happened to: `service/<id>`, `task/<id>`, `token/<id>`, `image/<project>/<name>`.
     pub subject: String,
     /// Counts from 1 within the subject and never skips, so a cursor never misses one.
     pub seq: u64,
@@ -96,6 +96,15 @@ pub enum EventKind {
     Stopped,
     /// Forgotten, as asked.
     Deleted,
+    /// A name of an image was given a meaning, or taken away.
+    Image {
+        /// `imported` or `removed`.
+        change: String,
+        /// What the name means now, or meant.
+        digest: String,
+        /// Who asked.
+        actor: String,
+    },
     /// An API token was made or revoked.
     Token {
         /// `created` or `revoked`.

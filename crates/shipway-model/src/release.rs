@@ -49,15 +49,12 @@ pub enum ReleaseState {
 /// Everything that decides how a release runs. Two equal specs run alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseSpec {
-    /// The content.
-    pub source: Source,
-    /// Served as it is, or run on every request.
-    pub kind: ContentKind,
-    /// What serves it inside the container.
-    pub runner: Runner,
+    /// What runs.
+    #[serde(flatten)]
+    pub program: ReleaseProgram,
     /// The root file system it was born with.
     pub root: RootFs,
-    /// Environment of the script, as the user gave it.
+    /// Environment of the user's program, as the user gave it.
     pub env: BTreeMap<String, String>,
     /// What it may use.
     pub limits: Limits,
@@ -77,6 +74,52 @@ pub enum Egress {
     None,
     /// The public internet, and what the operator allows besides (`network.allow`).
     Internet,
+}
+
+/// What a release runs. Its fields stand beside the spec's others in JSON, where those
+/// of content have always been.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ReleaseProgram {
+    /// Content, served or run by a runner of ours.
+    Content {
+        /// The content.
+        source: Source,
+        /// Served as it is, or run on every request.
+        kind: ContentKind,
+        /// What serves it inside the container.
+        runner: Runner,
+    },
+    /// A command of the user's, which listens on a port.
+    Command {
+        /// Name of the image at the time of the deploy, for people. What decides is the
+        /// digest in [`ReleaseSpec::root`].
+        image: String,
+        /// Program and arguments.
+        command: Vec<String>,
+        /// TCP port that it listens on, inside.
+        port: u16,
+    },
+}
+
+impl ReleaseSpec {
+    /// The content, unless a command runs.
+    #[must_use]
+    pub const fn source(&self) -> Option<&Source> {
+        match &self.program {
+            ReleaseProgram::Content { source, .. } => Some(source),
+            ReleaseProgram::Command { .. } => None,
+        }
+    }
+
+    /// How content is offered, unless a command runs.
+    #[must_use]
+    pub const fn kind(&self) -> Option<ContentKind> {
+        match &self.program {
+            ReleaseProgram::Content { kind, .. } => Some(*kind),
+            ReleaseProgram::Command { .. } => None,
+        }
+    }
 }
 
 /// Content in the blob store.
@@ -120,6 +163,11 @@ pub enum RootFs {
     /// Made from the host's own packages; a release keeps the digest it was born with.
     HostImage {
         /// Of the image's manifest (path, mode, content).
+        digest: Digest,
+    },
+    /// Imported by a user; what its name meant when the release was made.
+    Image {
+        /// Of the tree's manifest (path, mode, owner, content).
         digest: Digest,
     },
 }

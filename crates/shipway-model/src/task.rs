@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContentKind, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
+use crate::{ContentKind, Digest, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
 
 /// A task, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +72,9 @@ impl TaskPayload {
 /// What a deploy was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deploy {
-    /// Where the content is.
-    pub content: Content,
-    /// Served, or run.
-    pub kind: ContentKind,
-    /// What serves it.
-    pub runner: Runner,
+    /// What is to run.
+    #[serde(flatten)]
+    pub program: DeployProgram,
     /// As the user gave it.
     pub env: BTreeMap<String, String>,
     /// What it may use.
@@ -87,6 +84,32 @@ pub struct Deploy {
     /// What it may reach.
     #[serde(default)]
     pub egress: Egress,
+}
+
+/// What a deploy is to run. In JSON its fields stand beside the deploy's others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DeployProgram {
+    /// Content.
+    Content {
+        /// Where it is.
+        content: Content,
+        /// Served, or run.
+        kind: ContentKind,
+        /// What serves it.
+        runner: Runner,
+    },
+    /// A command in an image.
+    Command {
+        /// The image's name, for people.
+        image: String,
+        /// What the name meant when this was asked for.
+        image_digest: Digest,
+        /// Program and arguments.
+        command: Vec<String>,
+        /// TCP port that it listens on, inside.
+        port: u16,
+    },
 }
 
 /// Where a deploy's content is.
@@ -171,6 +194,8 @@ pub enum FailureCode {
     ReleaseNotReady,
     /// The release to roll back to does not exist, or its content is gone.
     NoSuchRelease,
+    /// The image was removed, or never imported.
+    NoSuchImage,
     /// There is no release to start: nothing was ever live.
     NothingToStart,
     /// Content cannot be stored now: the disk is full or read-only.
@@ -193,6 +218,7 @@ impl FailureCode {
             Self::FetchTooLarge => "fetch_too_large",
             Self::ReleaseNotReady => "release_not_ready",
             Self::NoSuchRelease => "no_such_release",
+            Self::NoSuchImage => "no_such_image",
             Self::NothingToStart => "nothing_to_start",
             Self::StorageUnavailable => "storage_unavailable",
             Self::EngineUnavailable => "engine_unavailable",

@@ -8,7 +8,7 @@ pub enum StoreError {
     /// The lease is no longer held: stop, and kill what was started under it.
     #[error("the lease on this task is no longer held")]
     Stale,
-    /// There is no such service, release or task.
+    /// There is no such service, release, image or task.
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// `If-Match` names another version.
@@ -20,6 +20,12 @@ pub enum StoreError {
     /// The service is being deleted.
     #[error("the service is being deleted")]
     Deleting,
+    /// A release that can still run is on the image.
+    #[error("a release of `{service}` is on the image")]
+    ImageInUse {
+        /// The service's name.
+        service: String,
+    },
     /// The state machine has no such arrow.
     #[error("a service cannot go from {from:?} to {to:?}")]
     Illegal {
@@ -48,9 +54,12 @@ impl StoreError {
     /// connection is as good as before.
     pub(crate) const fn is_an_answer(&self) -> bool {
         match self {
-            Self::Stale | Self::NotFound(_) | Self::VersionMismatch { .. } | Self::Deleting | Self::Illegal { .. } => {
-                true
-            }
+            Self::Stale
+            | Self::NotFound(_)
+            | Self::VersionMismatch { .. }
+            | Self::Deleting
+            | Self::ImageInUse { .. }
+            | Self::Illegal { .. } => true,
             Self::Unavailable { source, .. } => source.is_none(),
             Self::Corrupt(_) => false,
         }

@@ -31,6 +31,7 @@ mod door;
 mod error;
 mod events;
 mod held;
+mod images;
 mod instances;
 mod leases;
 mod open;
@@ -51,7 +52,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_model::{
-    Instance, Micros, ProjectName, Service, ServiceId, ServiceName, ServiceState, Task, TaskId, TaskPayload, TokenId,
+    Digest, Instance, Micros, ProjectName, Service, ServiceId, ServiceName, ServiceState, Task, TaskId, TaskPayload,
+    TokenId,
 };
 
 pub use counts::{ServiceCount, TaskCounts};
@@ -139,6 +141,25 @@ pub struct Token {
     pub expires_at: Option<Micros>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<Micros>,
+}
+
+/// What an image's name means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Whose name.
+    pub project: ProjectName,
+    /// `repository:tag`.
+    pub name: String,
+    /// Of the tree.
+    pub digest: Digest,
+    /// Bytes of all its files.
+    pub size_bytes: u64,
+    /// Files, folders and symlinks.
+    pub entries: u64,
+    /// Where it came from, for people.
+    pub source: String,
+    /// When the name got this meaning.
+    pub created_at: Micros,
 }
 
 /// What visitors of a service should reach: one row of the routing table.

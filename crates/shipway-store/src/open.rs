@@ -30,7 +30,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../migrations/sqlite/0001_services_and_tasks.sql"))];
+const MIGRATIONS: [(i64, &str); 2] = [
+    (1, include_str!("../migrations/sqlite/0001_services_and_tasks.sql")),
+    (2, include_str!("../migrations/sqlite/0002_images.sql")),
+];
 
 /// The schema that this version brings a database to.
 pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;

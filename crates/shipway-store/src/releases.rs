@@ -1,6 +1,6 @@
 //! Releases: made, found, listed. How one becomes live is in [`publish`](crate::publish).
 
-use shipway_model::{EventKind, Release, ReleaseSpec, ReleaseState, ServiceId};
+use shipway_model::{EventKind, Release, ReleaseSpec, ReleaseState, RootFs, ServiceId};
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::door::Tx;
@@ -65,10 +65,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Stale`], [`StoreError::Unavailable`].
+    /// [`StoreError::Stale`], [`StoreError::Unavailable`]; [`StoreError::NotFound`] when the
+    /// release is on an image that was removed.
     pub async fn add_release(&self, lease: &Lease, spec: &ReleaseSpec) -> Result<Release, StoreError> {
+        let image = match &spec.root {
+            RootFs::Image { digest } => Some(digest.to_string()),
+            RootFs::HostImage { .. } => None,
+        };
         let (lease, spec) = (lease.key(), to_json("a release's spec", spec)?);
-        self.write(move |tx| Box::pin(tx.add_release(lease, spec))).await
+        self.write(move |tx| Box::pin(tx.add_release(lease, spec, image))).await
     }
 
     /// Finds a release by its number.
@@ -134,12 +139,20 @@ impl Store {
 }
 
 impl Tx {
-    async fn add_release(&mut self, lease: LeaseKey, spec: String) -> Result<Release, StoreError> {
+    async fn add_release(
+        &mut self,
+        lease: LeaseKey,
+        spec: String,
+        image: Option<String>,
+    ) -> Result<Release, StoreError> {
         let held = Held::by(self, lease).await?;
+        if let Some(image) = &image {
+            self.needs_image(image).await?;
+        }
         let service = held.service(self).await?;
         let row: ReleaseRow = sqlx::query_as(concat!(
-            "INSERT INTO release (service, number, project, spec, state, created_at)
-                 SELECT $1, coalesce(max(number), 0) + 1, $2, $3, 'starting', ",
+            "INSERT INTO release (service, number, project, spec, image, state, created_at)
+                 SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, 'starting', ",
             sqlite::now!(),
             " FROM release WHERE service = $1 RETURNING ",
             columns!()
@@ -147,6 +160,7 @@ impl Tx {
         .bind(service.id.to_string())
         .bind(service.project.as_str())
         .bind(&spec)
+        .bind(&image)
         .fetch_one(self.db())
         .await?;
         let release = row.read()?;

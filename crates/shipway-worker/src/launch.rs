@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use shipway_driver::{Driver, DriverError, Ingress, LogQuery, Program, Workload};
-use shipway_model::{ContainerId, Instance, InstanceRole, Release};
+use shipway_model::{ContainerId, Instance, InstanceRole, Release, ReleaseProgram};
 use tokio::time::timeout;
 
 use crate::core::Core;
@@ -51,8 +51,8 @@ impl Job {
         core.store.put_instance(&self.lease, &instance).await?;
         self.note_started(instance.container);
         let workload = workload(release, instance.container, project.as_str());
-        let content = core.blobs.path(&release.spec.source.digest);
-        let started = match core.driver.start(&workload, Some(&content)).await {
+        let content = release.spec.source().map(|source| core.blobs.path(&source.digest));
+        let started = match core.driver.start(&workload, content.as_deref()).await {
             Ok(started) => started,
             Err(error @ (DriverError::Invalid(_) | DriverError::NoProgram { .. })) => {
                 instance.started_at = Some(core.now());
@@ -93,25 +93,38 @@ impl Job {
 
 fn workload(release: &Release, container: ContainerId, project: &str) -> Workload {
     let spec = &release.spec;
+    let (program, ingress) = program(&spec.program);
     Workload {
         container,
         root: spec.root.clone(),
-        program: Program::Runner {
-            runner: spec.runner,
-            kind: spec.kind,
-            digest: spec.source.digest.clone(),
-            content_type: spec.source.content_type.clone(),
-            file_name: spec.source.file_name.clone(),
-        },
+        program,
         env: spec.env.clone(),
         limits: spec.limits.clone(),
-        ingress: Ingress::Listener,
+        ingress,
         egress: spec.egress,
         labels: BTreeMap::from([
             ("project".to_owned(), project.to_owned()),
             ("service".to_owned(), release.service.to_string()),
             ("release".to_owned(), release.number.to_string()),
         ]),
+    }
+}
+
+fn program(program: &ReleaseProgram) -> (Program, Ingress) {
+    match program {
+        ReleaseProgram::Content { source, kind, runner } => {
+            let program = Program::Runner {
+                runner: *runner,
+                kind: *kind,
+                digest: source.digest.clone(),
+                content_type: source.content_type.clone(),
+                file_name: source.file_name.clone(),
+            };
+            (program, Ingress::Listener)
+        }
+        ReleaseProgram::Command { command, port, .. } => {
+            (Program::Command { argv: command.clone() }, Ingress::Port { port: *port })
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A runner of ours is asked `OPTIONS *` with `shipway-probe: ready`, which it
 //! answers itself with 204: a probe never runs a script. A service that names a
-//! health path is asked for that instead, like any visitor would. The answer is
+//! health path is asked for that instead, like any visitor would. A command that names
+//! none is ready when its port takes a connection. The answer is
 //! hostile: only the status is read, and never more than a few kilobytes.
 
 mod dial;
@@ -80,16 +81,21 @@ async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         let limit = left.min(patience);
-        match timeout(limit, ask(subject.endpoint, &question)).await {
-            Ok(Ok(seen)) if is_ready(subject.health, seen.status) => return Ok(()),
-            Ok(Ok(seen)) => saw = Some(seen.words(subject.health)),
+        match timeout(limit, ask(subject.endpoint, question.as_deref())).await {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(seen))) if is_ready(subject.health, seen.status) => return Ok(()),
+            Ok(Ok(Some(seen))) => saw = Some(seen.words(subject.health)),
             Ok(Err(words)) => saw = Some(words),
             // The deadline has cut this one short: the one before it tells more.
             Err(_) if saw.is_some() && limit < patience => {}
             Err(_) => saw = Some(format!("no answer within {} ms", limit.as_millis())),
         }
         if start.elapsed() + pause >= deadline {
-            let asked = subject.health.path.as_deref().unwrap_or("the runner");
+            let asked = match (&subject.health.path, subject.endpoint) {
+                (Some(path), _) => path,
+                (None, Endpoint::Unix { .. }) => "the runner",
+                (None, Endpoint::Dialer { .. }) => "its port",
+            };
             return Err(NotReady(format!(
                 "it was not ready after {} ms: the last probe of {asked} saw {}",
                 deadline.as_millis(),
@@ -101,18 +107,20 @@ async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
     }
 }
 
-/// The bytes to send. A path that would not be one line of a request is refused.
-fn question(subject: &Subject<'_>) -> Result<String, NotReady> {
+/// The bytes to send, or `None` when a connection is answer enough. A path that would
+/// not be one line of a request is refused.
+fn question(subject: &Subject<'_>) -> Result<Option<String>, NotReady> {
     let host = subject.service;
     let Some(path) = &subject.health.path else {
-        return Ok(format!("OPTIONS * HTTP/1.1\r\nhost: {host}\r\nshipway-probe: ready\r\nconnection: close\r\n\r\n"));
+        let runner = format!("OPTIONS * HTTP/1.1\r\nhost: {host}\r\nshipway-probe: ready\r\nconnection: close\r\n\r\n");
+        return Ok(matches!(subject.endpoint, Endpoint::Unix { .. }).then_some(runner));
     };
     if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(NotReady(format!("the health path {path:?} is not a path: it begins with / and has no spaces")));
     }
-    Ok(format!(
+    Ok(Some(format!(
         "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: shipway-probe\r\naccept: */*\r\nconnection: close\r\n\r\n"
-    ))
+    )))
 }
 
 const fn is_ready(health: &HealthCheck, status: u16) -> bool {
@@ -140,13 +148,18 @@ impl Seen {
     }
 }
 
-/// Asks once; returns the status, or what happened instead.
-async fn ask(endpoint: &Endpoint, question: &str) -> Result<Seen, String> {
+/// Asks once; returns the status, `None` when nothing was to be asked, or what happened
+/// instead.
+async fn ask(endpoint: &Endpoint, question: Option<&str>) -> Result<Option<Seen>, String> {
     let connection = dial::connect(endpoint).await.map_err(|error| format!("no connection ({})", error.kind()))?;
+    let Some(question) = question else {
+        return Ok(None);
+    };
     converse(connection, question)
         .await
         .map_err(|error| format!("a broken connection ({})", error.kind()))?
         .ok_or_else(|| "an answer that is no HTTP".to_owned())
+        .map(Some)
 }
 
 async fn converse(

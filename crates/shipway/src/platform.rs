@@ -75,6 +75,7 @@ pub(crate) async fn open_driver(config: &Config, state: &StateDir, places: &Plac
         engine,
         images: state.join("host-images"),
         host_image: HostImageConfig::default(),
+        layers: state.join("layers"),
         content: state.join("blobs"),
     };
     Ok(EmbeddedDriver::open(config).await?)

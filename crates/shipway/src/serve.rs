@@ -6,6 +6,7 @@
 //! for another version (SIGHUP) is the same with a successor.
 
 mod edge;
+mod images;
 mod live;
 mod routes;
 mod service_manager;
@@ -38,6 +39,7 @@ use crate::facts::Facts;
 use crate::platform::{self, ADMIN_SOCKET, Places};
 use crate::state_dir::StateDir;
 use edge::Edge;
+use images::HostedImages;
 use live::WorkerLive;
 
 /// The mode of sockets that only their owner may open.
@@ -83,6 +85,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         blobs,
         fetcher,
         live,
+        images: Arc::new(HostedImages::new(driver.clone(), state.join("layers"))),
         metrics: metrics_text(metrics, &edge),
         checks: vec![edge.ready_check(), host_image],
         shutdown: shutdown.clone(),
@@ -144,6 +147,7 @@ fn api_config(config: &Config, addresses: &[SocketAddr]) -> ApiConfig {
         contracts: Contracts { url_deploy: contract },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         upload_bytes_max: config.fetch_limit_bytes,
+        ..ApiConfig::default()
     }
 }
 

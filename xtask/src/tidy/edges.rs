@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["model"]),
     // Formats.
     ("api-types", &[]),
+    ("oci", &["model"]),
     // Hands.
     ("shim", &[]),
     ("runner", &[]),
@@ -25,16 +26,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("egress", &["stdx"]),
     ("engine", &["egress", "model", "shim", "static", "stdx"]),
     ("driver", &["model"]),
-    ("driver-embedded", &["driver", "engine", "model", "static", "stdx"]),
+    ("driver-embedded", &["driver", "engine", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),
     // Roles never depend on roles: they meet in the store.
-    ("api", &["api-types", "fetch", "model", "store", "stdx"]),
+    ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
     ("worker", &["driver", "fetch", "model", "plan", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
     // Faces.
-    ("cli", &["api-types", "client", "stdx"]),
+    ("cli", &["api-types", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
 ];
 
@@ -43,6 +44,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
     ("rustls", &["shipway-fetch"]),
+    ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),
     ("serde_norway", &["shipway"]),

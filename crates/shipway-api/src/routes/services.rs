@@ -94,6 +94,7 @@ static PUT: Rules = Rules {
         problems: &[
             ProblemCode::InvalidName,
             ProblemCode::FetchRefused,
+            ProblemCode::NoSuchImage,
             ProblemCode::Conflict,
             ProblemCode::Deleting,
             ProblemCode::PreconditionFailed,
@@ -118,9 +119,9 @@ async fn put(
 ) -> Result<Response, Reject> {
     let name = deploy::name(&app.config, &name)?;
     let if_match = IfMatch::of(&headers)?;
-    let deploy = deploy::read(&app, body).await?;
     let project = caller.0.project();
     caller.may(Action::Change, &project)?;
+    let deploy = deploy::read(&app, &project, body).await?;
     let request = Request {
         target: target(&app, &caller, name, if_match).await?,
         project,

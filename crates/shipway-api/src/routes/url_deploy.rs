@@ -15,7 +15,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shipway_api_types::ProblemCode;
-use shipway_model::task::{Content, Deploy};
+use shipway_model::task::{Content, Deploy, DeployProgram};
 use shipway_model::{ContentKind, Egress, HealthCheck, Limits, Runner, ServiceId, ServiceName, TaskPayload};
 use shipway_store::{Request, Target};
 
@@ -134,9 +134,7 @@ async fn put(
 
 fn plain_deploy(url: String, kind: ContentKind) -> Deploy {
     Deploy {
-        content: Content::Url { url },
-        kind,
-        runner: Runner::Native,
+        program: DeployProgram::Content { content: Content::Url { url }, kind, runner: Runner::Native },
         env: BTreeMap::new(),
         limits: Limits::default(),
         health: HealthCheck::default(),

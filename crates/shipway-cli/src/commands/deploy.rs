@@ -19,7 +19,10 @@ const BEGINNING_BYTES: usize = 2;
 
 pub(super) async fn deploy(context: &mut Context, args: DeployArgs) -> Result<u8, Failure> {
     let client = context.client()?;
-    let source = Source::of(&args.source);
+    let Some(source) = &args.source else {
+        return command(context, &client, args).await;
+    };
+    let source = Source::of(source);
     if matches!(source, Source::Url(_)) && args.media_type.is_some() {
         return Err(Failure::Usage("--type is for files: the origin of a URL says it".to_owned()));
     }
@@ -36,10 +39,36 @@ pub(super) async fn deploy(context: &mut Context, args: DeployArgs) -> Result<u8
             put.content_type = args.media_type.clone();
         }
     }
-    let work = client.deploy(&name, &put, args.wait.limit());
+    ask(context, &client, &name, &put, &args).await
+}
+
+/// A command in an image.
+async fn command(context: &mut Context, client: &Client, args: DeployArgs) -> Result<u8, Failure> {
+    let image = args.image.clone().unwrap_or_default();
+    let guessed = || {
+        let last = image.split(':').next().and_then(|repository| repository.rsplit('/').next());
+        last.and_then(guess::service_name)
+    };
+    let name = args.name.clone().or_else(guessed).ok_or_else(|| nameless(&image))?;
+    let put = ServicePut { image: Some(image), command: Some(args.command.clone()), port: args.port, ..plain(&args)? };
+    ask(context, client, &name, &put, &args).await
+}
+
+async fn ask(
+    context: &mut Context,
+    client: &Client,
+    name: &str,
+    put: &ServicePut,
+    args: &DeployArgs,
+) -> Result<u8, Failure> {
+    let work = client.deploy(name, put, args.wait.limit());
     let deployed = context.during(format!("deploying {name}"), work).await?;
     show(context, &deployed)?;
     if deployed.done { Ok(DONE) } else { args.wait.overdue("the deploy") }
+}
+
+fn nameless(of: &str) -> Failure {
+    Failure::Usage(format!("no name can be made of `{of}`: give one with --name"))
 }
 
 fn show(context: &mut Context, deployed: &Deployed) -> Result<(), Failure> {
@@ -121,9 +150,7 @@ fn beginning(path: &str) -> Result<Bytes, Failure> {
 fn name(args: &DeployArgs, source: &Source) -> Result<String, Failure> {
     let given = args.name.clone();
     let guessed = || source.file_name().and_then(guess::service_name);
-    given
-        .or_else(guessed)
-        .ok_or_else(|| Failure::Usage(format!("no name can be made of `{}`: give one with --name", args.source)))
+    given.or_else(guessed).ok_or_else(|| nameless(args.source.as_deref().unwrap_or_default()))
 }
 
 fn kind(context: &mut Context, args: &DeployArgs, source: &Source, content: Option<&[u8]>) -> ContentKind {

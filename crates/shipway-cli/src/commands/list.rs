@@ -91,15 +91,17 @@ pub(super) async fn releases(context: &mut Context, args: ReleasesArgs) -> Resul
     }
     let mut table = Table::new(&["RELEASE", "STATE", "KIND", "SIZE", "AGE", "CONTENT", "FROM"]);
     for release in &page.items {
-        let source = &release.source;
-        let from = source.url.as_ref().or(source.file_name.as_ref());
+        let source = release.source.as_ref();
+        let from = source.and_then(|source| source.url.as_ref().or(source.file_name.as_ref()));
+        let from = from.or(release.image.as_ref());
+        let content = source.map_or(&release.root, |source| &source.digest);
         table.row(vec![
             release.number.to_string(),
             release.state.word().to_owned(),
-            release.kind.word().to_owned(),
-            units::size(source.size_bytes),
+            release.kind.map_or("command", shipway_api_types::ContentKind::word).to_owned(),
+            source.map_or_else(|| "-".to_owned(), |source| units::size(source.size_bytes)),
             units::age(&release.created_at, context.env.now_seconds),
-            source.digest.chars().skip("sha256:".len()).take(12).collect(),
+            content.chars().skip("sha256:".len()).take(12).collect(),
             from.map_or_else(|| "upload".to_owned(), |from| harmless(from)),
         ]);
     }

@@ -15,7 +15,7 @@ use shipway_stdx::fs::{Durability, write_atomic};
 
 use super::copy::{INSIDE, create_file, fill_from, open_folder};
 use super::manifest::{Manifest, TreeError, names_in, open_root, read_link, refusal, too_large};
-use super::{LayerError, Shelf, ShelfLock, TreeLimits, failed};
+use super::{Draft, LayerError, Shelf, ShelfLock, TreeLimits, failed};
 
 /// Ids inside a container end here, so a layer cannot name a later one.
 const ID_MAX: u32 = 65_535;
@@ -32,12 +32,32 @@ pub(super) fn import(shelf: &Shelf, lock: &ShelfLock, source: &Path, limits: Tre
     let to = open_root(&draft.tree()).map_err(refused)?;
     let mut copying = Copying { limits, entries: 0, bytes: 0 };
     copying.folder(&from, &to, &PathBuf::new(), 0).map_err(refused)?;
-    // Read back from the copy: the name tells what is kept, whatever the source did meanwhile.
+    finish(shelf, lock, &draft, limits)
+}
+
+/// Lets `fill` write a tree, names it and puts it on the shelf.
+pub(super) fn made<T, E>(
+    shelf: &Shelf,
+    lock: &ShelfLock,
+    limits: TreeLimits,
+    fill: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<Result<(Digest, T), E>, LayerError> {
+    let draft = shelf.draft(lock).map_err(failed("begin a layer"))?;
+    match fill(&draft.tree()) {
+        Ok(told) => finish(shelf, lock, &draft, limits).map(|digest| Ok((digest, told))),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Names a draft. Read back from the copy: the name tells what is kept, whatever the
+/// source did meanwhile.
+fn finish(shelf: &Shelf, lock: &ShelfLock, draft: &Draft, limits: TreeLimits) -> Result<Digest, LayerError> {
+    let refused = |error| LayerError::Tree { path: draft.tree(), source: error };
     let manifest = Manifest::scan(&draft.tree(), limits).map_err(refused)?;
     let digest = manifest.digest();
     let file = draft.dir().join("manifest");
     write_atomic(&file, &manifest.to_bytes(), 0o600, Durability::Process).map_err(failed("write a manifest"))?;
-    shelf.finish(lock, &draft, &digest).map_err(failed("finish a layer"))?;
+    shelf.finish(lock, draft, &digest).map_err(failed("finish a layer"))?;
     Ok(digest)
 }
 

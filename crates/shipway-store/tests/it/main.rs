@@ -6,6 +6,7 @@ mod child;
 mod counts;
 mod crash;
 mod events;
+mod images;
 mod instances;
 mod model;
 mod notices;

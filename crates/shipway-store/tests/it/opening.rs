@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use shipway_model::{Outcome, TaskState};
+use shipway_model::{Outcome, ReleaseProgram, ReleaseSpec, RootFs, TaskState};
 use shipway_store::{OpenError, Store};
 
 use crate::world::*;
@@ -58,7 +58,7 @@ async fn a_database_of_a_newer_version_is_refused_untouched() {
     world.spoil("INSERT INTO schema_version (version, applied_at) VALUES (999, 1)").await;
     let before = std::fs::read(world.path()).unwrap();
     let refused = Store::open(&world.path()).await;
-    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: 2 })), "{refused:?}");
     assert_eq!(std::fs::read(world.path()).unwrap(), before);
 }
 
@@ -105,16 +105,20 @@ fn put(path: &std::path::Path, bytes: &[u8]) {
     std::fs::File::create(path).unwrap().write_all_at(bytes, 0).unwrap();
 }
 
-/// Schema 1 as its first release wrote it. It is never made anew: a later
+/// Each schema as its first release wrote it. None is ever made anew: a later
 /// version must read what this one left.
 #[tokio::test]
-async fn the_first_schema_is_read_for_ever() {
+async fn every_schema_there_was_is_read_for_ever() {
+    is_read(include_bytes!("../fixtures/schema-0001.sqlite"), include_str!("../fixtures/schema-0001.txt")).await;
+    is_read(include_bytes!("../fixtures/schema-0002.sqlite"), include_str!("../fixtures/schema-0002.txt")).await;
+}
+
+async fn is_read(fixture: &[u8], text: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shipway.sqlite");
-    put(&path, include_bytes!("../fixtures/schema-0001.sqlite"));
+    put(&path, fixture);
     let store = Store::open(&path).await.unwrap();
-    let text = describe(&store, &path).await;
-    assert_eq!(text, include_str!("../fixtures/schema-0001.txt"));
+    assert_eq!(describe(&store, &path).await, text);
     store.request(first_deploy("one-more")).await.unwrap();
 }
 
@@ -126,7 +130,7 @@ async fn describe(store: &Store, path: &std::path::Path) -> String {
         let state = serde_json::to_string(&service.state).unwrap();
         lines.push(format!("{}/{} is {state}, version {}", service.project, service.name, service.version));
         for release in store.list_releases(service.id, None, 100).await.unwrap() {
-            let (state, digest) = (serde_json::to_string(&release.state).unwrap(), release.spec.source.digest.short());
+            let (state, digest) = (serde_json::to_string(&release.state).unwrap(), what(&release.spec));
             lines.push(format!("  release {} of {digest} is {state}", release.number));
         }
         for instance in store.list_instances(Some(service.id)).await.unwrap() {
@@ -136,6 +140,10 @@ async fn describe(store: &Store, path: &std::path::Path) -> String {
         for event in store.list_events(&format!("service/{}", service.id), 0, 100).await.unwrap() {
             lines.push(format!("  {} {}", event.seq, word(&event.kind)));
         }
+    }
+    for image in store.list_images(&default_project(), None, 100).await.unwrap() {
+        let (digest, bytes, entries) = (image.digest.short(), image.size_bytes, image.entries);
+        lines.push(format!("{} is {digest}: {entries} entries, {bytes} bytes, {}", image.name, image.source));
     }
     let mut db = connect(path).await;
     let tasks: Vec<String> =
@@ -154,6 +162,16 @@ async fn describe(store: &Store, path: &std::path::Path) -> String {
         ));
     }
     lines.join("\n") + "\n"
+}
+
+fn what(spec: &ReleaseSpec) -> String {
+    match (&spec.program, &spec.root) {
+        (ReleaseProgram::Content { source, .. }, _) => source.digest.short(),
+        (ReleaseProgram::Command { image, command, port }, RootFs::Image { digest }) => {
+            format!("{command:?} on {port} in {image} {}", digest.short())
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn task_word(state: &TaskState) -> &'static str {

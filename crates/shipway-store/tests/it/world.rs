@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shipway_model::task::{Content, Deploy, Failure};
+use shipway_model::task::{Content, Deploy, DeployProgram, Failure};
 use shipway_model::{
     ContainerId, ContentKind, Digest, EventKind, FailureCode, HealthCheck, Instance, InstanceRole, Limits, Outcome,
-    ProjectName, Release, ReleaseSpec, RootFs, Runner, Service, ServiceId, ServiceName, Source, TaskPayload,
+    ProjectName, Release, ReleaseProgram, ReleaseSpec, RootFs, Runner, Service, ServiceId, ServiceName, Source,
+    TaskPayload,
 };
 use shipway_store::{Accepted, Lease, LeaseTerms, Request, Store, StoreError, Target};
 use sqlx::{Connection, SqliteConnection};
@@ -89,6 +90,7 @@ pub(crate) fn word(kind: &EventKind) -> String {
         EventKind::ContainerRestarted { release } => format!("container of {release} back"),
         EventKind::Stopped => "stopped".to_owned(),
         EventKind::Deleted => "deleted".to_owned(),
+        EventKind::Image { change, .. } => format!("image {change}"),
         EventKind::Token { change, .. } => format!("token {change}"),
     }
 }
@@ -117,9 +119,11 @@ pub(crate) fn new_container() -> ContainerId {
 
 pub(crate) fn deploy_of(url: &str) -> TaskPayload {
     TaskPayload::Deploy(Deploy {
-        content: Content::Url { url: url.to_owned() },
-        kind: ContentKind::Script,
-        runner: Runner::Native,
+        program: DeployProgram::Content {
+            content: Content::Url { url: url.to_owned() },
+            kind: ContentKind::Script,
+            runner: Runner::Native,
+        },
         env: BTreeMap::from([("GREETING".to_owned(), "hello 'world' \"—\"".to_owned())]),
         limits: Limits::default(),
         health: HealthCheck::default(),
@@ -129,15 +133,17 @@ pub(crate) fn deploy_of(url: &str) -> TaskPayload {
 
 pub(crate) fn spec() -> ReleaseSpec {
     ReleaseSpec {
-        source: Source {
-            digest: Digest::from_sha256([7; 32]),
-            size_bytes: 42,
-            content_type: Some("text/x-shellscript".to_owned()),
-            file_name: Some("hello.sh".to_owned()),
-            url: Some("http://127.0.0.1/hello.sh".to_owned()),
+        program: ReleaseProgram::Content {
+            source: Source {
+                digest: Digest::from_sha256([7; 32]),
+                size_bytes: 42,
+                content_type: Some("text/x-shellscript".to_owned()),
+                file_name: Some("hello.sh".to_owned()),
+                url: Some("http://127.0.0.1/hello.sh".to_owned()),
+            },
+            kind: ContentKind::Script,
+            runner: Runner::Native,
         },
-        kind: ContentKind::Script,
-        runner: Runner::Native,
         root: RootFs::HostImage { digest: Digest::from_sha256([9; 32]) },
         env: BTreeMap::new(),
         limits: Limits::default(),

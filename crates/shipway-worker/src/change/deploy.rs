@@ -1,7 +1,10 @@
 //! Deploy: get the content, make a release of it, make that live.
 
-use shipway_model::task::{Content, Deploy};
-use shipway_model::{FailureCode, Release, ReleaseSpec, ReleaseState, Service, ServiceState, Source};
+use shipway_model::task::{Content, Deploy, DeployProgram};
+use shipway_model::{
+    FailureCode, Release, ReleaseProgram, ReleaseSpec, ReleaseState, RootFs, Service, ServiceState, Source,
+};
+use shipway_store::StoreError;
 use url::Url;
 
 use super::{swap, unchanged};
@@ -11,12 +14,10 @@ use crate::trouble::Trouble;
 pub(super) async fn deploy(job: &Job, wish: &Deploy) -> Result<Ended, Trouble> {
     let service = job.service().await?;
     job.discard_candidates().await?;
-    let source = job.content(&wish.content).await?;
+    let (program, root) = job.program(&wish.program).await?;
     let spec = ReleaseSpec {
-        source,
-        kind: wish.kind,
-        runner: wish.runner,
-        root: job.core.driver.current_root().await?,
+        program,
+        root,
         env: wish.env.clone(),
         limits: wish.limits.clone(),
         health: wish.health.clone(),
@@ -30,6 +31,23 @@ pub(super) async fn deploy(job: &Job, wish: &Deploy) -> Result<Ended, Trouble> {
 }
 
 impl Job {
+    /// What the release will run, and on what. An image means what it meant when the
+    /// deploy was asked for.
+    async fn program(&self, wish: &DeployProgram) -> Result<(ReleaseProgram, RootFs), Trouble> {
+        match wish {
+            DeployProgram::Content { content, kind, runner } => {
+                let source = self.content(content).await?;
+                let root = self.core.driver.current_root().await?;
+                Ok((ReleaseProgram::Content { source, kind: *kind, runner: *runner }, root))
+            }
+            DeployProgram::Command { image, image_digest, command, port } => {
+                let (image, command, port) = (image.clone(), command.clone(), *port);
+                let root = RootFs::Image { digest: image_digest.clone() };
+                Ok((ReleaseProgram::Command { image, command, port }, root))
+            }
+        }
+    }
+
     /// Content of a URL is always fetched; uploaded content is there or was collected.
     async fn content(&self, content: &Content) -> Result<Source, Trouble> {
         match content {
@@ -69,7 +87,12 @@ impl Job {
             newest.into_iter().find(|release| release.state == ReleaseState::Starting && release.spec == *spec);
         match unfinished {
             Some(release) => Ok(release),
-            None => Ok(store.add_release(&self.lease, spec).await?),
+            None => match store.add_release(&self.lease, spec).await {
+                Err(StoreError::NotFound("image")) => {
+                    Err(Trouble::failed(FailureCode::NoSuchImage, "the image was removed meanwhile: import it again"))
+                }
+                added => Ok(added?),
+            },
         }
     }
 }

@@ -82,7 +82,7 @@ impl Job {
             Some(Release { state: ReleaseState::Failed { .. }, .. }) => {
                 missing(format!("release {number} has never been live"))
             }
-            Some(release) if !self.has_content(&release.spec.source) => {
+            Some(release) if release.spec.source().is_some_and(|source| !self.has_content(source)) => {
                 missing(format!("the content of release {number} is gone"))
             }
             Some(release) => Ok(release),

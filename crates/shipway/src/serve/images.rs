@@ -1,0 +1,107 @@
+//! Where the API finds the trees of images: the embedded engine's layers.
+//!
+//! The API says what it needs in a trait; these few lines turn it into the engine's words.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use rustix::fs::{CWD, Mode, OFlags};
+use shipway_api::{ImageError, Images, Tree};
+use shipway_driver_embedded::{BootstrapError, EmbeddedDriver, ImportError};
+use shipway_engine::layers::LayerError;
+use shipway_model::Digest;
+use shipway_oci::{UnpackError, UnpackLimits, Unpacked};
+
+/// Images on this host.
+#[derive(Debug)]
+pub(super) struct HostedImages {
+    driver: EmbeddedDriver,
+    /// Archives on their way in: nameless files, gone with whoever has them open.
+    spool: PathBuf,
+}
+
+impl HostedImages {
+    pub(super) const fn new(driver: EmbeddedDriver, spool: PathBuf) -> Self {
+        Self { driver, spool }
+    }
+}
+
+#[async_trait]
+impl Images for HostedImages {
+    fn spool(&self) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(CWD, &self.spool, flags, Mode::RUSR | Mode::WUSR)?.into())
+    }
+
+    async fn unpack(&self, archive: File) -> Result<Tree, ImageError> {
+        let made = shipway_driver_embedded::import(self.driver.layers(), archive, UnpackLimits::default()).await;
+        made.map(tree).map_err(import_error)
+    }
+
+    async fn bootstrap(&self, from: &str) -> Result<Tree, ImageError> {
+        let made = shipway_driver_embedded::bootstrap(self.driver.layers(), from, UnpackLimits::default()).await;
+        made.map(tree).map_err(bootstrap_error)
+    }
+
+    async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError> {
+        let layers = self.driver.layers();
+        for digest in layers.list().map_err(layer_error)? {
+            if !needed.contains(&digest) {
+                layers.remove(&digest).await.map_err(layer_error)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tree((digest, unpacked): (Digest, Unpacked)) -> Tree {
+    Tree {
+        digest,
+        size_bytes: unpacked.bytes,
+        entries: unpacked.entries,
+        devices_left_out: unpacked.devices_left_out,
+        set_id_dropped: unpacked.set_id_dropped,
+        attributes_dropped: unpacked.attributes_dropped,
+    }
+}
+
+fn import_error(error: ImportError) -> ImageError {
+    match error {
+        ImportError::Archive(refused @ UnpackError::Refused { rule, .. }) => {
+            ImageError::Refused { rule: rule.word(), detail: refused.to_string() }
+        }
+        ImportError::Archive(error) => ImageError::Unavailable(chain(&error)),
+        ImportError::Layer(error) => layer_error(error),
+    }
+}
+
+fn bootstrap_error(error: BootstrapError) -> ImageError {
+    match error {
+        BootstrapError::Unknown { .. } => ImageError::Unknown(error.to_string()),
+        BootstrapError::NotInstalled { remedy } => {
+            ImageError::NotInstalled { what: error.to_string(), remedy: remedy.to_owned() }
+        }
+        BootstrapError::Failed { said, .. } => {
+            ImageError::Failed { detail: "mmdebstrap could not make the image".to_owned(), said }
+        }
+        BootstrapError::Import(error) => import_error(error),
+    }
+}
+
+fn layer_error(error: LayerError) -> ImageError {
+    ImageError::Unavailable(chain(&error))
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use shipway_driver::{DriverError, ExecSpec, Ingress, Program, Workload};
 use shipway_engine::{
-    Bind, ContainerSpec, EgressSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper,
+    Bind, ContainerSpec, EgressSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root,
+    Tmpfs, Upper,
 };
 use shipway_model::{ContentKind, Egress, RootFs, Runner};
 

@@ -4,9 +4,13 @@
 //! while nobody fetches it. The control plane fetches the text over the control
 //! socket and adds it to its own.
 
+mod presence;
+
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use presence::Presence;
 
 /// Upper bounds of the duration histogram, in microseconds.
 const BUCKETS_US: [u64; 12] =
@@ -79,6 +83,8 @@ pub(crate) struct Metrics {
     pub(crate) accept_errors: Count,
     pub(crate) request_bytes: Count,
     pub(crate) response_bytes: Count,
+    /// Of the control plane.
+    pub(crate) presence: Presence,
 }
 
 /// A limit that is hit all the time is logged once in so many seconds.
@@ -136,7 +142,18 @@ impl Metrics {
             page.head(name, "gauge", help);
             page.line(name, "", value as u64);
         }
+        self.render_presence(&mut page);
         text
+    }
+
+    fn render_presence(&self, page: &mut Page<'_>) {
+        let (up, losses, away) = self.presence.told();
+        page.head("control_plane_up", "gauge", "Whether the control plane is connected.");
+        page.line("control_plane_up", "", up);
+        page.head("control_plane_losses_total", "counter", "Times the control plane was lost.");
+        page.line("control_plane_losses_total", "", losses);
+        page.head("control_plane_away_seconds_total", "counter", "Time without a control plane.");
+        page.line("control_plane_away_seconds_total", "", away.as_secs_f64());
     }
 
     fn render_counts(&self, page: &mut Page<'_>) {

@@ -86,7 +86,7 @@ pub struct Globals {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a service of a URL or a file, or a new release of it
-    Deploy(DeployArgs),
+    Deploy(Box<DeployArgs>),
     /// List services
     #[command(visible_alias = "ls")]
     Ps(PsArgs),

@@ -8,6 +8,7 @@ mod edge;
 mod exec;
 mod failing;
 mod golden;
+mod images;
 mod input;
 mod origin;
 mod releases;

@@ -184,7 +184,7 @@ async fn a_file_is_uploaded_and_deployed() {
     };
     let deployed = client.deploy("page", &put, PATIENCE).await.unwrap();
     assert_eq!(deployed.service.kind, Some(ContentKind::Static));
-    let source = client.release("page", 1).await.unwrap().source;
+    let source = client.release("page", 1).await.unwrap().source.unwrap();
     assert_eq!((source.digest, source.size_bytes, source.url), (upload.digest, 14, None));
 
     let large = client.upload_bytes(vec![0; (3 << 20) + 1].into()).await.unwrap_err();

@@ -1,6 +1,8 @@
 //! A platform in small: the real API on real sockets, the real store, and a world
 //! that does what the worker and the engine would. The command line's tests use it too.
 
+#[path = "world/images.rs"]
+mod images;
 #[path = "world/live.rs"]
 mod live;
 #[path = "world/worker.rs"]
@@ -62,11 +64,13 @@ impl World {
         tokio::spawn(worker::work(store.clone(), working, shutdown.clone()));
         config.api_hosts = BTreeSet::from(["api.test".to_owned()]);
         config.upload_bytes_max = 3 << 20;
+        config.image_bytes_max = 4 << 20;
         let parts = Parts {
             store: store.clone(),
             blobs: Blobs::open(&folder.path().join("blobs")).unwrap(),
             fetcher: Fetcher::new(FetchConfig::default()).unwrap(),
             live: Arc::clone(&live) as Arc<dyn shipway_api::Live>,
+            images: Arc::new(images::FolderImages::new(folder.path().join("images"))),
             metrics: Arc::new(|| "shipway_test 1\n".to_owned()),
             checks: vec![engine_check(engine)],
             shutdown: shutdown.clone(),

@@ -141,8 +141,9 @@ async fn a_connection_may_come_from_a_shim() {
         visitor.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
         read
     };
-    let (status, read) = tokio::join!(ask(&endpoint, "OPTIONS *"), program);
-    assert_eq!((status.unwrap().status, &read), (204, b"OPTIONS"));
+    let (status, read) = tokio::join!(ask(&endpoint, Some("OPTIONS *")), program);
+    let status = status.unwrap().map(|seen| seen.status);
+    assert_eq!((status, &read), (Some(204), b"OPTIONS"));
     served.await.unwrap();
 }
 
@@ -150,7 +151,36 @@ async fn a_connection_may_come_from_a_shim() {
 async fn a_shim_that_reaches_nobody_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let (endpoint, served) = dialer(folder.path(), None).await;
-    let saw = ask(&endpoint, "OPTIONS *").await;
-    assert_eq!(saw.unwrap_err(), "no connection (connection refused)");
+    let saw = ask(&endpoint, Some("OPTIONS *")).await;
+    assert_eq!(saw.err().as_deref(), Some("no connection (connection refused)"));
+    served.await.unwrap();
+}
+
+/// A command that names no health path is not spoken to: its port is enough.
+#[tokio::test]
+async fn a_port_that_takes_a_connection_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (endpoint, served) = dialer(folder.path(), Some(inside.local_addr().unwrap())).await;
+    let health = HealthCheck { path: None, deadline_ms: 5_000 };
+    let (service, container) = (ServiceId(Uuid::nil()), ContainerId(Uuid::nil()));
+    let subject = Subject { service, container, endpoint: &endpoint, health: &health };
+    ask_until_deadline(&subject).await.map_err(|NotReady(saw)| saw).unwrap();
+    let (mut visitor, _peer) = inside.accept().await.unwrap();
+    let mut said = Vec::new();
+    visitor.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, b"");
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (endpoint, served) = dialer(folder.path(), None).await;
+    let health = HealthCheck { path: None, deadline_ms: 100 };
+    let (service, container) = (ServiceId(Uuid::nil()), ContainerId(Uuid::nil()));
+    let subject = Subject { service, container, endpoint: &endpoint, health: &health };
+    let NotReady(saw) = ask_until_deadline(&subject).await.unwrap_err();
+    assert!(saw.contains("the last probe of its port saw"), "{saw}");
     served.await.unwrap();
 }

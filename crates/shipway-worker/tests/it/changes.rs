@@ -35,7 +35,7 @@ async fn a_rollback_to_what_cannot_run_changes_nothing() {
         assert_eq!(told.code, FailureCode::NoSuchRelease, "{missing}");
     }
     let first = platform.store.find_release(service, 1).await.unwrap();
-    let digest = first.unwrap().spec.source.digest;
+    let digest = first.unwrap().spec.source().unwrap().digest.clone();
     platform.blobs.remove(&digest).unwrap();
     let told = failure(back(1).await);
     assert_eq!(told.detail, "the content of release 1 is gone");

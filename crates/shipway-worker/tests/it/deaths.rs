@@ -157,7 +157,7 @@ async fn content_that_is_gone_is_said_instead_of_trying_for_ever() {
     let platform = Platform::new().await;
     let service = platform.live("a", "echo 1").await;
     let release = platform.store.find_release(service, 1).await.unwrap();
-    let digest = release.unwrap().spec.source.digest;
+    let digest = release.unwrap().spec.source().unwrap().digest.clone();
     platform.blobs.remove(&digest).unwrap();
     kill(&platform, service).await;
     platform.clock.advance(102 * MILLISECOND);

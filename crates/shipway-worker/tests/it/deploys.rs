@@ -2,7 +2,7 @@
 
 use shipway_driver::LogStream;
 use shipway_driver::fake::{Answers, StartFailure};
-use shipway_model::task::Content;
+use shipway_model::task::{Content, DeployProgram};
 use shipway_model::{EventKind, FailureCode, ReleaseState, TaskPayload};
 
 use crate::origin::Origin;
@@ -33,8 +33,9 @@ async fn a_url_is_fetched_each_time_and_the_same_content_changes_nothing() {
     assert_eq!(put().await, done(Some(2), true));
     let service = platform.find("a").await.unwrap().id;
     let release = platform.store.find_release(service, 2).await.unwrap().unwrap();
-    assert_eq!(release.spec.source.content_type.as_deref(), Some("text/x-test"));
-    assert_eq!(release.spec.source.file_name.as_deref(), Some("hello.sh"));
+    let source = release.spec.source().unwrap();
+    assert_eq!(source.content_type.as_deref(), Some("text/x-test"));
+    assert_eq!(source.file_name.as_deref(), Some("hello.sh"));
     platform.settle().await;
 }
 
@@ -185,7 +186,7 @@ async fn an_engine_that_never_will_fails_the_release_at_once() {
 async fn uploaded_content_that_is_gone_is_said_to_be() {
     let platform = Platform::new().await;
     let wish = platform.upload("echo 1").await;
-    let Content::Blob(source) = &wish.content else {
+    let DeployProgram::Content { content: Content::Blob(source), .. } = &wish.program else {
         panic!("an upload");
     };
     platform.blobs.remove(&source.digest).unwrap();

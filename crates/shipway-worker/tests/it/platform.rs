@@ -10,7 +10,7 @@ use shipway_driver::fake::FakeDriver;
 use shipway_driver::{Driver, Exit, Phase};
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
 use shipway_model::instance::Endpoint;
-use shipway_model::task::{Content, Deploy};
+use shipway_model::task::{Content, Deploy, DeployProgram};
 use shipway_model::{
     ContainerId, ContentKind, EventKind, Failure, HealthCheck, Instance, InstanceRole, Limits, Outcome, ProjectName,
     Runner, Service, ServiceId, Source, TaskId, TaskPayload,
@@ -302,9 +302,7 @@ impl Platform {
 
 pub(crate) fn deploy_of(content: Content) -> Deploy {
     Deploy {
-        content,
-        kind: ContentKind::Script,
-        runner: Runner::Native,
+        program: DeployProgram::Content { content, kind: ContentKind::Script, runner: Runner::Native },
         env: BTreeMap::new(),
         limits: Limits::default(),
         health: HealthCheck { path: None, deadline_ms: 200 },

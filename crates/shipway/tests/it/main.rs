@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod hostile;
+mod images;
 mod killed;
 mod life;
 mod old_contract;

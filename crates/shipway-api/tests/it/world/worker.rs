@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use shipway_model::task::{Content, Deploy};
+use shipway_model::task::{Content, Deploy, DeployProgram};
 use shipway_model::{
-    ContainerId, Digest, Failure, FailureCode, Instance, InstanceRole, Outcome, ReleaseSpec, RootFs, ServiceState,
-    Source, TaskPayload, Wanted,
+    ContainerId, Digest, Failure, FailureCode, Instance, InstanceRole, Outcome, ReleaseProgram, ReleaseSpec, RootFs,
+    ServiceState, Source, TaskPayload, Wanted,
 };
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::{Lease, LeaseTerms, Store};
@@ -58,25 +58,21 @@ async fn carry_out(store: &Store, lease: &Lease) {
 }
 
 async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) {
-    let source = match asked.content {
-        Content::Blob(source) => source,
-        Content::Url { url } => match fetch(&url) {
-            Ok(source) => source,
+    let (program, root) = match asked.program {
+        DeployProgram::Content { content: Content::Blob(source), kind, runner } => {
+            (ReleaseProgram::Content { source, kind, runner }, host_image())
+        }
+        DeployProgram::Content { content: Content::Url { url }, kind, runner } => match fetch(&url) {
+            Ok(source) => (ReleaseProgram::Content { source, kind, runner }, host_image()),
             Err(code) => return fail(store, lease, code, "example.com answered 404 instead of 200").await,
         },
+        DeployProgram::Command { image, image_digest: digest, command, port } => {
+            (ReleaseProgram::Command { image, command, port }, RootFs::Image { digest })
+        }
     };
-    let broken = source.url.as_deref().is_some_and(|url| url.ends_with("/broken"));
-    let root = RootFs::HostImage { digest: Digest::from_sha256([1; 32]) };
-    let spec = ReleaseSpec {
-        source,
-        kind: asked.kind,
-        runner: asked.runner,
-        root,
-        env: asked.env,
-        limits: asked.limits,
-        health: asked.health,
-        egress: asked.egress,
-    };
+    let spec =
+        ReleaseSpec { program, root, env: asked.env, limits: asked.limits, health: asked.health, egress: asked.egress };
+    let broken = spec.source().and_then(|source| source.url.as_deref()).is_some_and(|url| url.ends_with("/broken"));
     if let Some(number) = live {
         let now = store.find_release(lease.task.subject, number).await.unwrap().unwrap();
         if now.spec == spec {
@@ -95,6 +91,10 @@ async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) 
         return;
     }
     publish(store, lease, release.number).await;
+}
+
+fn host_image() -> RootFs {
+    RootFs::HostImage { digest: Digest::from_sha256([1; 32]) }
 }
 
 /// The internet: everything is there but what is called `missing`.

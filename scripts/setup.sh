@@ -11,7 +11,7 @@ set -eu
 
 RUST_NEEDED=1.95
 RUN_PACKAGES="ca-certificates curl gcc libc6-dev make python3"
-TEST_PACKAGES="busybox-static e2fsprogs git iproute2 nginx-light nodejs openssl strace"
+TEST_PACKAGES="busybox-static e2fsprogs git iproute2 iptables nftables nginx-light nodejs openssl strace"
 
 fail() {
     printf 'shipway: %s\n' "$*" >&2
@@ -48,6 +48,13 @@ forbid_daemons() {
     chmod 755 "$policy"
 }
 
+# Go, of whatever origin: Debian's is 80 MB to download and 450 MB on disk, so one that
+# is there already is used. The tests build a small server with it.
+go_package() {
+    PATH="$PATH:/usr/local/go/bin:/usr/lib/go/bin"
+    command -v go >/dev/null 2>&1 || printf 'golang-go'
+}
+
 install() {
     wanted=$(missing "$@")
     [ -n "$wanted" ] || return 0
@@ -69,7 +76,7 @@ case "${1:-}" in
         check_rust
         ;;
     test) # shellcheck disable=SC2086
-        install $RUN_PACKAGES $TEST_PACKAGES
+        install $RUN_PACKAGES $TEST_PACKAGES $(go_package)
         check_rust
         ;;
     rust) check_rust ;;

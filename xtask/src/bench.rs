@@ -4,12 +4,15 @@
 //! what is reported is the median of the rounds' ratios. A bar that is missed is a
 //! row like any other: figure, bar, not held.
 
+mod change;
 mod deploy;
 mod idle;
 mod proxy;
+mod routes;
 mod row;
 mod scripts;
 mod start;
+mod visitors;
 mod work;
 
 use anyhow::{bail, ensure};
@@ -19,7 +22,7 @@ use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which: start, exec, deploy, script, idle, proxy; all of them when none is named
+    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade; all of them when none is named
     names: Vec<String>,
     /// One JSON object a row
     #[arg(long)]
@@ -32,32 +35,37 @@ pub(crate) struct Options {
     rounds: usize,
 }
 
-/// A bench by its name.
-type Bench = (&'static str, fn(usize) -> anyhow::Result<Vec<Row>>);
+/// A bench by its name, and whether it measures the whole binary.
+type Bench = (&'static str, bool, fn(usize) -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 6] = [
-    ("start", start::start),
-    ("exec", start::exec),
-    ("deploy", deploy::deploy),
-    ("script", scripts::script),
-    ("idle", idle::idle),
-    ("proxy", proxy::proxy),
+const BENCHES: [Bench; 9] = [
+    ("start", false, start::start),
+    ("exec", false, start::exec),
+    ("deploy", true, deploy::deploy),
+    ("script", true, scripts::script),
+    ("idle", true, idle::idle),
+    ("proxy", true, proxy::proxy),
+    ("routes", false, routes::routes),
+    ("redeploy", true, change::redeploy),
+    ("upgrade", true, change::upgrade),
 ];
 
 /// Measures what was named, prints a row for each comparison.
 pub(crate) fn bench(options: &Options) -> anyhow::Result<()> {
-    let unknown = options.names.iter().find(|name| !BENCHES.iter().any(|(known, _)| known == name));
+    let unknown = options.names.iter().find(|name| !BENCHES.iter().any(|(known, ..)| known == name));
     if let Some(name) = unknown {
-        let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).collect();
         bail!("there is no bench `{name}`; there are {}", known.join(", "));
     }
-    sh::run("cargo", &["build", "--release", "--quiet", "--package", "shipway"])?;
+    let is_wanted = |name: &str| options.names.is_empty() || options.names.iter().any(|wanted| wanted == name);
+    let wanted: Vec<Bench> = BENCHES.into_iter().filter(|(name, ..)| is_wanted(name)).collect();
+    if wanted.iter().any(|(_, whole, _)| *whole) {
+        sh::run("cargo", &["build", "--release", "--quiet", "--package", "shipway"])?;
+    }
     let mut rows = Vec::new();
-    for (name, measure) in BENCHES {
-        if options.names.is_empty() || options.names.iter().any(|wanted| wanted == name) {
-            say(&format!("measuring {name}"));
-            rows.extend(measure(options.rounds)?);
-        }
+    for (name, _, measure) in wanted {
+        say(&format!("measuring {name}"));
+        rows.extend(measure(options.rounds)?);
     }
     for row in &rows {
         tell(&if options.json { serde_json::to_string(row)? } else { row.line() });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::service::{ContentKind, Runner};
+use crate::service::{ContentKind, Egress, Runner};
 
 /// One numbered, immutable release of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +44,8 @@ pub struct Release {
     pub limits: Limits,
     /// When it counts as ready.
     pub health: HealthCheck,
+    /// What it may reach.
+    pub egress: Egress,
     /// When it was made, RFC 3339.
     pub created_at: String,
 }
@@ -128,6 +130,12 @@ pub struct Limits {
     /// Scripts at work at once; more requests wait, then get a 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// With egress: connections open at a time, 1 to 65,536. 1024 unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_connections: Option<u32>,
+    /// With egress: bytes a second, each way, from 16 KiB. 125,000,000 unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_bytes_per_second: Option<u64>,
 }
 
 /// When a new release counts as ready.

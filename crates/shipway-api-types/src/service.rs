@@ -159,6 +159,20 @@ pub struct ServicePut {
     /// When it counts as ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
+    /// What it may reach: `none` (unless told), or the public `internet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+}
+
+/// What a service may reach of the world.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Egress {
+    /// Nothing.
+    #[default]
+    None,
+    /// The public internet, and what the operator allows besides (`network.allow`).
+    Internet,
 }
 
 /// Which release to go back to.

@@ -73,6 +73,34 @@ pub struct Stats {
     pub io_read_bytes: u64,
     /// Bytes written to disks.
     pub io_write_bytes: u64,
+    /// What it sent and was refused, if it has egress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressStats>,
+}
+
+/// What a container sent and was refused, since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct EgressStats {
+    /// Bytes sent, before refusals.
+    pub sent_bytes: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Packets refused because they claimed another sender.
+    pub refused_spoofed: u64,
+    /// Packets refused on their way to the host.
+    pub refused_host: u64,
+    /// Packets refused on their way to another container.
+    pub refused_neighbour: u64,
+    /// Packets refused on their way to a metadata service.
+    pub refused_metadata: u64,
+    /// Packets refused on their way to another private, link-local or reserved address.
+    pub refused_special: u64,
+    /// Packets that would have opened one connection too many.
+    pub refused_connections: u64,
+    /// Packets beyond the bytes a second.
+    pub refused_rate: u64,
+    /// Names refused, or answered without an address that may not be reached.
+    pub refused_names: u64,
 }
 
 /// A terminal's size in characters.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use shipway_api_types as api;
 use shipway_api_types::{FieldError, Problem, ProblemCode, ServicePut};
 use shipway_model::task::{Content, Deploy, DeployProgram};
-use shipway_model::{ContentKind, Digest, HealthCheck, Limits, ProjectName, Runner, ServiceName, Source};
+use shipway_model::{ContentKind, Digest, Egress, HealthCheck, Limits, ProjectName, Runner, ServiceName, Source};
 
 use crate::app::App;
 use crate::config::ApiConfig;
@@ -53,8 +53,12 @@ pub(crate) async fn read(app: &App, project: &ProjectName, put: ServicePut) -> R
         Some(image) => command::read(app, project, image, &put, &mut mistakes).await?,
         None => served(app, &put, &mut mistakes).await?,
     };
+    let egress = match put.egress.unwrap_or_default() {
+        api::Egress::None => Egress::None,
+        api::Egress::Internet => Egress::Internet,
+    };
     match (program, mistakes.0.is_empty()) {
-        (Some(program), true) => Ok(Deploy { program, env: put.env, limits, health }),
+        (Some(program), true) => Ok(Deploy { program, env: put.env, limits, health, egress }),
         _ => Err(mistakes.into_reject()),
     }
 }
@@ -207,6 +211,8 @@ fn limits(given: api::Limits, mistakes: &mut Mistakes) -> Limits {
         request_timeout_ms: given.request_timeout_ms.unwrap_or(plain.request_timeout_ms),
         request_output_bytes: given.request_output_bytes.unwrap_or(plain.request_output_bytes),
         concurrency: given.concurrency.unwrap_or(plain.concurrency),
+        egress_connections: given.egress_connections.unwrap_or(plain.egress_connections),
+        egress_bytes_per_second: given.egress_bytes_per_second.unwrap_or(plain.egress_bytes_per_second),
     };
     if let Err(error) = limits.check() {
         let (field, least, most) = (error.field, error.least, error.most);

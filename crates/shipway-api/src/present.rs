@@ -93,6 +93,10 @@ pub(crate) fn release(release: &model::Release) -> api::Release {
         env: spec.env.clone(),
         limits: limits(&spec.limits),
         health: api::HealthCheck { path: spec.health.path.clone(), deadline_ms: Some(spec.health.deadline_ms) },
+        egress: match spec.egress {
+            model::Egress::None => api::Egress::None,
+            model::Egress::Internet => api::Egress::Internet,
+        },
         created_at: rfc3339(release.created_at),
     };
     match &spec.program {
@@ -154,6 +158,8 @@ const fn limits(limits: &model::Limits) -> api::Limits {
         request_timeout_ms: Some(limits.request_timeout_ms),
         request_output_bytes: Some(limits.request_output_bytes),
         concurrency: Some(limits.concurrency),
+        egress_connections: Some(limits.egress_connections),
+        egress_bytes_per_second: Some(limits.egress_bytes_per_second),
     }
 }
 

@@ -281,6 +281,15 @@ pub struct DeployArgs {
     /// Requests of a script at work at once
     #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     pub concurrency: Option<u32>,
+    /// What it may reach [default: none]
+    #[arg(long, value_name = "NETWORK", help_heading = "Network")]
+    pub egress: Option<EgressArg>,
+    /// With egress: connections open at a time
+    #[arg(long, value_name = "NUMBER", help_heading = "Network", requires = "egress")]
+    pub connections: Option<u32>,
+    /// With egress: bytes a second, each way, as 10M
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes, help_heading = "Network", requires = "egress")]
+    pub bandwidth: Option<u64>,
     /// Path that must answer before the release goes live [default: the runner is asked, and no
     /// script is run; a command's port must take a connection]
     #[arg(long, value_name = "PATH", help_heading = "Health")]
@@ -291,6 +300,15 @@ pub struct DeployArgs {
     /// How long to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+/// What a service may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EgressArg {
+    /// Nothing
+    None,
+    /// The public internet, and what the operator allows besides
+    Internet,
 }
 
 /// How long a change is waited for.

@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use shipway_driver::{
-    DriverError, ExecInput, ExecOutput, ExecSession, Exit, LogCursor, LogLine, LogQuery, LogStream, Phase, Seen, Stats,
+    DriverError, EgressStats, ExecInput, ExecOutput, ExecSession, Exit, LogCursor, LogLine, LogQuery, LogStream, Phase,
+    Seen, Stats,
 };
 use shipway_engine::host_image::HostImageError;
 use shipway_engine::layers::LayerError;
@@ -89,7 +90,7 @@ pub(crate) fn seen(container: ContainerId, seen: engine::Seen) -> Seen {
     }
 }
 
-pub(crate) const fn stats(stats: engine::Stats) -> Stats {
+pub(crate) fn stats(stats: engine::Stats, reached: Option<engine::Reached>) -> Stats {
     let engine::Stats { usage, limits } = stats;
     Stats {
         cpu_usec: usage.cpu_usec,
@@ -100,6 +101,23 @@ pub(crate) const fn stats(stats: engine::Stats) -> Stats {
         pids_limit: limits.pids as u64,
         io_read_bytes: usage.io_read_bytes,
         io_write_bytes: usage.io_write_bytes,
+        egress: reached.map(egress),
+    }
+}
+
+const fn egress(reached: engine::Reached) -> EgressStats {
+    let engine::Reached { packets, names } = reached;
+    EgressStats {
+        sent_bytes: packets.sent_bytes,
+        received_bytes: packets.received_bytes,
+        refused_spoofed: packets.spoofed,
+        refused_host: packets.host,
+        refused_neighbour: packets.neighbour,
+        refused_metadata: packets.metadata,
+        refused_special: packets.special,
+        refused_connections: packets.connections,
+        refused_rate: packets.rate,
+        refused_names: packets.names + names.refused + names.dropped,
     }
 }
 

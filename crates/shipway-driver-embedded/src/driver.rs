@@ -207,8 +207,10 @@ impl Driver for EmbeddedDriver {
     }
 
     async fn stats(&self, container: ContainerId) -> Result<Stats, DriverError> {
-        let stats = self.engine.stats(&container.to_string()).await;
-        stats.map(answer::stats).map_err(|error| answer::error(container, error))
+        let id = container.to_string();
+        let stats = self.engine.stats(&id).await.map_err(|error| answer::error(container, error))?;
+        let reached = self.engine.reached(&id).await.map_err(|error| answer::error(container, error))?;
+        Ok(answer::stats(stats, reached))
     }
 
     async fn exec(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecSession, DriverError> {

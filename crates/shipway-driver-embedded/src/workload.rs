@@ -13,14 +13,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use shipway_driver::{DriverError, ExecSpec, Ingress, Program, Workload};
 use shipway_engine::{
-    Bind, ContainerSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper,
+    Bind, ContainerSpec, EgressSpec, Ingress as EngineIngress, Limits, LogLimits, Network, Process, Rlimit, Root,
+    Tmpfs, Upper,
 };
-use shipway_model::{ContentKind, RootFs, Runner};
+use shipway_model::{ContentKind, Egress, RootFs, Runner};
 
 /// Where the runner is, inside.
 const RUNNER: &str = "/.shipway/runner";
@@ -112,6 +114,7 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
         hostname: None,
         limits: Limits { memory_bytes: limits.memory_bytes, cpu_millis: limits.cpu_millis, pids: limits.pids },
         network,
+        egress: egress(workload)?,
         ingress,
         log: LogLimits { segment_bytes: limits.log_bytes / u64::from(LOG_SEGMENTS), segments: LOG_SEGMENTS },
     })
@@ -134,6 +137,18 @@ pub(crate) fn exec(spec: ExecSpec) -> Result<shipway_engine::ExecSpec, DriverErr
 
 const fn rlimit(resource: u32, most: u64) -> Rlimit {
     Rlimit { resource, soft: most, hard: most }
+}
+
+fn egress(workload: &Workload) -> Result<Option<EgressSpec>, DriverError> {
+    let limits = &workload.limits;
+    match workload.egress {
+        Egress::None => Ok(None),
+        Egress::Internet => {
+            let least = || DriverError::Invalid("egress_bytes_per_second must not be 0".to_owned());
+            let bytes_per_second = Some(NonZeroU64::new(limits.egress_bytes_per_second).ok_or_else(least)?);
+            Ok(Some(EgressSpec { bytes_per_second, connections: limits.egress_connections }))
+        }
+    }
 }
 
 fn reach(ingress: Ingress) -> (Network, EngineIngress) {

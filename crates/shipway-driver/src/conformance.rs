@@ -57,6 +57,7 @@ impl Candidate {
             env: BTreeMap::from([("EXAM".to_owned(), "yes".to_owned())]),
             limits: Limits::default(),
             ingress: Ingress::None,
+            egress: shipway_model::Egress::None,
             labels: BTreeMap::from([("exam".to_owned(), "conformance".to_owned())]),
         }
     }

@@ -36,7 +36,7 @@ use shipway_model::{ContainerId, RootFs};
 
 pub use error::DriverError;
 pub use stream::{ExecInput, ExecOutput, ExecSession, ExecSpec, LogCursor, LogLine, LogQuery, LogStream};
-pub use workload::{Exit, Ingress, Phase, Program, Seen, Started, Stats, Workload};
+pub use workload::{EgressStats, Exit, Ingress, Phase, Program, Seen, Started, Stats, Workload};
 
 /// One container engine.
 #[async_trait]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shipway_model::instance::Endpoint;
-use shipway_model::{ContainerId, ContentKind, Digest, Limits, Micros, RootFs, Runner};
+use shipway_model::{ContainerId, ContentKind, Digest, Egress, Limits, Micros, RootFs, Runner};
 
 /// One container to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Workload {
     pub limits: Limits,
     /// How visitors reach it.
     pub ingress: Ingress,
+    /// What it may reach; how much of it is in its limits.
+    #[serde(default)]
+    pub egress: Egress,
     /// For people and for finding it again: `service`, `release`, `project`.
     pub labels: BTreeMap<String, String>,
 }
@@ -145,4 +148,31 @@ pub struct Stats {
     pub io_read_bytes: u64,
     /// Bytes written to disks.
     pub io_write_bytes: u64,
+    /// What went out, for one that has a way out.
+    pub egress: Option<EgressStats>,
+}
+
+/// What a container sent and was refused, since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EgressStats {
+    /// Bytes sent, before refusals.
+    pub sent_bytes: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Packets refused because they claimed another sender.
+    pub refused_spoofed: u64,
+    /// Packets refused on their way to the host.
+    pub refused_host: u64,
+    /// Packets refused on their way to another container.
+    pub refused_neighbour: u64,
+    /// Packets refused on their way to a metadata service.
+    pub refused_metadata: u64,
+    /// Packets refused on their way to another private, link-local or reserved address.
+    pub refused_special: u64,
+    /// Packets that would have opened one connection too many.
+    pub refused_connections: u64,
+    /// Packets beyond the bytes a second.
+    pub refused_rate: u64,
+    /// Names refused, or answered without an address that may not be reached.
+    pub refused_names: u64,
 }

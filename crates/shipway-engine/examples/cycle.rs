@@ -183,6 +183,7 @@ fn spec(tree: &Path, id: &str, argv: &[&str]) -> ContainerSpec {
         hostname: None,
         limits: Limits { memory_bytes: 64 << 20, cpu_millis: 2000, pids: 32 },
         network: Network::None { address: None },
+        egress: None,
         ingress: Ingress::None,
         log: LogLimits { segment_bytes: 64 << 10, segments: 4 },
     }

@@ -10,6 +10,7 @@
 mod exec;
 mod open;
 mod prepare;
+mod reach;
 mod start;
 mod watch;
 
@@ -34,6 +35,7 @@ use crate::error::Doing;
 use crate::home::Home;
 use crate::launcher::Launcher;
 use crate::logs::{self, LogLine, LogQuery, Watcher};
+use crate::outside::{Outside, OutsideConfig};
 use crate::slots::Slots;
 use crate::sweep::Job;
 use crate::{ContainerSpec, EngineError, Limits, Usage, control, process};
@@ -68,6 +70,8 @@ pub struct EngineConfig {
     pub prepared_for: Duration,
     /// A delegated cgroup v2 directory to use instead of the root of the tree.
     pub cgroup_parent: Option<PathBuf>,
+    /// How containers with egress reach out.
+    pub outside: OutsideConfig,
     /// Directories that root file systems and binds come from, besides the engine
     /// root: the launcher keeps only the mounts it is told about.
     pub sources: Vec<PathBuf>,
@@ -86,6 +90,7 @@ impl EngineConfig {
             prepared_max: 16,
             prepared_for: Duration::from_secs(60),
             cgroup_parent: None,
+            outside: OutsideConfig::default(),
             sources: Vec::new(),
         }
     }
@@ -106,6 +111,7 @@ struct Inner {
     cgroups: Arc<Cgroups>,
     pool: Arc<Pool>,
     slots: Arc<Slots>,
+    outside: Arc<Outside>,
     launcher: Launcher,
     watcher: Watcher,
     sweeper: mpsc::Sender<Job>,
@@ -307,7 +313,10 @@ impl Engine {
         drop(
             blocking(move || {
                 engine.inner.tidy();
-                Ok(())
+                match engine.inner.containers().is_empty() {
+                    true => engine.inner.outside.teardown(),
+                    false => Ok(()),
+                }
             })
             .await,
         );

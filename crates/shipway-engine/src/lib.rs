@@ -30,6 +30,7 @@ mod launcher;
 pub mod layers;
 mod listener;
 pub mod logs;
+mod outside;
 mod packet;
 mod process;
 mod ready;
@@ -45,7 +46,9 @@ pub use engine::{Engine, EngineConfig, ExecInput, ExecOutput, ExecSession, ExecS
 pub use error::EngineError;
 pub use home::install_program;
 pub use logs::{Cursor, LogLine, LogQuery};
+pub use outside::OutsideConfig;
 pub use seccomp::program as seccomp_program;
+pub use shipway_egress::{Allow, Block, Seen as Reached};
 pub use shipway_shim::protocol::VERSION as SHIM_PROTOCOL;
 pub use shipway_shim::protocol::{Bind, EXECUTE, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper};
-pub use spec::{ContainerSpec, Ingress};
+pub use spec::{ContainerSpec, EgressSpec, Ingress};

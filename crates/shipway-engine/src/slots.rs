@@ -41,6 +41,11 @@ pub const SLOTS: u32 = 4096;
 pub(crate) struct Slot(u32);
 
 impl Slot {
+    /// Which of the machine's slots it is.
+    pub(crate) fn number(self) -> u16 {
+        u16::try_from(self.0).expect("there are fewer slots than 65,536")
+    }
+
     /// The first host id.
     pub(crate) const fn base(self) -> u32 {
         FIRST_ID + self.0 * SLOT_IDS

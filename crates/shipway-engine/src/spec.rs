@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
@@ -63,10 +64,23 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// The network it lives in.
     pub network: Network,
+    /// Its way out to the internet, if it has one. Needs a network namespace of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressSpec>,
     /// How it is reached.
     pub ingress: Ingress,
     /// Bounds of its log.
     pub log: LogLimits,
+}
+
+/// How much of the internet a container may use. What it may reach is the operator's
+/// word ([`OutsideConfig`](crate::OutsideConfig)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressSpec {
+    /// Bytes a second in each direction; `None` for as fast as it goes.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Connections open at a time, at least one.
+    pub connections: u32,
 }
 
 /// How a container is reached from outside.
@@ -203,7 +217,10 @@ impl ContainerSpec {
             Ingress::Dialer { address } => address.port() != 0,
             Ingress::None | Ingress::Listener => true,
         };
-        rule(dials_itself, "ingress.address: a port that is not 0")
+        rule(dials_itself, "ingress.address: a port that is not 0")?;
+        let Some(egress) = self.egress else { return Ok(()) };
+        rule(egress.connections > 0, "egress.connections: at least 1")?;
+        rule(self.network != Network::Host, "egress: only with a network of its own")
     }
 }
 

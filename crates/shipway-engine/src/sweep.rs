@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::cgroups::{Cgroups, Pool};
+use crate::outside::Outside;
 use crate::slots::{Slot, Slots};
 
 /// Jobs that may wait. Each stands for a few directories on the host.
@@ -34,6 +35,8 @@ pub(crate) enum Job {
         /// The slot and its container, unless the container keeps it.
         slot: Option<(Slot, String)>,
     },
+    /// The link of a run that has ended; before its range of ids is given back.
+    Link(Slot),
     /// A directory, moved to the trash.
     Folder(PathBuf),
     /// The pool has been taken from.
@@ -48,6 +51,7 @@ pub(crate) struct Broom {
     pub(crate) cgroups: Arc<Cgroups>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) outside: Arc<Outside>,
 }
 
 /// Starts the sweeper; it ends when the last sender is dropped and all is clean.
@@ -125,6 +129,7 @@ impl Broom {
                     tracing::warn!(container, %error, "id range not given back");
                 }
             }
+            Job::Link(slot) => self.outside.detach(slot),
             Job::Folder(path) => {
                 if let Err(error) = fs::remove_dir_all(&path)
                     && error.kind() != std::io::ErrorKind::NotFound

@@ -24,7 +24,8 @@ pub use ids::{ContainerId, ServiceId, TaskId, TokenId};
 pub use instance::{Instance, InstanceRole};
 pub use names::{Label, NameError, ProjectName, ServiceName};
 pub use release::{
-    ContentKind, HealthCheck, Limits, Release, ReleaseProgram, ReleaseSpec, ReleaseState, RootFs, Runner, Source,
+    ContentKind, Egress, HealthCheck, Limits, Release, ReleaseProgram, ReleaseSpec, ReleaseState, RootFs, Runner,
+    Source,
 };
 pub use service::{Service, ServiceState, Wanted};
 pub use task::{Failure, FailureCode, Outcome, Task, TaskPayload, TaskState};

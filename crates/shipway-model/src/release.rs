@@ -60,6 +60,20 @@ pub struct ReleaseSpec {
     pub limits: Limits,
     /// When it counts as ready.
     pub health: HealthCheck,
+    /// What it may reach.
+    #[serde(default)]
+    pub egress: Egress,
+}
+
+/// What a container may reach of the world.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Egress {
+    /// Nothing: its own loopback is all the network there is.
+    #[default]
+    None,
+    /// The public internet, and what the operator allows besides (`network.allow`).
+    Internet,
 }
 
 /// What a release runs. Its fields stand beside the spec's others in JSON, where those
@@ -182,6 +196,10 @@ pub struct Limits {
     pub request_output_bytes: u64,
     /// Scripts at work at once; more requests wait, then get a 503.
     pub concurrency: u32,
+    /// With a way out: connections open at a time.
+    pub egress_connections: u32,
+    /// With a way out: bytes a second, each way.
+    pub egress_bytes_per_second: u64,
 }
 
 impl Default for Limits {
@@ -199,6 +217,8 @@ impl Default for Limits {
             request_timeout_ms: 30_000,
             request_output_bytes: 64 << 20,
             concurrency: 32,
+            egress_connections: 1024,
+            egress_bytes_per_second: 125_000_000,
         }
     }
 }
@@ -224,7 +244,7 @@ impl Limits {
     ///
     /// The first field out of range.
     pub fn check(&self) -> Result<(), LimitError> {
-        let rows: [(&'static str, u64, u64, u64); 10] = [
+        let rows: [(&'static str, u64, u64, u64); 12] = [
             ("memory_bytes", self.memory_bytes, 8 << 20, 1 << 40),
             ("cpu_millis", u64::from(self.cpu_millis), 10, 256_000),
             ("pids", u64::from(self.pids), 4, 32_768),
@@ -235,6 +255,8 @@ impl Limits {
             ("request_timeout_ms", u64::from(self.request_timeout_ms), 10, 3_600_000),
             ("request_output_bytes", self.request_output_bytes, 1 << 10, 1 << 40),
             ("concurrency", u64::from(self.concurrency), 1, 4096),
+            ("egress_connections", u64::from(self.egress_connections), 1, 65_536),
+            ("egress_bytes_per_second", self.egress_bytes_per_second, 16 << 10, 1 << 40),
         ];
         match rows.into_iter().find(|(_, given, least, most)| given < least || given > most) {
             None => Ok(()),

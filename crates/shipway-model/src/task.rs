@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContentKind, Digest, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
+use crate::{ContentKind, Digest, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
 
 /// A task, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,9 @@ pub struct Deploy {
     pub limits: Limits,
     /// When it counts as ready.
     pub health: HealthCheck,
+    /// What it may reach.
+    #[serde(default)]
+    pub egress: Egress,
 }
 
 /// What a deploy is to run. In JSON its fields stand beside the deploy's others.

@@ -27,6 +27,7 @@ fn main() -> std::io::Result<()> {
         instance: "measure".to_owned(),
         threads: 1,
         routes_wait: Duration::ZERO,
+        fast_path: true,
         limits: Limits::default(),
     };
     let socket = TcpListener::bind("127.0.0.1:0")?;

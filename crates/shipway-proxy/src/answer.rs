@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
@@ -112,15 +112,17 @@ impl Failure {
 
     /// The answer itself.
     pub(crate) fn response(&self, request_id: &HeaderValue, ticket: Ticket) -> Response<Body> {
-        let id = request_id.to_str().unwrap_or_default();
-        let (kind, text) = if matches!(self, Self::ApiAway) {
-            ("application/problem+json", self.problem(id))
-        } else {
-            ("text/plain; charset=utf-8", format!("{self}\nrequest id: {id}\n"))
-        };
-        let mut response = Response::new(Body::text(Bytes::from(text), ticket));
+        let mut response = Response::new(Body::text(Bytes::from(self.text(request_id)), ticket));
         *response.status_mut() = self.status();
-        let headers = response.headers_mut();
+        *response.headers_mut() = self.headers(request_id);
+        response
+    }
+
+    /// The answer's headers, but for those that frame it.
+    pub(crate) fn headers(&self, request_id: &HeaderValue) -> HeaderMap {
+        let is_api = matches!(self, Self::ApiAway);
+        let kind = if is_api { "application/problem+json" } else { "text/plain; charset=utf-8" };
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, request_id.clone());
@@ -131,7 +133,13 @@ impl Failure {
             let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        response
+        headers
+    }
+
+    /// The answer's body.
+    pub(crate) fn text(&self, request_id: &HeaderValue) -> String {
+        let id = request_id.to_str().unwrap_or_default();
+        if matches!(self, Self::ApiAway) { self.problem(id) } else { format!("{self}\nrequest id: {id}\n") }
     }
 
     /// RFC 9457, with the fields that the API's own problems have.

@@ -1,7 +1,7 @@
 //! One visitor's connection, from its first byte to its last answer.
 //!
-//! The first bytes say which protocol it speaks. HTTP/1 goes through the guard;
-//! HTTP/2 (with prior knowledge) has framing that leaves nothing to guess.
+//! The first bytes say which protocol it speaks. HTTP/1 begins on the fast path and
+//! goes through the guard to hyper when it asks for more than that knows; HTTP/2 (with prior knowledge) has framing that leaves nothing to guess.
 
 mod http2;
 
@@ -10,20 +10,22 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::api_link::ApiLink;
 use crate::config::Serves;
+use crate::fast::{self, HandOver};
 use crate::forward;
 use crate::guard::stream::{Guarded, Patience};
 use crate::guard::{FIELDS_MAX, Gate, HEAD_BYTES_MAX};
@@ -52,7 +54,7 @@ pub(crate) struct Client {
     pub(crate) active: AtomicU64,
     /// HTTP/2: answers of which the visitor was offered a piece it has not taken
     /// yet, and since when. (HTTP/1 has one answer at a time, and the guard's clock.)
-    unread: Option<Mutex<HashMap<u64, Instant>>>,
+    unread: Option<Mutex<HashMap<u64, std::time::Instant>>>,
     _place: Place,
 }
 
@@ -79,7 +81,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
             Ok(None) => return,
             Err(_) => return proxy.metrics.limit(Limit::HeaderTime),
         },
-        () = proxy.drain.cancelled() => return,
+        () = proxy.drained() => return,
     };
     let api_socket = proxy.api_socket.clone();
     let client = Arc::new(Client {
@@ -95,11 +97,17 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, accepted: Accepted) {
         _place: accepted.place,
         proxy,
     });
-    let stream = Rewound::new(prefix, visitor);
     if is_http2 {
-        http2::serve(client, stream).await;
+        return Box::pin(http2::serve(client, Rewound::new(prefix, visitor))).await;
+    }
+    let rest = if client.proxy.is_fast {
+        fast::serve(&client, visitor, prefix).await
     } else {
-        serve_http1(client, stream).await;
+        Some(HandOver { visitor, bytes: prefix, head_since: Instant::now() })
+    };
+    if let Some(HandOver { visitor, bytes, head_since }) = rest {
+        // Boxed: while a connection is on the fast path, its task stays small.
+        Box::pin(serve_http1(client, Rewound::new(bytes, visitor), head_since)).await;
     }
 }
 
@@ -120,12 +128,11 @@ async fn first_bytes(visitor: &mut Visitor) -> Option<(Bytes, bool)> {
     }
 }
 
-async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>) {
+async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>, head_since: Instant) {
     let limits = &client.proxy.limits;
     let patience = Patience { header: limits.header_time, idle: limits.idle, write: limits.response_idle };
-    let guarded = Guarded::new(stream, Arc::clone(&client.gate), patience);
-    let drain = client.proxy.drain.clone();
-    let serving = service_fn(|request| respond(Arc::clone(&client), request));
+    let guarded = Guarded::new(stream, Arc::clone(&client.gate), patience, head_since);
+    let serving = service_fn(|request| respond_last(Arc::clone(&client), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // The guard keeps this time, because it also answers when it is up.
@@ -137,12 +144,29 @@ async fn serve_http1(client: Arc<Client>, stream: Rewound<Visitor>) {
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
+        () = client.proxy.drained() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
+    if client.gate.is_unread() {
+        client.proxy.metrics.limit(Limit::ResponseIdle);
+    }
     note_end(&client, ended);
+}
+
+/// While the proxy drains, every answer of HTTP/1 is its connection's last. (HTTP/2
+/// has a message of its own for that.)
+async fn respond_last(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<http::Response<crate::body::Body>, Infallible> {
+    let proxy = Arc::clone(&client.proxy);
+    let mut response = respond(client, request).await?;
+    if proxy.drain.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 fn note_end(client: &Client, ended: hyper::Result<()>) {

@@ -80,9 +80,17 @@ pub struct Settings {
     /// accepted. After that those of the last good snapshot serve.
     #[serde(default)]
     pub routes_wait: Duration,
+    /// Whether plain HTTP/1.1 requests are answered by the hand-written path. Off is
+    /// for tests and for looking into a doubt: nothing but speed may differ.
+    #[serde(default = "yes")]
+    pub fast_path: bool,
     /// Bounds on everything a visitor can use up.
     #[serde(default)]
     pub limits: Limits,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A user and a group by number.

@@ -94,11 +94,13 @@ pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
 }
 
 async fn talk(control: Arc<Control>, stream: UnixStream) {
+    control.proxy.metrics.presence.is_here();
     tracing::info!("the control plane is connected");
     match control.follow(&stream).await {
         Ok(()) => tracing::info!("the control plane is gone; serving on"),
         Err(error) => tracing::warn!(%error, "the control connection broke; serving on"),
     }
+    control.proxy.metrics.presence.is_gone();
 }
 
 impl Control {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::answer::Failure;
 use crate::body::{RequestBody, Upload, UploadEnd};
+use crate::headers;
 use crate::upstream::Sender;
 
 /// A request ready for a service.
@@ -31,7 +32,7 @@ pub(crate) struct Outgoing {
 
 /// A connection idle for longer than this is not given a request that could not
 /// be sent again: its service may be closing it right now.
-const FRESH: Duration = Duration::from_secs(1);
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
 
 impl Outgoing {
     /// Whether it could be sent again after a connection closed without an answer.
@@ -67,7 +68,7 @@ pub(crate) async fn send(mut sender: Sender, outgoing: Box<Outgoing>, is_pooled:
     let copy = (is_pooled && outgoing.is_repeatable()).then(|| copy_of(&outgoing.request));
     let Outgoing { request, upload, is_upgrade, first_byte } = *outgoing;
     let asked = request.method().clone();
-    let sending = sender.try_send_request(request);
+    let sending = sender.send(request);
     let Some(sent) = within(sending, upload.as_deref(), first_byte).await else {
         return Sent::Failed(Failure::FirstByte);
     };
@@ -95,10 +96,14 @@ fn copy_of(request: &Request<RequestBody>) -> Parts {
     parts
 }
 
-/// A 101 that nobody asked for switches nothing.
-fn check(response: Response<Incoming>, sender: Sender, is_upgrade: bool, asked: &Method) -> Sent {
+/// A 101 that nobody asked for switches nothing, and two lengths are none.
+fn check(mut response: Response<Incoming>, sender: Sender, is_upgrade: bool, asked: &Method) -> Sent {
     let is_switch = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
     if is_switch && (!is_upgrade || *asked == Method::HEAD) {
+        return Sent::Failed(Failure::BadAnswer);
+    }
+    // With a body, hyper has looked.
+    if *asked == Method::HEAD && !headers::has_one_length(response.headers_mut()) {
         return Sent::Failed(Failure::BadAnswer);
     }
     Sent::Answered(response, sender)

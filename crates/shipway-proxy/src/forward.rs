@@ -8,7 +8,6 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap, UPGRADE};
@@ -16,25 +15,20 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, sleep};
 
 use crate::answer::Failure;
 use crate::body::{Back, Body, RequestBody, ResponseBody};
 use crate::client::Client;
 use crate::exchange::{Outgoing, Sent, send};
-use crate::guard::FIELDS_MAX;
+use crate::guard::{FIELDS_MAX, Refusal};
 use crate::headers::{self, Way};
 use crate::host::{self, Named};
+use crate::patience::{Wait, find, first_byte};
 use crate::request_id;
-use crate::server::Proxy;
 use crate::splice;
-use crate::table::{Found, Lease, Target};
+use crate::table::Lease;
 use crate::ticket::Ticket;
 use crate::upstream::ConnectError;
-
-/// Between two looks at a service that is not ready: the first wait, and the longest.
-const LOOK_FIRST: Duration = Duration::from_millis(2);
-const LOOK_LONGEST: Duration = Duration::from_millis(25);
 
 /// Answers one request of a visitor's. Never fails: failures are answers too.
 pub(crate) async fn answer(client: Arc<Client>, request: Request<Incoming>) -> Response<Body> {
@@ -56,7 +50,7 @@ pub(crate) async fn answer(client: Arc<Client>, request: Request<Incoming>) -> R
     response
 }
 
-fn note(client: &Client, failure: &Failure) {
+pub(crate) fn note(client: &Client, failure: &Failure) {
     let metrics = &client.proxy.metrics;
     if let Some(limit) = failure.limit() {
         metrics.limit(limit);
@@ -106,11 +100,14 @@ impl Answered {
     }
 }
 
-/// Responses that may be quiet for long without being stuck.
 fn is_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| is_stream_kind(kind.as_bytes()))
+}
+
+/// Responses that may be quiet for long without being stuck.
+pub(crate) fn is_stream_kind(kind: &[u8]) -> bool {
     const KINDS: [&str; 4] =
         ["text/event-stream", "application/x-ndjson", "application/grpc", "multipart/x-mixed-replace"];
-    let kind = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
     KINDS.iter().any(|one| kind.get(..one.len()).is_some_and(|start| start.eq_ignore_ascii_case(one.as_bytes())))
 }
 
@@ -126,6 +123,9 @@ async fn route(
     let (parts, body) = request.into_parts();
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Failure::Method);
+    }
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(Failure::Refused(Refusal::Malformed));
     }
     if parts.headers.len() > FIELDS_MAX {
         return Err(Failure::TooManyFields);
@@ -217,8 +217,7 @@ async fn to_service(
     let proxy = &client.proxy;
     let service = proxy.table.find(label).ok_or(Failure::NoSuchService)?;
     ticket.names(service.name());
-    let first_byte =
-        service.limits().first_byte_ms.map_or(proxy.limits.first_byte, |ms| Duration::from_millis(ms.into()));
+    let first_byte = first_byte(proxy, &service);
     let number = ticket.number();
     let (mut outgoing, visitor) = outgoing(client, request, Some(label), id, number, first_byte);
     let upload = outgoing.upload.clone();
@@ -228,7 +227,7 @@ async fn to_service(
         // The first attempt needs no `Wait`, and almost every request has just one.
         let failure = match find(proxy, label) {
             Err(failure) => failure,
-            Ok(lease) => match attempt(client, &lease, outgoing).await {
+            Ok((_, lease)) => match attempt(client, &lease, outgoing).await {
                 Attempt::Answered(response, sender) => {
                     let idle_max = proxy.limits.idle_upstream;
                     let back = Back::Service { sender, lease, idle_max };
@@ -242,24 +241,6 @@ async fn to_service(
             },
         };
         wait.after(failure).await?;
-    }
-}
-
-/// Finds the endpoint of a label now, and counts the request in there.
-fn find(proxy: &Proxy, label: &str) -> Result<Lease, Failure> {
-    loop {
-        let service = proxy.table.find(label).ok_or(Failure::NoSuchService)?;
-        let concurrency = service.limits().concurrency.unwrap_or(proxy.limits.concurrency);
-        return match service.lease(concurrency) {
-            Found::Lease(lease) => Ok(lease),
-            Found::Full => Err(Failure::Busy),
-            Found::Not(target) => match &**target {
-                Target::Moved => continue,
-                Target::Unavailable(reason) => Err(Failure::Unavailable(reason.clone())),
-                Target::Stopped => Err(Failure::Stopped),
-                Target::Starting | Target::Live(_) => Err(Failure::Starting),
-            },
-        };
     }
 }
 
@@ -295,56 +276,5 @@ async fn attempt(client: &Client, lease: &Lease, mut outgoing: Box<Outgoing>) ->
             let closed = std::io::ErrorKind::ConnectionReset.into();
             Attempt::Nobody(again, ConnectError::Absent(closed))
         }
-    }
-}
-
-/// The patience with a service that is not there: short, bounded, and for a
-/// bounded number of requests at a time.
-struct Wait<'a> {
-    proxy: &'a Proxy,
-    deadline: Option<Instant>,
-    next: Duration,
-    held: Option<Held<'a>>,
-}
-
-impl<'a> Wait<'a> {
-    const fn new(proxy: &'a Proxy) -> Self {
-        Self { proxy, deadline: None, next: LOOK_FIRST, held: None }
-    }
-
-    /// Waits a moment, or gives `failure` back because waiting will not help.
-    async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
-        let passes = matches!(failure, Failure::Starting | Failure::Unreachable(ConnectError::Absent(_)));
-        if !passes {
-            return Err(failure);
-        }
-        let now = Instant::now();
-        let deadline = *self.deadline.get_or_insert(now + self.proxy.limits.patience);
-        if now >= deadline {
-            return Err(failure);
-        }
-        if self.held.is_none() {
-            self.held = Some(Held::new(self.proxy).ok_or(Failure::HeldFull)?);
-        }
-        sleep(self.next.min(deadline - now)).await;
-        self.next = (self.next * 2).min(LOOK_LONGEST);
-        Ok(())
-    }
-}
-
-/// One of the requests held at a time.
-struct Held<'a>(&'a AtomicUsize);
-
-impl<'a> Held<'a> {
-    fn new(proxy: &'a Proxy) -> Option<Self> {
-        let before = proxy.held.fetch_add(1, Ordering::AcqRel);
-        let held = Self(&proxy.held);
-        (before < proxy.limits.held).then_some(held)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -20,7 +20,6 @@
 //! what may not pass yet is shown to it again with more behind it.
 //! [`stream::Guarded`] is the stream around it.
 
-mod alarm;
 mod chunks;
 mod gate;
 mod head;
@@ -28,7 +27,7 @@ pub(crate) mod stream;
 
 use chunks::Chunks;
 pub(crate) use gate::Gate;
-pub(crate) use head::{FIELDS_MAX, HEAD_BYTES_MAX};
+pub(crate) use head::{FIELDS_MAX, HEAD_BYTES_MAX, find_end};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -182,7 +181,7 @@ impl Guard {
         }
         match &mut self.state {
             State::Head { searched } => {
-                let Some(length) = head::find_end(bytes, searched)? else {
+                let Some(length) = find_end(bytes, searched)? else {
                     return Ok(0);
                 };
                 let framing = head::check(&bytes[..length])?;

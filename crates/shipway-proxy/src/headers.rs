@@ -146,6 +146,26 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// Makes several equal lengths one; `false`: they differ, or are no lengths.
+pub(crate) fn has_one_length(headers: &mut HeaderMap) -> bool {
+    if headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH) {
+        return true;
+    }
+    let values = headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let number = |text: &[u8]| {
+        let text =
+            std::str::from_utf8(text.trim_ascii()).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+        text.parse::<u64>().ok()
+    };
+    let mut numbers = values.map(number);
+    let Some(first) = numbers.next().flatten() else {
+        return false;
+    };
+    let is_one = numbers.all(|number| number == Some(first));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(first));
+    is_one
+}
+
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         for name in nominated(headers) {
@@ -169,19 +189,43 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
+/// Whether a field, its name in lower case, is about one connection only.
+pub(crate) fn is_hop_by_hop(name: &[u8]) -> bool {
+    let is_likely = matches!(name.first(), Some(b'c' | b'k' | b'p' | b't' | b'u'));
+    is_likely && HOP_BY_HOP.iter().any(|one| one.as_bytes() == name)
+}
+
+/// Whether a visitor's field, its name in lower case, is not passed on.
+pub(crate) fn stops_here(name: &[u8]) -> bool {
+    // Asked of every field: most begin with another letter than all of these.
+    let is_likely = matches!(name.first(), Some(b'c' | b'f' | b'h' | b'k' | b'p' | b's' | b't' | b'u' | b'x'));
+    (is_likely || name.contains(&b'_')) && (is_hop_by_hop(name) || std::str::from_utf8(name).is_ok_and(is_ours))
+}
+
+/// What a service is told about every request of one visitor for one host, but for
+/// the request's id: these fields in this order.
+pub(crate) fn forwarding(from: &VisitorAddress, host: &HeaderValue, label: &str) -> HeaderMap {
+    let request_id = HeaderValue::from_static("");
+    let way = Way { from, host, label: Some(label), request_id: &request_id, upgrade: None };
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, host.clone());
+    set_forwarding(&mut headers, &way);
+    headers.remove(X_REQUEST_ID);
+    headers
+}
+
 fn strip_ours(headers: &mut HeaderMap) {
     // Asked first, because usually there is none and nothing needs to be collected.
-    if !headers.keys().any(is_ours) {
+    if !headers.keys().any(|name| is_ours(name.as_str())) {
         return;
     }
-    let names: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);
     }
 }
 
-fn is_ours(name: &HeaderName) -> bool {
-    let name = name.as_str();
+fn is_ours(name: &str) -> bool {
     if name.contains('_') {
         let spelled = name.replace('_', "-");
         return is_reserved(&spelled) || FRAMING.contains(&spelled.as_str()) || HOP_BY_HOP.contains(&spelled.as_str());

@@ -24,6 +24,8 @@
 //! executes a program, and never parses a visitor's byte before its privileges
 //! are gone for good.
 
+mod access;
+mod alarm;
 mod answer;
 mod api_link;
 mod body;
@@ -32,12 +34,14 @@ pub mod config;
 mod control;
 mod descriptors;
 mod exchange;
+mod fast;
 pub mod feed;
 mod forward;
 mod guard;
 mod headers;
 mod host;
 mod metrics;
+mod patience;
 mod privileges;
 mod request_id;
 mod run;

@@ -4,9 +4,13 @@
 //! while nobody fetches it. The control plane fetches the text over the control
 //! socket and adds it to its own.
 
+mod presence;
+
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use presence::Presence;
 
 /// Upper bounds of the duration histogram, in microseconds.
 const BUCKETS_US: [u64; 12] =
@@ -39,9 +43,11 @@ pub(crate) enum Limit {
     Concurrency,
     Held,
     Drain,
+    /// HTTP/2 frames that cost us more than their sender.
+    Flood,
 }
 
-const LIMITS: [(Limit, &str); 11] = [
+const LIMITS: [(Limit, &str); 12] = [
     (Limit::ConnectionsPerAddress, "connections_per_address"),
     (Limit::Connections, "connections"),
     (Limit::HeaderTime, "header_time"),
@@ -53,6 +59,7 @@ const LIMITS: [(Limit, &str); 11] = [
     (Limit::Concurrency, "concurrency"),
     (Limit::Held, "held"),
     (Limit::Drain, "drain"),
+    (Limit::Flood, "http2_flood"),
 ];
 
 /// Every count.
@@ -66,6 +73,8 @@ pub(crate) struct Metrics {
     /// Second (of the process) when a hit of each limit was last logged, plus one.
     logged: [AtomicU64; LIMITS.len()],
     pub(crate) connections: Count,
+    /// Requests answered by the fast path.
+    pub(crate) fast: Count,
     pub(crate) refused: Count,
     pub(crate) upgrades: Count,
     pub(crate) upstream_connects: Count,
@@ -74,6 +83,8 @@ pub(crate) struct Metrics {
     pub(crate) accept_errors: Count,
     pub(crate) request_bytes: Count,
     pub(crate) response_bytes: Count,
+    /// Of the control plane.
+    pub(crate) presence: Presence,
 }
 
 /// A limit that is hit all the time is logged once in so many seconds.
@@ -131,12 +142,24 @@ impl Metrics {
             page.head(name, "gauge", help);
             page.line(name, "", value as u64);
         }
+        self.render_presence(&mut page);
         text
+    }
+
+    fn render_presence(&self, page: &mut Page<'_>) {
+        let (up, losses, away) = self.presence.told();
+        page.head("control_plane_up", "gauge", "Whether the control plane is connected.");
+        page.line("control_plane_up", "", up);
+        page.head("control_plane_losses_total", "counter", "Times the control plane was lost.");
+        page.line("control_plane_losses_total", "", losses);
+        page.head("control_plane_away_seconds_total", "counter", "Time without a control plane.");
+        page.line("control_plane_away_seconds_total", "", away.as_secs_f64());
     }
 
     fn render_counts(&self, page: &mut Page<'_>) {
         for (name, count, help) in [
             ("connections_total", &self.connections, "Visitors' connections accepted."),
+            ("fast_requests_total", &self.fast, "Requests that took the fast path."),
             ("requests_refused_total", &self.refused, "Requests refused before hyper saw them."),
             ("upgrades_total", &self.upgrades, "Connections that switched to another protocol."),
             ("upstream_connects_total", &self.upstream_connects, "Connections opened to endpoints."),

@@ -9,15 +9,23 @@ const LENGTH_MAX: usize = 128;
 
 /// Takes over an id that is sane: letters, digits and `-_.`, not too long.
 pub(crate) fn take_over(value: &HeaderValue) -> Option<HeaderValue> {
+    is_sane(value.as_bytes()).then(|| value.clone())
+}
+
+/// Whether an id may be taken over.
+pub(crate) fn is_sane(id: &[u8]) -> bool {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let bytes = value.as_bytes();
-    let is_sane = !bytes.is_empty() && bytes.len() <= LENGTH_MAX && bytes.iter().all(plain);
-    is_sane.then(|| value.clone())
+    !id.is_empty() && id.len() <= LENGTH_MAX && id.iter().all(plain)
+}
+
+/// [`mint_text`] as a header has it.
+pub(crate) fn mint() -> HeaderValue {
+    HeaderValue::from_bytes(&mint_text()).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 /// Mints a new id: 32 hexadecimal digits, not to be guessed from others only as
 /// far as nothing depends on it. It names, it does not protect.
-pub(crate) fn mint() -> HeaderValue {
+pub(crate) fn mint_text() -> [u8; 32] {
     thread_local! {
         static STATE: Cell<u128> = Cell::new(seed());
     }
@@ -29,11 +37,11 @@ pub(crate) fn mint() -> HeaderValue {
         mixed ^ (mixed >> 59)
     });
     let mut text = [0_u8; 32];
-    for (at, digit) in text.iter_mut().enumerate() {
-        let nibble = (number >> (124 - 4 * at)) & 0xf;
-        *digit = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or_default()];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 0xf)];
     }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    text
 }
 
 fn seed() -> u128 {

@@ -219,7 +219,10 @@ async fn oversee(
         _ = threads.done.recv() => Duration::ZERO,
     };
     tracing::info!(limit_s = limit.as_secs(), "draining");
-    if let Err(error) = snapshot::save(&snapshot_dir, &control.proxy.table) {
+    // Sent away by the control plane it has a successor, whose file of routes it is now.
+    if control.stop.borrow().is_none()
+        && let Err(error) = snapshot::save(&snapshot_dir, &control.proxy.table)
+    {
         tracing::warn!(%error, "could not save the routes");
     }
     // Connections that come from now on are the next proxy's, or refused.

@@ -22,6 +22,11 @@ use crate::wire::API_SOCKET;
 /// After the kernel could not hand over a connection (out of descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection without a request is kept for so long after the proxy began to
+/// drain: the next request may be on its way already, and closing would lose it. It
+/// is answered, and told that the connection ends.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
 /// What all threads of a proxy share.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -37,6 +42,8 @@ pub(crate) struct Proxy {
     /// Cancelled once the control plane has sent every route.
     pub(crate) routed: CancellationToken,
     pub(crate) places: Places,
+    /// Whether connections begin on the fast path.
+    pub(crate) is_fast: bool,
 }
 
 impl Proxy {
@@ -51,7 +58,16 @@ impl Proxy {
             drain: CancellationToken::new(),
             routed: CancellationToken::new(),
             places: Places::new(&settings.limits),
+            is_fast: settings.fast_path,
         }
+    }
+}
+
+impl Proxy {
+    /// Ready when connections without a request must end, because the proxy drains.
+    pub(crate) async fn drained(&self) {
+        self.drain.cancelled().await;
+        tokio::time::sleep(DRAIN_GRACE).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Byte streams as the rest of the crate wants them.
 //!
-//! [`Rewound`] is the seam for a later hand-written path: a connection that is
-//! handed over together with the bytes already read from it. [`Visitor`] is a
+//! [`Rewound`] is how the fast path hands a connection over: together with the
+//! bytes already read from it. [`Visitor`] is a
 //! visitor's socket that stays reachable while a protocol engine owns the
 //! stream, because the API wants to see it. [`Inner`] is a container's side.
 
@@ -118,6 +118,15 @@ impl AsyncWrite for Visitor {
 }
 
 impl Visitor {
+    /// Ready when something has come that was not read: `Ok(true)` more bytes,
+    /// `Ok(false)` the end. Asks the kernel only when it has said so.
+    pub(crate) fn poll_came(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let socket: &TcpStream = self.read.as_ref();
+        let mut byte = [0];
+        let count = ready!(socket.poll_peek(cx, &mut ReadBuf::new(&mut byte)))?;
+        Poll::Ready(Ok(count > 0))
+    }
+
     fn write_when_ready(
         &self,
         cx: &mut Context<'_>,
@@ -215,6 +224,22 @@ impl AsyncWrite for Inner {
 }
 
 impl Inner {
+    /// Whether nothing has happened on it: no end, no bytes. Costs a system call
+    /// only when something has.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let read = match &self.io {
+            Socket::Unix(io) => io.try_read(&mut byte),
+            Socket::Tcp(io) => io.try_read(&mut byte),
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the other side has stopped reading.
+    pub(crate) const fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
     fn or_deaf(&mut self, written: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
         match written {

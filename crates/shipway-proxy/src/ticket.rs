@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 
+use crate::access::{self, Record};
 use crate::body::Upload;
 use crate::client::Client;
 use crate::server::Proxy;
@@ -22,17 +23,6 @@ pub(crate) struct Ticket {
     record: Option<Box<Record>>,
 }
 
-/// What the access log says; collected only when somebody listens.
-#[derive(Debug)]
-struct Record {
-    method: http::Method,
-    host: String,
-    path: String,
-    service: String,
-    status: StatusCode,
-    id: String,
-}
-
 impl Ticket {
     /// Counts a request in.
     pub(crate) fn new(client: &Arc<Client>, request: &Request<Incoming>) -> Self {
@@ -43,7 +33,7 @@ impl Ticket {
             started: Instant::now(),
             bytes: 0,
             upload: None,
-            record: tracing::enabled!(tracing::Level::DEBUG).then(|| Box::new(Record::new(request))),
+            record: access::is_logged().then(|| Box::new(record_of(request))),
         }
     }
 
@@ -94,21 +84,11 @@ impl Ticket {
     }
 }
 
-impl Record {
-    fn new(request: &Request<Incoming>) -> Self {
-        let field = request.headers().get(http::header::HOST);
-        let field = field.and_then(|host| host.to_str().ok());
-        let host = field.or_else(|| request.uri().host()).unwrap_or_default();
-        Self {
-            method: request.method().clone(),
-            host: host.to_owned(),
-            // Queries carry secrets too often.
-            path: request.uri().path().to_owned(),
-            service: String::new(),
-            status: StatusCode::default(),
-            id: String::new(),
-        }
-    }
+fn record_of(request: &Request<Incoming>) -> Record {
+    let field = request.headers().get(http::header::HOST);
+    let field = field.and_then(|host| host.to_str().ok());
+    let host = field.or_else(|| request.uri().host()).unwrap_or_default();
+    Record::new(request.method().as_str(), host, request.uri().path())
 }
 
 impl Drop for Ticket {
@@ -122,18 +102,6 @@ impl Drop for Ticket {
         let Some(record) = &self.record else {
             return;
         };
-        let duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        tracing::debug!(
-            request.id = %record.id,
-            peer = %self.client.peer,
-            method = %record.method,
-            host = %record.host,
-            path = %record.path,
-            service.name = %record.service,
-            status = record.status.as_u16(),
-            bytes = self.bytes,
-            duration_us,
-            "request"
-        );
+        record.log(self.client.peer, self.bytes, self.started.elapsed());
     }
 }

@@ -12,10 +12,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::streams::Inner;
 use crate::wire::Endpoint;
 
-pub(crate) use connect::{ConnectError, handshake, open, open_unix};
-pub(crate) use pool::{Pool, Sender};
+pub(crate) use connect::{ConnectError, Sender, handshake, open, open_unix};
+pub(crate) use pool::Pool;
 
 /// An endpoint and the connections to it.
 ///
@@ -27,7 +28,14 @@ pub(crate) struct Upstream {
     is_dialer: bool,
     retired: AtomicBool,
     in_flight: AtomicU32,
-    pool: OnceLock<Box<Pool>>,
+    pools: OnceLock<Box<Pools>>,
+}
+
+/// Unused connections: those hyper drives, and those of the fast path.
+#[derive(Debug, Default)]
+struct Pools {
+    driven: Pool<Sender>,
+    plain: Pool<Inner>,
 }
 
 impl Upstream {
@@ -41,7 +49,7 @@ impl Upstream {
             is_dialer,
             retired: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
-            pool: OnceLock::new(),
+            pools: OnceLock::new(),
         }
     }
 
@@ -72,13 +80,30 @@ impl Upstream {
 
     /// Takes an unused connection, not older than `age_max` since its last use.
     pub(crate) fn take(&self, age_max: Duration) -> Option<Sender> {
-        self.pool.get()?.take(age_max)
+        self.pools.get()?.driven.take(age_max)
     }
 
     /// Keeps a connection for the next request.
     pub(crate) fn put(&self, sender: Sender, idle_max: usize) {
         if !self.retired.load(Ordering::Relaxed) {
-            self.pool.get_or_init(Box::default).put(sender, idle_max);
+            self.pools.get_or_init(Box::default).driven.put(sender, idle_max);
+        }
+    }
+
+    /// Opens a new connection for the fast path.
+    pub(crate) async fn connect_plain(&self) -> Result<Inner, ConnectError> {
+        open(&self.path, self.is_dialer).await
+    }
+
+    /// [`Self::take`] for the fast path.
+    pub(crate) fn take_plain(&self, age_max: Duration) -> Option<Inner> {
+        self.pools.get()?.plain.take(age_max)
+    }
+
+    /// [`Self::put`] for the fast path.
+    pub(crate) fn put_plain(&self, connection: Inner, idle_max: usize) {
+        if !self.retired.load(Ordering::Relaxed) {
+            self.pools.get_or_init(Box::default).plain.put(connection, idle_max);
         }
     }
 
@@ -90,8 +115,9 @@ impl Upstream {
 
     /// Closes connections unused for `age`.
     pub(crate) fn close_idle(&self, age: Duration) {
-        if let Some(pool) = self.pool.get() {
-            pool.close_idle(age);
+        if let Some(pools) = self.pools.get() {
+            pools.driven.close_idle(age);
+            pools.plain.close_idle(age);
         }
     }
 }

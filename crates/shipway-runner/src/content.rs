@@ -4,12 +4,13 @@
 //! facts that cost a look at the whole file (is it UTF-8?) are learnt once, at
 //! the start: content never changes under a release.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::SystemTime;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
 use crate::http::answer::Answer;
@@ -25,6 +26,9 @@ pub struct Content {
     path: PathBuf,
     etag: String,
     content_type: String,
+    /// The file as long as an answer is being sent from it: a thousand slow visitors
+    /// share one descriptor.
+    open: RefCell<Weak<OwnedFd>>,
 }
 
 /// A stretch of an answer's body.
@@ -65,7 +69,18 @@ impl Content {
             path: config.content.clone(),
             etag: format!("\"{}\"", config.digest.trim_start_matches("sha256:")),
             content_type,
+            open: RefCell::default(),
         }
+    }
+
+    fn file(&self) -> io::Result<Rc<OwnedFd>> {
+        let mut open = self.open.borrow_mut();
+        if let Some(file) = open.upgrade() {
+            return Ok(file);
+        }
+        let file = Rc::new(OwnedFd::from(File::open(&self.path)?));
+        *open = Rc::downgrade(&file);
+        Ok(file)
     }
 
     /// Answers a request for it.
@@ -82,11 +97,11 @@ impl Content {
             reply.answer = reply.answer.header("Allow", "GET, HEAD");
             return Ok(reply);
         }
-        let file = File::open(&self.path)?;
-        let metadata = file.metadata()?;
-        let validators =
-            Validators { etag: self.etag.clone(), modified: condition::last_modified(metadata.modified()?, now) };
-        Ok(self.reply(head, Rc::new(file.into()), metadata.len(), &validators))
+        let file = self.file()?;
+        let found = rustix::fs::fstat(&*file)?;
+        let modified = UNIX_EPOCH + Duration::from_secs(u64::try_from(found.st_mtime).unwrap_or(0));
+        let validators = Validators { etag: self.etag.clone(), modified: condition::last_modified(modified, now) };
+        Ok(self.reply(head, file, u64::try_from(found.st_size).unwrap_or(0), &validators))
     }
 
     fn reply(&self, head: &Head, file: Rc<OwnedFd>, size: u64, validators: &Validators) -> Reply {

@@ -101,6 +101,7 @@ fn workload(release: &Release, container: ContainerId, project: &str) -> Workloa
         env: spec.env.clone(),
         limits: spec.limits.clone(),
         ingress,
+        egress: spec.egress,
         labels: BTreeMap::from([
             ("project".to_owned(), project.to_owned()),
             ("service".to_owned(), release.service.to_string()),

@@ -28,6 +28,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Enough for any status line; more is no answer.
 const STATUS_LINE_MAX: usize = 1024;
 
+/// How long it is waited for beyond the status.
+const LINE_WAIT: Duration = Duration::from_millis(50);
+
 /// Most characters of an answer's body that are told.
 const LINE_CHARS_MAX: usize = 200;
 
@@ -128,6 +131,7 @@ const fn is_ready(health: &HealthCheck, status: u16) -> bool {
 }
 
 /// What an answer says, as far as it is looked at.
+#[derive(Debug)]
 struct Seen {
     status: u16,
     /// The first line of its body, if that came with the head.
@@ -165,17 +169,19 @@ async fn converse(
     connection.write_all(question.as_bytes()).await?;
     let mut head = Vec::with_capacity(STATUS_LINE_MAX);
     let mut rest = (&mut connection).take(STATUS_LINE_MAX as u64);
-    while !is_enough(&head) {
+    while !head.contains(&b'\n') {
         if rest.read_buf(&mut head).await? == 0 {
             break;
         }
     }
+    // Of a failure a little more is told, if it comes at once.
+    while status_of(&head).is_some_and(|status| status >= 500) && line_of(&head).is_empty() {
+        match timeout(LINE_WAIT, rest.read_buf(&mut head)).await {
+            Ok(Ok(1..)) => {}
+            _ => break,
+        }
+    }
     Ok(status_of(&head).map(|status| Seen { status, line: line_of(&head) }))
-}
-
-/// An answer that is not a failure is known by its first line.
-fn is_enough(head: &[u8]) -> bool {
-    head.contains(&b'\n') && status_of(head).is_none_or(|status| status < 500)
 }
 
 /// The body's first line, of characters that can do no harm in a message.

@@ -36,7 +36,7 @@ pub(crate) async fn down(config: Config) -> anyhow::Result<()> {
     let state = StateDir::open(&config.state_dir)?;
     let places = Places::open(&config, &state)?;
     end_proxies(&places).await?;
-    end_containers(&state, &places).await?;
+    end_containers(&config, &state, &places).await?;
     match std::fs::remove_dir_all(&places.run_dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("cannot remove the run directory"),
         _ => Ok(()),
@@ -88,8 +88,8 @@ async fn end_proxy(places: &Places, socket: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_containers(state: &StateDir, places: &Places) -> anyhow::Result<()> {
-    let driver = platform::open_driver(state, places).await?;
+async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> anyhow::Result<()> {
+    let driver = platform::open_driver(config, state, places).await?;
     let containers = driver.recover().await?;
     let ending = containers.iter().map(|seen| async {
         if seen.phase == Phase::Running {

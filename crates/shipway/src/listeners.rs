@@ -27,11 +27,16 @@ pub(crate) fn open(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The listening sockets that the service manager has opened for us, if any
-/// (`sd_listen_fds(3)`).
+/// (`sd_listen_fds(3)`). A living proxy may be accepting on them, for whom they must not
+/// block, whatever the service manager thinks of that.
 pub(crate) fn inherited() -> anyhow::Result<Vec<Listener>> {
     let count = sd_notify::listen_fds().context("the service manager's sockets cannot be counted")?.len();
     let notes = (0..count).map(|at| ListenerNote { name: format!("inherited {at}"), serves: Serves::Both });
-    startup::from_listen_fds(notes.collect()).context("the service manager's sockets cannot be taken")
+    let sockets = startup::from_listen_fds(notes.collect()).context("the service manager's sockets cannot be taken")?;
+    for listener in &sockets {
+        listener.socket.set_nonblocking(true)?;
+    }
+    Ok(sockets)
 }
 
 fn bound(address: SocketAddr) -> io::Result<TcpListener> {

@@ -66,8 +66,11 @@ fn instance(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Takes possession of the engine root.
-pub(crate) async fn open_driver(state: &StateDir, places: &Places) -> anyhow::Result<EmbeddedDriver> {
-    let engine = EngineConfig::new(state.join("engine"), &places.run_dir, places.proxy.uid);
+pub(crate) async fn open_driver(config: &Config, state: &StateDir, places: &Places) -> anyhow::Result<EmbeddedDriver> {
+    let engine = EngineConfig {
+        outside: config.outside.clone(),
+        ..EngineConfig::new(state.join("engine"), &places.run_dir, places.proxy.uid)
+    };
     let config = EmbeddedConfig {
         engine,
         images: state.join("host-images"),

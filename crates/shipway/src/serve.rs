@@ -59,7 +59,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     admin_token::ensure(&store, &state.join("admin-token")).await?;
     let blobs = Blobs::open(&state.join("blobs")).context("cannot open the content store")?;
     let fetcher = Fetcher::new(fetch_config(&config)?)?;
-    let driver = platform::open_driver(&state, &places).await?;
+    let driver = platform::open_driver(&config, &state, &places).await?;
     let shared: Arc<dyn Driver> = Arc::new(driver.clone());
 
     let (stop, shutdown) = shutdown::channel();

@@ -21,7 +21,7 @@ use crate::sh;
 const CYCLES: usize = 30;
 
 const COLD: &str = "create, /bin/true, status, cleaned up";
-const WARM: &str = "start to cleaned up, warm, refilled in the loop";
+const WARM: &str = "warm start to cleaned up, refilled in a loop";
 const EXEC: &str = "/bin/true in a running container";
 
 /// What one program's cycles took, in milliseconds: the median of each round.
@@ -51,9 +51,9 @@ pub(super) fn start(rounds: usize) -> anyhow::Result<Vec<Row>> {
     }
     rows.push(beside_docker(("start", COLD, Some(40.0)), &bundle, "start", rounds)?);
     let (limit, ours) = in_turns(rounds, || ours::limit(&bundle), || cycle(&bundle, "start"))?;
-    rows.push(bounded("a bare program, the same calls", &limit, &ours, 1.5));
+    rows.push(bounded("the limit", &limit, &ours, 1.5));
     let (alone, beside) = (0..rounds).map(|_| crowd(&bundle)).collect::<anyhow::Result<(Vec<_>, Vec<_>)>>()?;
-    rows.push(bounded("the first; ours beside 999", &alone, &beside, 2.5));
+    rows.push(bounded("the first, 999 later", &alone, &beside, 2.5));
     let (bare, ours) = in_turns(rounds, || each(|| bundle.unshare()), || cycle(&bundle, "start"))?;
     rows.push(compared(("start", COLD, None), "unshare + chroot".to_owned(), &bare, &ours));
     for (mode, work) in

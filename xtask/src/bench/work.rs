@@ -19,9 +19,14 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) fn new() -> anyhow::Result<Self> {
+        Self::of(&binary())
+    }
+
+    /// The same with a binary that is not the usual one.
+    pub(super) fn of(binary: &Path) -> anyhow::Result<Self> {
         let files = FileServer::start()?;
         let environment = vec![("SHIPWAY_FETCH_ALLOW".to_owned(), files.address().to_string())];
-        let platform = Platform::start(&binary(), Settings { environment })?;
+        let platform = Platform::start(binary, Settings { environment })?;
         Ok(Self { platform, files })
     }
 
@@ -31,10 +36,16 @@ impl Field {
     }
 
     pub(super) fn deploy(&self, name: &str, content: &str, kind: &str) -> anyhow::Result<()> {
+        self.deploy_with(name, content, &[kind])
+    }
+
+    pub(super) fn deploy_with(&self, name: &str, content: &str, further: &[&str]) -> anyhow::Result<()> {
         let url = self.offer(&format!("/{name}"), content);
         // As many processors as the peer has, which nobody limits.
         let cpus = std::thread::available_parallelism()?.to_string();
-        let output = self.platform.cli(&["deploy", &url, "--name", name, kind, "--cpus", &cpus])?;
+        let mut words = vec!["deploy", &url, "--name", name, "--cpus", &cpus];
+        words.extend(further);
+        let output = self.platform.cli(&words)?;
         ensure!(output.code == 0, "cannot deploy {name}: {}", output.stderr);
         Ok(())
     }
@@ -82,8 +93,10 @@ impl Nginx {
     pub(super) fn start(folder: &Path, http: &str, server: &str) -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let root = folder.display();
+        // Two descriptors a connection: with a shell's usual 1024, nginx answers some of
+        // 512 connections with errors.
         let config = format!(
-            "worker_processes 1;\nuser root;\ndaemon off;\npid {root}/nginx.pid;\nerror_log {root}/error.log;\n\
+            "worker_processes 1;\nworker_rlimit_nofile 16384;\nuser root;\ndaemon off;\npid {root}/nginx.pid;\nerror_log {root}/error.log;\n\
              events {{ worker_connections 4096; }}\n\
              http {{ access_log off; keepalive_requests 1000000; {http}\nserver {{ listen {address}; {server} }} }}\n"
         );

@@ -23,7 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("shim", &[]),
     ("runner", &[]),
     ("static", &[]),
-    ("engine", &["model", "shim", "static", "stdx"]),
+    ("egress", &["stdx"]),
+    ("engine", &["egress", "model", "shim", "static", "stdx"]),
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
@@ -45,6 +46,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls", &["shipway-fetch"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "xtask"]),
+    ("hickory-proto", &["shipway-egress"]),
     ("serde_norway", &["shipway"]),
 ];
 

@@ -45,7 +45,8 @@ end_load() {
     [ "$(wc -l < visits)" -gt 5 ] && [ ! -s failures ]
 }
 
-install_it() { /shipway/shipway install && systemctl is-active --quiet shipway && within 60 ready; }
+# The first time the host image is made, by a debug build in an emulated machine.
+install_it() { /shipway/shipway install && systemctl is-active --quiet shipway && within 300 ready; }
 
 deploy_it() {
     printf '#!/bin/sh\necho hello\n' > hello.sh
@@ -104,7 +105,7 @@ uninstall_it() { shipway uninstall --purge; }
 
 nothing_left() {
     local left=0
-    pgrep -af shipway | grep -v /shipway/gate && left=1
+    pgrep -af shipway | grep -v /shipway/suite && left=1
     grep -i shipway /proc/mounts && left=1
     find /sys/fs/cgroup -depth -type d -iname '*shipway*' | grep -v shipway-suite && left=1
     ip -o link | grep -v ' lo:' && left=1

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shipway_api_types::ProblemCode;
 use shipway_model::task::{Content, Deploy, DeployProgram};
-use shipway_model::{ContentKind, HealthCheck, Limits, Runner, ServiceId, ServiceName, TaskPayload};
+use shipway_model::{ContentKind, Egress, HealthCheck, Limits, Runner, ServiceId, ServiceName, TaskPayload};
 use shipway_store::{Request, Target};
 
 use crate::access::{Access, Action, Caller};
@@ -138,6 +138,7 @@ fn plain_deploy(url: String, kind: ContentKind) -> Deploy {
         env: BTreeMap::new(),
         limits: Limits::default(),
         health: HealthCheck::default(),
+        egress: Egress::None,
     }
 }
 

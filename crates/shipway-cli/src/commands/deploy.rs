@@ -4,11 +4,11 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use shipway_api_types::{ContentKind, HealthCheck, Limits, ServicePut, Upload};
+use shipway_api_types::{ContentKind, Egress, HealthCheck, Limits, ServicePut, Upload};
 use shipway_client::{Client, Deployed};
 
 use super::Context;
-use crate::args::DeployArgs;
+use crate::args::{DeployArgs, EgressArg};
 use crate::failure::{DONE, Failure};
 use crate::guess;
 
@@ -180,6 +180,8 @@ fn plain(args: &DeployArgs) -> Result<ServicePut, Failure> {
         disk_bytes: args.disk,
         request_timeout_ms: args.timeout.map(millis).transpose()?,
         concurrency: args.concurrency,
+        egress_connections: args.connections,
+        egress_bytes_per_second: args.bandwidth,
         ..Limits::default()
     };
     let health = HealthCheck { path: args.health.clone(), deadline_ms: args.ready_within.map(millis).transpose()? };
@@ -187,6 +189,10 @@ fn plain(args: &DeployArgs) -> Result<ServicePut, Failure> {
         env: args.env.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
         limits: (limits != Limits::default()).then_some(limits),
         health: (health != HealthCheck::default()).then_some(health),
+        egress: args.egress.map(|egress| match egress {
+            EgressArg::None => Egress::None,
+            EgressArg::Internet => Egress::Internet,
+        }),
         ..ServicePut::default()
     })
 }

@@ -75,7 +75,9 @@ pub(super) async fn inspect(context: &mut Context, args: NameArgs) -> Result<u8,
         Some(number) => Some(client.release(&service.id, number).await?),
         None => None,
     };
-    context.print_json(&json!({ "service": service, "release": release }))?;
+    // What it uses and was refused, if it runs.
+    let stats = look(&client, std::slice::from_ref(&service.id), true).await?.pop().map(|(_, stats)| stats);
+    context.print_json(&json!({ "service": service, "release": release, "stats": stats }))?;
     Ok(DONE)
 }
 

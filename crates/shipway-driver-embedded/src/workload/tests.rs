@@ -23,6 +23,7 @@ fn workload(kind: ContentKind) -> Workload {
         env: BTreeMap::from([("LANG".to_owned(), "de_DE".to_owned())]),
         limits: Limits::default(),
         ingress: Ingress::Listener,
+        egress: shipway_model::Egress::None,
         labels: BTreeMap::new(),
     }
 }

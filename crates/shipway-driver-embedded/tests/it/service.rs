@@ -28,6 +28,7 @@ async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
         env: BTreeMap::from([("GREETING".to_owned(), "good day".to_owned())]),
         limits: Limits::default(),
         ingress: Ingress::Listener,
+        egress: shipway_model::Egress::None,
         labels: BTreeMap::from([("service".to_owned(), "hello".to_owned())]),
     }
 }

@@ -27,6 +27,7 @@ impl World {
         EmbeddedConfig {
             engine: EngineConfig::new(folder.join("engine"), "/run/shipway-test", 4711),
             images: folder.join("images"),
+            layers: folder.join("layers"),
             host_image: HostImageConfig {
                 packages: ["dash", "coreutils", "libc-bin"].map(Wanted::required).to_vec(),
                 ..HostImageConfig::default()

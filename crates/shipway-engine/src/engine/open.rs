@@ -19,13 +19,14 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::start::keeps_slot;
-use super::{Engine, EngineConfig, Inner, blocking};
+use super::{Engine, EngineConfig, Inner, blocking, reach};
 use crate::cgroups::{Cgroups, Hierarchies, Pool};
 use crate::container::{self, Container, Exited, Files, Phase};
 use crate::error::Doing;
 use crate::home::Home;
 use crate::launcher::Launcher;
 use crate::logs::Watcher;
+use crate::outside::Outside;
 use crate::slots::{Slot, Slots};
 use crate::sweep::{self, Broom, Job};
 use crate::{EngineError, process};
@@ -62,8 +63,14 @@ impl Engine {
         // Names of cgroups never meet those of an earlier opening.
         let prefix = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let pool = Arc::new(Pool::new(config.cgroups_ready, prefix));
-        let (sweeper, sweeping) =
-            sweep::start(Broom { cgroups: Arc::clone(&cgroups), pool: Arc::clone(&pool), slots: Arc::clone(&slots) });
+        let memory = config.root.join("network.json");
+        let outside = Arc::new(Outside::new(config.outside.clone(), &home.instance, memory));
+        let (sweeper, sweeping) = sweep::start(Broom {
+            cgroups: Arc::clone(&cgroups),
+            pool: Arc::clone(&pool),
+            slots: Arc::clone(&slots),
+            outside: Arc::clone(&outside),
+        });
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let inner = Arc::new(Inner {
             watcher: Watcher::start().doing(|| "watch logs".to_owned())?,
@@ -78,11 +85,17 @@ impl Engine {
             cgroups,
             pool,
             slots,
+            outside,
             launcher,
             sweeper,
         });
         inner.recover().await?;
         inner.sweep(Job::Refill).await;
+        if let Err(error) = inner.reconcile().await {
+            // Containers run on, those with egress perhaps cut off; the keeper tries again.
+            tracing::error!(%error, "containers' links cannot be put in order");
+        }
+        tokio::spawn(reach::keep(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 }

@@ -14,12 +14,12 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-use shipway_shim::protocol::{Gate, Launched, ProcessId};
+use shipway_shim::protocol::{Launched, ProcessId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::start::{Made, Taken, patiently, unexpected};
+use super::start::{Made, Taken, open_gate, unexpected};
 use super::watch::{LAST_MOMENTS, end_of};
 use super::{Engine, Inner};
 use crate::container::{Container, Running};
@@ -91,6 +91,11 @@ impl Inner {
             self.give_up(container, taken).await;
             return Err(unexpected(&launched));
         };
+        if let Err(error) = self.connect(container, taken.slot, init).await {
+            reply.hang_up();
+            self.give_up(container, taken).await;
+            return Err(error);
+        }
         let reply = Arc::new(reply);
         let keeper =
             Keeper { engine: Arc::downgrade(self), container: Arc::clone(container), reply: Arc::clone(&reply) };
@@ -103,14 +108,7 @@ impl Inner {
     /// holds the container's `change`.
     pub(super) async fn start_prepared(&self, container: &Arc<Container>) -> Option<Running> {
         let prepared = container.take_prepared()?;
-        let opened = async {
-            prepared.reply.send(&Gate::Open, &[]).await.doing(|| "open a gate".to_owned())?;
-            match patiently(&prepared.reply).await? {
-                Launched::Running(run) => Ok(run),
-                other => Err(unexpected(&other)),
-            }
-        };
-        match opened.await {
+        match open_gate(&prepared.reply).await {
             Ok(run) => {
                 let Taken { slot, cgroup } = prepared.taken;
                 Some(self.watch(container, &run, cgroup, slot))

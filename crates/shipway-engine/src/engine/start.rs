@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_shim::protocol::{Dialer, Launch, Launched, Network, Root, Upper, VERSION};
+use shipway_shim::protocol::{Dialer, Gate, Launch, Launched, Network, Root, Run, Upper, VERSION};
 
 use super::{Engine, Inner, blocking};
 use crate::container::{Container, Running};
@@ -21,6 +21,9 @@ use crate::{EngineError, Ingress, launcher, listener};
 /// Longest a shim takes to say how it went. It makes some hundred system calls;
 /// a minute is a disk that does not answer.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest a sandbox waits while it is being connected with the outside.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a run has taken from the host.
 #[derive(Debug, Clone)]
@@ -70,16 +73,35 @@ impl Inner {
         if let Some(running) = self.start_prepared(&container).await {
             return Ok(running);
         }
-        let made = self.make(&container, None).await?;
-        let running = match made.launched {
-            Launched::Running(run) => Ok(self.watch(&container, &run, made.taken.cgroup, made.taken.slot)),
-            other => {
+        let gate = container.spec.egress.map(|_| CONNECT_PATIENCE);
+        let made = self.make(&container, gate).await?;
+        let running = match self.let_run(&container, &made).await {
+            Ok(run) => Ok(self.watch(&container, &run, made.taken.cgroup, made.taken.slot)),
+            Err(error) => {
                 self.give_up(&container, made.taken).await;
-                Err(unexpected(&other))
+                Err(error)
             }
         };
         self.sweep(Job::Refill).await;
         running
+    }
+
+    /// What runs, once whoever waits at a gate has been connected and let through.
+    async fn let_run(&self, container: &Container, made: &Made) -> Result<Run, EngineError> {
+        match &made.launched {
+            Launched::Running(run) => Ok(run.clone()),
+            Launched::Prepared { init, .. } => {
+                let opened = match self.connect(container, made.taken.slot, *init).await {
+                    Ok(()) => open_gate(&made.reply).await,
+                    Err(error) => Err(error),
+                };
+                if opened.is_err() {
+                    made.reply.hang_up();
+                }
+                opened
+            }
+            other @ Launched::Failed { .. } => Err(unexpected(other)),
+        }
     }
 
     /// Has a sandbox made, to wait for its word for the time of `gate` or to run at once.
@@ -141,7 +163,12 @@ impl Inner {
             Ingress::None | Ingress::Dialer { .. } => None,
         };
         let gate_ms = gate.map(|gate| u64::try_from(gate.as_millis()).unwrap_or(u64::MAX));
-        let launch = Launch { gate_ms, ..self.launch(container, taken) };
+        let mut launch = Launch { gate_ms, ..self.launch(container, taken) };
+        if spec.egress.is_some() {
+            let resolv_conf = self.outside.resolv_conf()?;
+            launch.files.retain(|file| file.target != resolv_conf.target);
+            launch.files.push(resolv_conf);
+        }
         // The cgroup and the slot are on disk before anything is in them, so that a
         // crash from here on leaves nothing that cannot be found.
         container.files.write_launch(&launch)?;
@@ -201,6 +228,9 @@ impl Inner {
     pub(super) async fn give_up(&self, container: &Container, taken: Taken) {
         let slot = (!keeps_slot(container)).then(|| (taken.slot, container.spec.id.clone()));
         let cgroup = taken.cgroup;
+        if container.spec.egress.is_some() {
+            self.sweep(Job::Link(taken.slot)).await;
+        }
         self.sweep(Job::Run { cgroup, slot }).await;
         self.sweep(Job::Refill).await;
     }
@@ -215,6 +245,15 @@ pub(super) fn keeps_slot(container: &Container) -> bool {
 pub(super) fn kept_slot(container: &Container) -> Option<Slot> {
     let launch = keeps_slot(container).then(|| container.files.read_launch()).flatten()?;
     Slot::of_base(launch.id_base)
+}
+
+/// Lets a sandbox that waits at its gate run.
+pub(super) async fn open_gate(reply: &Packets) -> Result<Run, EngineError> {
+    reply.send(&Gate::Open, &[]).await.doing(|| "open a gate".to_owned())?;
+    match patiently(reply).await? {
+        Launched::Running(run) => Ok(run),
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// The next answer of a launch; one that failed is an error.

@@ -91,16 +91,20 @@ impl Ending {
     /// Tells how it ended, then hands over what is to be cleaned up.
     async fn conclude(self, exited: Exited) {
         let container = &self.container;
-        let (cgroup, slot) = {
+        let (cgroup, slot, used) = {
             let mut last = container.last_run();
             last.watch = None;
+            let used = last.slot;
             let slot = match keeps_slot(container) {
                 true => None,
                 false => last.slot.take(),
             };
-            (last.cgroup.take(), slot)
+            (last.cgroup.take(), slot, used)
         };
         container.phase.send_replace(Phase::Exited(exited));
+        if let (Some(_), Some(slot)) = (container.spec.egress, used) {
+            drop(self.sweeper.send(Job::Link(slot)).await);
+        }
         if let Some(cgroup) = cgroup {
             let slot = slot.map(|slot| (slot, container.spec.id.clone()));
             // An error is an engine that is closing: the next open sweeps.

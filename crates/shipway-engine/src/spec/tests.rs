@@ -28,6 +28,7 @@ fn good() -> ContainerSpec {
         hostname: None,
         limits: Limits { memory_bytes: 64 << 20, cpu_millis: 1000, pids: 10 },
         network: Network::None { address: None },
+        egress: None,
         ingress: Ingress::None,
         log: LogLimits { segment_bytes: 1 << 20, segments: 4 },
     }

@@ -7,6 +7,7 @@ mod exec;
 mod life;
 mod limits;
 mod network;
+mod outside;
 mod prepare;
 mod recovery;
 mod roots;

@@ -1,9 +1,12 @@
 //! Warm sandboxes: used when they are there, missed by nobody when they are not.
 
 use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use shipway_engine::{Engine, EngineConfig, EngineError, Phase};
+use shipway_engine::{Engine, EngineConfig, EngineError, Ingress, Phase};
 
 use crate::world::{World, kill, log, printed, shims, soon, start, wait_until};
 
@@ -81,9 +84,17 @@ async fn a_sandbox_that_died_is_noticed_and_can_be_made_again() {
     let (shim, _) = sandbox(&world);
     kill(shim);
     wait_until("it is dead", || !shims(&world).contains(&shim)).await;
-    // Either the keeper has seen it by now, or this does; its place is free in both cases.
-    soon(engine.prepare("again")).await.unwrap();
-    wait_until("there is one", || waiting(&world) == 2).await;
+    // Until its socket has ended too, it counts as waiting; then its place is free.
+    let made_again = async {
+        loop {
+            engine.prepare("again").await.unwrap();
+            if waiting(&world) == 2 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(made_again).await;
     soon(engine.start("again")).await.unwrap();
     assert_eq!(soon(engine.wait("again")).await.unwrap().code, Some(3));
     world.finish(engine).await;
@@ -169,6 +180,29 @@ async fn the_last_run_is_known_until_the_next_begins() {
     assert_eq!(second.code, Some(3));
     assert!(second.ended_at > first.ended_at);
     assert_eq!(log(&engine, &id).await, "hello\nhello");
+    world.finish(engine).await;
+}
+
+#[tokio::test]
+async fn visitors_of_one_that_is_prepared_wait_for_its_start() {
+    let world = World::new();
+    let engine = world.open().await;
+    let mut spec = world.spec("listener", "readlink /proc/self/fd/3; echo $LISTEN_FDS; exec sleep 1000");
+    spec.ingress = Ingress::Listener;
+    engine.create(spec).await.unwrap();
+    soon(engine.prepare("listener")).await.unwrap();
+    let path = engine.endpoint("listener").unwrap().unwrap();
+    let visitor = UnixStream::connect(&path).unwrap();
+    let inode = std::fs::symlink_metadata(&path).unwrap().ino();
+    soon(engine.start("listener")).await.unwrap();
+    printed(&engine, "listener", "1").await;
+    assert!(log(&engine, "listener").await.starts_with("socket:["));
+    assert_eq!(std::fs::symlink_metadata(&path).unwrap().ino(), inode, "the one they wait at");
+    // Its other side ends with the container, so it was there.
+    soon(engine.stop("listener", Duration::ZERO)).await.unwrap();
+    visitor.set_read_timeout(Some(crate::world::PATIENCE)).unwrap();
+    let end = (&visitor).read(&mut [0]);
+    assert!(matches!(&end, Ok(0)) || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
     world.finish(engine).await;
 }
 

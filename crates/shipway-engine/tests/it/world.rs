@@ -141,6 +141,7 @@ pub(crate) fn spec(tree: &Path, id: &str, script: &str) -> ContainerSpec {
         hostname: None,
         limits: Limits { memory_bytes: 64 << 20, cpu_millis: 2000, pids: 32 },
         network: Network::None { address: None },
+        egress: None,
         ingress: Ingress::None,
         log: LogLimits { segment_bytes: 64 << 10, segments: 4 },
     }

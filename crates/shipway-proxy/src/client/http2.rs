@@ -4,6 +4,7 @@
 //! things: silent connections, and answers it asked for and does not read.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -53,7 +54,17 @@ pub(super) async fn serve(client: Arc<Client>, stream: Rewound<Visitor>) {
             }
         }
     };
+    if ended.as_ref().is_err_and(is_flood) {
+        client.proxy.metrics.limit(Limit::Flood);
+    }
     note_end(&client, ended);
+}
+
+/// Whether the connection was ended because its frames were too many: resets,
+/// continuations, settings, empty ones.
+fn is_flood(error: &hyper::Error) -> bool {
+    let of_protocol = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    of_protocol.is_some_and(|error| error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// How an HTTP/2 connection must end.

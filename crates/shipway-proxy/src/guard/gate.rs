@@ -20,6 +20,8 @@ pub(crate) struct Gate {
     upgraded: AtomicBool,
     waker: AtomicWaker,
     answered: AtomicU64,
+    /// Whether the connection ended because the visitor did not read.
+    unread: AtomicBool,
     born: Instant,
     /// When the last answer was over, in microseconds after `born`.
     last_answer: AtomicU64,
@@ -33,6 +35,7 @@ impl Default for Gate {
             upgraded: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             answered: AtomicU64::new(0),
+            unread: AtomicBool::new(false),
             born: Instant::now(),
             last_answer: AtomicU64::new(0),
         }
@@ -65,6 +68,11 @@ impl Gate {
         is_decided.then(|| self.upgraded.load(Ordering::Acquire))
     }
 
+    /// Says that the visitor has not read for too long.
+    pub(super) fn give_up_unread(&self) {
+        self.unread.store(true, Ordering::Release);
+    }
+
     /// Since when the connection has been idle, if it is after `heads` requests.
     pub(super) fn idle_since(&self, heads: u64) -> Option<Instant> {
         let is_idle = self.answered.load(Ordering::Acquire) >= heads;
@@ -93,6 +101,11 @@ impl Gate {
             self.switching.store(0, Ordering::Release);
             self.waker.wake();
         }
+    }
+
+    /// Whether the visitor did not read for too long.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Acquire)
     }
 
     /// Counts a finished answer: the connection may be idle now.

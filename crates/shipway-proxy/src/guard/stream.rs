@@ -19,8 +19,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
 use super::{Gate, Guard, HEAD_BYTES_MAX, Refusal, Verdict};
+use crate::alarm::Alarm;
 
 /// What hyper reads in place of a refused request.
 const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
@@ -30,8 +30,8 @@ const READ_BYTES: usize = 8 * 1024;
 
 /// After a connection's last answer, what the visitor still sends is read and
 /// thrown away for so long and so much: a reset could overtake the answer.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_BYTES: usize = 1024 * 1024;
 
 /// How long a visitor may take.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,8 @@ pub(crate) struct Guarded<T> {
 }
 
 impl<T: AsyncRead + Unpin> Guarded<T> {
-    pub(crate) fn new(io: T, gate: Arc<Gate>, patience: Patience) -> Self {
+    /// `head_since`: when the head that `io` begins with began to arrive.
+    pub(crate) fn new(io: T, gate: Arc<Gate>, patience: Patience, head_since: Instant) -> Self {
         Self {
             io,
             guard: Guard::new(),
@@ -80,7 +81,7 @@ impl<T: AsyncRead + Unpin> Guarded<T> {
             cleared: 0,
             announced: 0,
             seen: true,
-            head_since: None,
+            head_since: Some(head_since),
             write_since: None,
             linger: None,
             reading: Alarm::default(),
@@ -258,6 +259,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
         }
         let since = *self.write_since.get_or_insert_with(Instant::now);
         ready!(self.writing.poll_until(cx, since + self.patience.write));
+        self.gate.give_up_unread();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -4,31 +4,60 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-
-use crate::body::RequestBody;
-
-/// A connection that can carry one request at a time.
-pub(crate) type Sender = SendRequest<RequestBody>;
+use super::Sender;
+use crate::streams::Inner;
 
 /// Threads beyond this many share a place.
 const PLACES: usize = 8;
 
+/// What is kept in a pool.
+pub(crate) trait Kept {
+    /// Whether the next request may go out on it: its peer has not closed it, and
+    /// no unasked-for bytes have arrived.
+    fn is_usable(&self) -> bool;
+    /// Whether it has ended.
+    fn is_closed(&self) -> bool;
+}
+
+impl Kept for Sender {
+    fn is_usable(&self) -> bool {
+        Self::is_ready(self)
+    }
+    fn is_closed(&self) -> bool {
+        Self::is_closed(self)
+    }
+}
+
+impl Kept for Inner {
+    fn is_usable(&self) -> bool {
+        self.is_quiet()
+    }
+    fn is_closed(&self) -> bool {
+        !self.is_quiet()
+    }
+}
+
 /// Unused connections, newest last.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
-    places: [Mutex<Vec<Unused>>; PLACES],
+#[derive(Debug)]
+pub(crate) struct Pool<T> {
+    places: [Mutex<Vec<Unused<T>>>; PLACES],
 }
 
 #[derive(Debug)]
-struct Unused {
-    sender: Sender,
+struct Unused<T> {
+    connection: T,
     since: Instant,
 }
 
-impl Pool {
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self { places: Default::default() }
+    }
+}
+
+impl<T: Kept> Pool<T> {
     /// Takes the connection used last, if that was at most `age_max` ago.
-    pub(crate) fn take(&self, age_max: Duration) -> Option<Sender> {
+    pub(crate) fn take(&self, age_max: Duration) -> Option<T> {
         let mut place = self.place();
         while let Some(unused) = place.pop() {
             if unused.since.elapsed() > age_max {
@@ -37,39 +66,38 @@ impl Pool {
                 place.push(unused);
                 return None;
             }
-            // A connection that its peer has closed, or on which unasked-for bytes
-            // arrived, is not ready and never will be.
-            if unused.sender.is_ready() {
-                return Some(unused.sender);
+            // One that is not usable now never will be.
+            if unused.connection.is_usable() {
+                return Some(unused.connection);
             }
         }
         None
     }
 
     /// Keeps a connection; past `idle_max` the oldest one is closed.
-    pub(crate) fn put(&self, sender: Sender, idle_max: usize) {
-        if sender.is_closed() || idle_max == 0 {
+    pub(crate) fn put(&self, connection: T, idle_max: usize) {
+        if connection.is_closed() || idle_max == 0 {
             return;
         }
         let mut place = self.place();
         if place.len() >= idle_max {
             place.remove(0);
         }
-        place.push(Unused { sender, since: Instant::now() });
+        place.push(Unused { connection, since: Instant::now() });
     }
 
     /// Closes connections unused for `age`.
     pub(crate) fn close_idle(&self, age: Duration) {
         for place in &self.places {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-            place.retain(|unused| unused.since.elapsed() < age && !unused.sender.is_closed());
+            place.retain(|unused| unused.since.elapsed() < age && !unused.connection.is_closed());
             if place.is_empty() {
                 *place = Vec::new();
             }
         }
     }
 
-    fn place(&self) -> std::sync::MutexGuard<'_, Vec<Unused>> {
+    fn place(&self) -> std::sync::MutexGuard<'_, Vec<Unused<T>>> {
         let place = &self.places[thread_number() % PLACES];
         place.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -150,4 +150,5 @@ fn a_visitor_that_does_not_read_is_given_up() {
     visitor.write_all(b"GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n").unwrap();
     read_until(&mut visitor, "\r\n\r\n");
     assert!(world.is_idle(&origin, LIMIT));
+    assert_eq!(world.metric("limits_hit_total{limit=\"response_idle\"}"), 1);
 }

@@ -5,8 +5,13 @@
 
 mod api;
 mod bodies;
+mod differential;
+mod draining;
 mod fixtures;
+mod grid;
+mod hostile;
 mod http2;
+mod http2_hostile;
 mod hygiene;
 mod limits;
 mod process;

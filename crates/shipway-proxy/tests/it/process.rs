@@ -145,7 +145,7 @@ fn on_sigterm_it_finishes_what_is_in_flight() {
     visitor.write_all(b"GET / HTTP/1.1\r\nHost: hello.localhost\r\n\r\n").unwrap();
     read_until(&mut visitor, "fi");
     signal(&world.child, rustix::process::Signal::TERM);
-    assert_eq!(read_to_end(&mut idle), "", "idle connections are closed at once");
+    assert_eq!(read_to_end(&mut idle), "", "an idle connection is closed");
     assert!(world.child.try_wait().unwrap().is_none());
     finish.send(()).unwrap();
     assert_eq!(read_to_end(&mut visitor), "ne");

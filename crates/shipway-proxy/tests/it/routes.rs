@@ -100,7 +100,10 @@ fn losing_the_control_plane_changes_nothing() {
     // A new one without routes of its own yet must not empty the table.
     let (feed, _stop) = world.another_feed();
     world.runtime.block_on(feed.connected(LIMIT)).unwrap();
-    assert!(world.runtime.block_on(feed.metrics()).unwrap().contains("shipway_proxy_routes 1"));
+    let page = world.runtime.block_on(feed.metrics()).unwrap();
+    let told =
+        ["shipway_proxy_routes 1", "shipway_proxy_control_plane_up 1", "shipway_proxy_control_plane_losses_total 1"];
+    told.iter().for_each(|line| assert!(page.contains(line), "{line}: {page}"));
     assert_eq!(status(&world.get("hello.localhost")), "200");
     // Once it has read its store, its word counts.
     let generation = feed.publish([route("other", RouteState::Stopped)]);

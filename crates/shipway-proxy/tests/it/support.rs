@@ -52,6 +52,15 @@ impl World {
     }
 
     pub(crate) fn with_listeners(serves: &[Serves], change: impl FnOnce(&mut Settings)) -> Self {
+        Self::made("warn", serves, change)
+    }
+
+    /// One whose log has every request.
+    pub(crate) fn debugging(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::made("debug", &[Serves::Both], change)
+    }
+
+    fn made(level: &str, serves: &[Serves], change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::Builder::new().prefix("swp").tempdir().unwrap();
         let mut settings = Settings {
             run_dir: dir.path().to_owned(),
@@ -62,6 +71,7 @@ impl World {
             instance: "test".to_owned(),
             threads: 2,
             routes_wait: Duration::ZERO,
+            fast_path: true,
             limits: Limits::default(),
         };
         change(&mut settings);
@@ -74,7 +84,7 @@ impl World {
         let (feed, stop) = connect(&runtime, &settings);
         let world = Self {
             address: listeners[0].2.local_addr().unwrap(),
-            child: spawn(&settings, &listeners),
+            child: spawn(level, &settings, &listeners),
             settings,
             dir,
             feed,
@@ -104,7 +114,12 @@ impl World {
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.settings, &self.listeners);
+        self.child = spawn("warn", &self.settings, &self.listeners);
+    }
+
+    /// What the proxy has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -207,14 +222,15 @@ pub(crate) fn program() -> PathBuf {
     target.join("examples/proxy_process")
 }
 
-fn spawn(settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Child {
+fn spawn(level: &str, settings: &Settings, listeners: &[(String, Serves, TcpListener)]) -> Child {
     let listeners = listeners.iter().map(|(name, serves, socket)| Listener {
         name: name.clone(),
         serves: *serves,
         socket: socket.try_clone().unwrap(),
     });
     let config = ProxyConfig { settings: settings.clone(), listeners: listeners.collect() };
-    shipway_proxy::startup::start(&program(), &["warn"], &config).unwrap()
+    let log = settings.run_dir.join("log");
+    shipway_proxy::startup::start(&program(), &[level, &log.to_string_lossy()], &config).unwrap()
 }
 
 impl Drop for World {

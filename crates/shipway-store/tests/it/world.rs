@@ -127,6 +127,7 @@ pub(crate) fn deploy_of(url: &str) -> TaskPayload {
         env: BTreeMap::from([("GREETING".to_owned(), "hello 'world' \"—\"".to_owned())]),
         limits: Limits::default(),
         health: HealthCheck::default(),
+        egress: shipway_model::Egress::None,
     })
 }
 
@@ -147,6 +148,7 @@ pub(crate) fn spec() -> ReleaseSpec {
         env: BTreeMap::new(),
         limits: Limits::default(),
         health: HealthCheck::default(),
+        egress: shipway_model::Egress::None,
     }
 }
 

@@ -15,8 +15,14 @@ pub(super) async fn deploy(job: &Job, wish: &Deploy) -> Result<Ended, Trouble> {
     let service = job.service().await?;
     job.discard_candidates().await?;
     let (program, root) = job.program(&wish.program).await?;
-    let spec =
-        ReleaseSpec { program, root, env: wish.env.clone(), limits: wish.limits.clone(), health: wish.health.clone() };
+    let spec = ReleaseSpec {
+        program,
+        root,
+        env: wish.env.clone(),
+        limits: wish.limits.clone(),
+        health: wish.health.clone(),
+        egress: wish.egress,
+    };
     if let Some(release) = job.is_live_already(&service, &spec).await? {
         return Ok(unchanged(Some(release)));
     }

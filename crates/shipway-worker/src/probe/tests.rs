@@ -51,6 +51,7 @@ async fn probe_on(driver: &FakeDriver, path: Option<&str>, meanwhile: impl FnOnc
         env: std::collections::BTreeMap::new(),
         limits: Limits::default(),
         ingress: Ingress::Listener,
+        egress: shipway_model::Egress::None,
         labels: std::collections::BTreeMap::new(),
     };
     let started = driver.start(&workload, Some(Path::new("/x"))).await;

@@ -306,6 +306,7 @@ pub(crate) fn deploy_of(content: Content) -> Deploy {
         env: BTreeMap::new(),
         limits: Limits::default(),
         health: HealthCheck { path: None, deadline_ms: 200 },
+        egress: shipway_model::Egress::None,
     }
 }
 

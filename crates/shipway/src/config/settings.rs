@@ -62,6 +62,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "addresses that may be fetched from although they are private: address:port or CIDR, comma-separated",
     ),
     row("fetch.limit_bytes", &["SHIPWAY_FETCH_LIMIT_BYTES"], "67108864", "largest content fetched or uploaded"),
+    row(
+        "network.allow",
+        &["SHIPWAY_NETWORK_ALLOW"],
+        "",
+        "addresses that services with egress may reach although they are private: address:port or CIDR, comma-separated",
+    ),
+    row(
+        "network.pools",
+        &["SHIPWAY_NETWORK_POOLS"],
+        "",
+        "IPv4 prefixes (/8 to /20) for services with egress, comma-separated; empty: one that this host does not use",
+    ),
+    row(
+        "network.accept_rule",
+        &["SHIPWAY_NETWORK_ACCEPT_RULE"],
+        "false",
+        "whether one tagged rule may be added where another firewall of this host would drop their packets",
+    ),
     row("worker.concurrency", &["SHIPWAY_WORKER_CONCURRENCY"], "8", "tasks at work at once"),
     row(
         "proxy.user",

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use shipway_engine::OutsideConfig;
+
 use super::{ConfigError, Given};
 
 /// Every setting, checked.
@@ -18,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) api_open: OpenTo,
     pub(crate) url_deploy: bool,
     pub(crate) fetch_allow: String,
+    pub(crate) outside: OutsideConfig,
     pub(crate) fetch_limit_bytes: u64,
     pub(crate) worker_concurrency: usize,
     pub(crate) proxy_user: ProxyUser,
@@ -144,6 +147,12 @@ impl Config {
             api_open: field("api.open").word(&[("off", OpenTo::Nobody), ("loopback", OpenTo::Loopback)])?,
             url_deploy: field("api.contracts.url_deploy").word(&[("true", true), ("false", false)])?,
             fetch_allow: fetch_allow(&field("fetch.allow"))?,
+            outside: OutsideConfig {
+                allow: list(&field("network.allow"))?,
+                pools: list(&field("network.pools"))?,
+                accept_rule: field("network.accept_rule").word(&[("true", true), ("false", false)])?,
+                ..OutsideConfig::default()
+            },
             fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
             worker_concurrency: field("worker.concurrency").number(1, 256)?,
             proxy_user: proxy_user(&field("proxy.user"))?,
@@ -164,6 +173,12 @@ impl Config {
         let serving = self.listeners.iter().position(|listener| listener.serves != Serves::Api);
         opened.get(serving.unwrap_or(0)).map_or(80, SocketAddr::port)
     }
+}
+
+/// Reads what stands between commas.
+fn list<T: FromStr<Err: ToString>>(field: &Field<'_>) -> Result<Vec<T>, ConfigError> {
+    let words = field.given.text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| word.parse::<T>().map_err(|error| field.bad(error.to_string()))).collect()
 }
 
 fn fetch_allow(field: &Field<'_>) -> Result<String, ConfigError> {

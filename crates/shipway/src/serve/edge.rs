@@ -69,10 +69,11 @@ impl Edge {
         shutdown: &Shutdown,
         parts: &mut JoinSet<()>,
     ) -> anyhow::Result<Self> {
+        let inherited = listeners::inherited()?;
         let found = found::find(&places.run_dir, &places.instance, shutdown).await?;
         let (mut taking, leaving): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| !found.listeners.is_empty());
         let newest = if taking.is_empty() { None } else { Some(taking.remove(0)) };
-        let Succession { supervisor, listeners, before } = succeed(config, places, newest).await?;
+        let Succession { supervisor, listeners, before } = succeed(config, places, inherited, newest).await?;
         let newest = Connection::open(places.run_dir.join(CONTROL_SOCKET), &places.instance, shutdown);
         let fleet = Fleet::new(newest);
         leaving.into_iter().for_each(|found| fleet.follow(found.connection));
@@ -143,10 +144,15 @@ struct Succession {
 }
 
 /// Keeps the newest living proxy, or starts the next one on its sockets.
-async fn succeed(config: &Config, places: &Places, newest: Option<Found>) -> anyhow::Result<Succession> {
+async fn succeed(
+    config: &Config,
+    places: &Places,
+    inherited: Vec<Listener>,
+    newest: Option<Found>,
+) -> anyhow::Result<Succession> {
     let settings = settings(config, places)?;
     let Some(Found { connection, peer, listeners, .. }) = newest else {
-        let sockets = sockets(config, listeners::inherited()?)?;
+        let sockets = sockets(config, inherited)?;
         let listeners = addresses(&sockets)?;
         let supervisor = Supervisor::starting(ProxyConfig { settings, listeners: sockets }).await?;
         return Ok(Succession { supervisor, listeners, before: None });
@@ -227,6 +233,7 @@ fn settings(config: &Config, places: &Places) -> anyhow::Result<Settings> {
         instance: places.instance.clone(),
         threads: 0,
         routes_wait: ROUTES_WAIT,
+        fast_path: true,
         limits,
     })
 }

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use shipway_api::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
-use shipway_api_types::{LogLine, LogStream, Stats, TerminalSize};
+use shipway_api_types::{EgressStats, LogLine, LogStream, Stats, TerminalSize};
 use shipway_driver as driver;
 use shipway_model::ServiceId;
 use shipway_stdx::clock::rfc3339;
@@ -29,6 +29,21 @@ pub(crate) struct WorkerLive {
 impl WorkerLive {
     pub(crate) const fn new(streams: LiveStreams, edge: EdgeDrain) -> Self {
         Self { streams, edge }
+    }
+}
+
+const fn egress_to(stats: driver::EgressStats) -> EgressStats {
+    EgressStats {
+        sent_bytes: stats.sent_bytes,
+        received_bytes: stats.received_bytes,
+        refused_spoofed: stats.refused_spoofed,
+        refused_host: stats.refused_host,
+        refused_neighbour: stats.refused_neighbour,
+        refused_metadata: stats.refused_metadata,
+        refused_special: stats.refused_special,
+        refused_connections: stats.refused_connections,
+        refused_rate: stats.refused_rate,
+        refused_names: stats.refused_names,
     }
 }
 
@@ -67,6 +82,7 @@ impl Live for WorkerLive {
             pids_limit: stats.pids_limit,
             io_read_bytes: stats.io_read_bytes,
             io_write_bytes: stats.io_write_bytes,
+            egress: stats.egress.map(egress_to),
         })
     }
 

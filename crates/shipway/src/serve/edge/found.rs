@@ -131,6 +131,7 @@ mod tests {
             instance: "i".to_owned(),
             threads: 0,
             routes_wait: Duration::ZERO,
+            fast_path: true,
             limits: shipway_proxy::Limits::default(),
         }
     }

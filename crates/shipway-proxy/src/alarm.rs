@@ -11,11 +11,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Most deadlines move on long before they come. Setting the timer anew only when
 /// it rings too early costs nothing for each request.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Ready at `end`.
-    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, end: Instant) -> Poll<()> {
+    pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, end: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(end)));
         loop {
             if sleep.deadline() > end {

@@ -2,7 +2,6 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments here are what --help prints, not Markdown")]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
@@ -10,6 +9,13 @@ use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::{self, KeyValue};
+
+mod image;
+mod platform;
+
+pub(crate) use image::ImageCommand;
+pub use platform::{ConfigCommand, PlatformArgs, ProxyArgs, UninstallArgs, UpgradeArgs};
+use platform::{SERVE_EXAMPLES, UPGRADE_EXAMPLES};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -161,64 +167,6 @@ pub enum Command {
     /// Serve visitors; started by `serve`, not by people
     #[command(hide = true)]
     Proxy(ProxyArgs),
-}
-
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  shipway serve
-  shipway serve --set listen=127.0.0.1:9000 --set api.open=loopback
-  shipway serve --config /etc/shipway/config.yml";
-
-const UPGRADE_EXAMPLES: &str = "\
-Examples:
-  shipway upgrade --to ./shipway-0.2.0
-  shipway upgrade --to /usr/local/bin/shipway.previous
-
-The same happens on SIGHUP (`systemctl reload shipway`) with whatever file is in place then.";
-
-/// `shipway uninstall`.
-#[derive(Debug, Clone, Args)]
-pub struct UninstallArgs {
-    /// Remove the state and the configuration too: every service is lost
-    #[arg(long)]
-    pub purge: bool,
-}
-
-/// `shipway upgrade`.
-#[derive(Debug, Clone, Args)]
-pub struct UpgradeArgs {
-    /// The other version's binary
-    #[arg(long, value_name = "FILE")]
-    pub to: PathBuf,
-    /// Where the platform is.
-    #[command(flatten)]
-    pub platform: PlatformArgs,
-}
-
-/// Where the platform's own commands take their settings from.
-#[derive(Debug, Clone, Default, Args)]
-pub struct PlatformArgs {
-    /// Configuration file [default: ./config.yml, if there is one]
-    #[arg(short, long, value_name = "FILE", env = "SHIPWAY_CONFIG", hide_env_values = true)]
-    pub config: Option<PathBuf>,
-    /// One setting, as log.level=debug; `shipway config check` lists them all; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<KeyValue>,
-}
-
-/// What `serve` tells the proxy.
-#[derive(Debug, Clone, Args)]
-pub struct ProxyArgs {
-    /// Names its installation in the process list
-    #[arg(long)]
-    pub run_dir: PathBuf,
-}
-
-/// `shipway config …`.
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Print what is in force, and where each value came from
-    Check(PlatformArgs),
 }
 
 /// `shipway deploy`.
@@ -502,56 +450,6 @@ pub struct EventsArgs {
     /// Go on as new events come
     #[arg(short, long)]
     pub follow: bool,
-}
-
-/// `shipway image …`.
-#[derive(Debug, Subcommand)]
-pub enum ImageCommand {
-    /// Make an image of an archive or a directory
-    #[command(after_help = "\
-The archive is a root file system as tar, plain, in gzip or in Zstandard. Devices in dev/, set-id bits and extended
-attributes are left out; one that breaks a rule (paths that lead out, sparse files, sizes past the limits) is refused
-whole, by the rule's name.
-
-Examples:
-  shipway image import app rootfs.tar.gz
-  shipway image import team/app:1.2 ./rootfs
-  docker export box | shipway image import box -")]
-    Import {
-        /// Name of the image, with :tag or without
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// Archive, directory, or - for an archive on standard input
-        #[arg(value_name = "FILE|DIR")]
-        from: PathBuf,
-    },
-    /// Have the server make an image of a distribution's packages
-    ///
-    /// The server needs mmdebstrap (apt-get install mmdebstrap); the packages come from
-    /// the mirror that its own come from.
-    Bootstrap {
-        /// What to make, as debian:bookworm-slim or debian:trixie
-        #[arg(value_name = "DISTRIBUTION")]
-        from: String,
-        /// Name of the image [default: the distribution's]
-        #[arg(short, long, value_name = "NAME")]
-        name: Option<String>,
-    },
-    /// List images
-    #[command(visible_alias = "list")]
-    Ls,
-    /// Remove images that no service needs
-    Rm {
-        /// Names of the images
-        #[arg(value_name = "NAME", required = true)]
-        names: Vec<String>,
-    },
-    /// Print everything about an image, as JSON
-    Inspect {
-        /// Name of the image
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
 }
 
 /// `shipway token …`.

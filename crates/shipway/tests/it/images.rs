@@ -1,4 +1,4 @@
-//! A root file system from elsewhere, imported and run: BusyBox's own web server in it.
+//! A root file system from elsewhere, imported and run: busybox's own web server in it.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn text(path: &Path, text: &str) {
     shipway_stdx::fs::write_atomic(path, text.as_bytes(), 0o644, shipway_stdx::fs::Durability::Process).unwrap();
 }
 
-/// A root file system: BusyBox, a page, and the usual things nobody can use.
+/// A root file system: busybox, a page, and the usual things nobody can use.
 fn root_file_system(at: &Path, page: &str) {
     for folder in ["bin", "dev", "etc", "proc", "tmp", "www/cgi-bin"] {
         std::fs::create_dir_all(at.join(folder)).unwrap();

@@ -70,14 +70,8 @@ async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) 
             (ReleaseProgram::Command { image, command, port }, RootFs::Image { digest })
         }
     };
-    let spec = ReleaseSpec {
-        program,
-        root,
-        env: asked.env,
-        limits: asked.limits,
-        health: asked.health,
-        egress: asked.egress,
-    };
+    let spec =
+        ReleaseSpec { program, root, env: asked.env, limits: asked.limits, health: asked.health, egress: asked.egress };
     let broken = spec.source().and_then(|source| source.url.as_deref()).is_some_and(|url| url.ends_with("/broken"));
     if let Some(number) = live {
         let now = store.find_release(lease.task.subject, number).await.unwrap().unwrap();

@@ -14,8 +14,8 @@ use crate::units::{self, KeyValue};
 mod deploy;
 mod image;
 
-pub use deploy::{DeployArgs, EgressArg};
-pub use image::ImageCommand;
+pub(crate) use deploy::{DeployArgs, EgressArg};
+pub(crate) use image::ImageCommand;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

@@ -93,7 +93,7 @@ pub struct Globals {
 #[expect(clippy::large_enum_variant, reason = "there is one command in a process")]
 pub enum Command {
     /// Make a service of a URL or a file, or a new release of it
-    Deploy(DeployArgs),
+    Deploy(Box<DeployArgs>),
     /// List services
     #[command(visible_alias = "ls")]
     Ps(PsArgs),

@@ -119,7 +119,7 @@ impl WaitArgs {
 pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, Failure> {
     use Command as C;
     match command {
-        C::Deploy(args) => deploy::deploy(context, args).await,
+        C::Deploy(args) => deploy::deploy(context, *args).await,
         C::Ps(args) => list::ps(context, args).await,
         C::Logs(args) => follow::logs(context, args).await,
         C::Exec(args) => exec::exec(context, args).await,

@@ -53,8 +53,8 @@ fn a_script_gets_a_runner_and_nothing_else() {
     );
     assert_eq!(
         spec.process.env.join(" "),
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp \
-         TMPDIR=/tmp LANG=de_DE"
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+         TMPDIR=/tmp HOME=/tmp LANG=de_DE"
     );
     let (uid, capabilities) = (spec.process.uid, spec.process.capabilities);
     assert_eq!((uid, capabilities), (1000, 0), "nobody in particular");

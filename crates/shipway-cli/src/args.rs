@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments here are what --help prints, not Markdown")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Styles;
@@ -10,12 +11,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::{self, KeyValue};
 
+mod deploy;
 mod image;
-mod platform;
 
+pub(crate) use deploy::{DeployArgs, EgressArg};
 pub(crate) use image::ImageCommand;
-pub use platform::{ConfigCommand, PlatformArgs, ProxyArgs, UninstallArgs, UpgradeArgs};
-use platform::{SERVE_EXAMPLES, UPGRADE_EXAMPLES};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -90,6 +90,7 @@ pub struct Globals {
 /// Everything `shipway` can do. The last ones are the platform itself, carried out
 /// by the binary; the others ask the API.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one command in a process")]
 pub enum Command {
     /// Make a service of a URL or a file, or a new release of it
     Deploy(Box<DeployArgs>),
@@ -169,94 +170,62 @@ pub enum Command {
     Proxy(ProxyArgs),
 }
 
-/// `shipway deploy`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The content is fetched (or uploaded) once, now; a restart never fetches it again. Deploying the same name again makes the next release; if that
-does not become ready, the one before it stays live.
-
+const SERVE_EXAMPLES: &str = "\
 Examples:
-  shipway deploy https://example.com/hello.sh --script
-  shipway deploy ./report.py --name report --env LEVEL=full --timeout 60s
-  shipway deploy ./index.html --static
-  generate | shipway deploy - --name today --type text/html
-  shipway deploy --image app --port 8000 -- httpd -f -p 8000")]
-pub struct DeployArgs {
-    /// URL, file, or - for standard input
-    #[arg(value_name = "URL|FILE", required_unless_present = "image")]
-    pub source: Option<String>,
-    /// Run a command in this image instead; `shipway image ls` lists them
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["source", "script", "static", "media_type"],
-          requires_all = ["port", "command"], help_heading = "Commands in images")]
-    pub image: Option<String>,
-    /// TCP port that the command listens on
-    #[arg(long, value_name = "PORT", requires = "image", value_parser = clap::value_parser!(u16).range(1..),
-          help_heading = "Commands in images")]
-    pub port: Option<u16>,
-    /// The command and its arguments, given to no shell
-    #[arg(last = true, value_name = "COMMAND", requires = "image")]
-    pub command: Vec<String>,
-    /// Run it on every request
-    #[arg(long, conflicts_with = "static")]
-    pub script: bool,
-    /// Serve it as it is
-    #[arg(long = "static")]
-    pub r#static: bool,
-    /// Name of the service [default: made of the file's or image's name]
-    #[arg(short, long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// A variable for the script or command; may be repeated
-    #[arg(short, long = "env", value_name = "KEY=VALUE")]
-    pub env: Vec<KeyValue>,
-    /// Media type of an uploaded file, as text/html [default: by its name]
-    #[arg(long = "type", value_name = "TYPE")]
-    pub media_type: Option<String>,
-    /// Memory of its container, as 256M
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes, help_heading = "Limits")]
-    pub memory: Option<u64>,
-    /// Processors, as 0.5
-    #[arg(long, value_name = "NUMBER", value_parser = units::cpus, help_heading = "Limits")]
-    pub cpus: Option<u32>,
-    /// Processes and threads
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
-    pub pids: Option<u32>,
-    /// Bytes it may write, as 64M; they count as memory
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes, help_heading = "Limits")]
-    pub disk: Option<u64>,
-    /// Longest one request of a script may take, as 30s
-    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Limits")]
-    pub timeout: Option<Duration>,
-    /// Requests of a script at work at once
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
-    pub concurrency: Option<u32>,
-    /// What it may reach [default: none]
-    #[arg(long, value_name = "NETWORK", help_heading = "Network")]
-    pub egress: Option<EgressArg>,
-    /// With egress: connections open at a time
-    #[arg(long, value_name = "NUMBER", help_heading = "Network", requires = "egress")]
-    pub connections: Option<u32>,
-    /// With egress: bytes a second, each way, as 10M
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes, help_heading = "Network", requires = "egress")]
-    pub bandwidth: Option<u64>,
-    /// Path that must answer before the release goes live [default: the runner is asked, and no
-    /// script is run; a command's port must take a connection]
-    #[arg(long, value_name = "PATH", help_heading = "Health")]
-    pub health: Option<String>,
-    /// How long it may take to become ready, as 10s
-    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Health")]
-    pub ready_within: Option<Duration>,
-    /// How long to wait.
-    #[command(flatten)]
-    pub wait: WaitArgs,
+  shipway serve
+  shipway serve --set listen=127.0.0.1:9000 --set api.open=loopback
+  shipway serve --config /etc/shipway/config.yml";
+
+const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  shipway upgrade --to ./shipway-0.2.0
+  shipway upgrade --to /usr/local/bin/shipway.previous
+
+The same happens on SIGHUP (`systemctl reload shipway`) with whatever file is in place then.";
+
+/// `shipway uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// Remove the state and the configuration too: every service is lost
+    #[arg(long)]
+    pub purge: bool,
 }
 
-/// What a service may reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EgressArg {
-    /// Nothing
-    None,
-    /// The public internet, and what the operator allows besides
-    Internet,
+/// `shipway upgrade`.
+#[derive(Debug, Clone, Args)]
+pub struct UpgradeArgs {
+    /// The other version's binary
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Where the platform is.
+    #[command(flatten)]
+    pub platform: PlatformArgs,
+}
+
+/// Where the platform's own commands take their settings from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlatformArgs {
+    /// Configuration file [default: ./config.yml, if there is one]
+    #[arg(short, long, value_name = "FILE", env = "SHIPWAY_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// One setting, as log.level=debug; `shipway config check` lists them all; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<KeyValue>,
+}
+
+/// What `serve` tells the proxy.
+#[derive(Debug, Clone, Args)]
+pub struct ProxyArgs {
+    /// Names its installation in the process list
+    #[arg(long)]
+    pub run_dir: PathBuf,
+}
+
+/// `shipway config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print what is in force, and where each value came from
+    Check(PlatformArgs),
 }
 
 /// How long a change is waited for.

@@ -1,4 +1,4 @@
-//! `shipway image`: root file systems from elsewhere.
+//! `shipway image`, as it stands on the command line.
 
 use std::path::PathBuf;
 

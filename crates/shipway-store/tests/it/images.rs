@@ -88,6 +88,7 @@ fn a_command_and_content_are_told_apart_in_json() {
     }
     let json = serde_json::to_value(deploy_of("http://127.0.0.1/x")).unwrap();
     let keys: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(keys, ["task", "content", "kind", "runner", "env", "limits", "health"], "as before there were images");
+    let before_images = ["task", "content", "kind", "runner", "env", "limits", "health"];
+    assert_eq!(keys[..before_images.len()], before_images);
     assert_eq!(serde_json::from_value::<TaskPayload>(json).unwrap(), deploy_of("http://127.0.0.1/x"));
 }

@@ -90,7 +90,6 @@ pub struct Globals {
 /// Everything `shipway` can do. The last ones are the platform itself, carried out
 /// by the binary; the others ask the API.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one command in a process")]
 pub enum Command {
     /// Make a service of a URL or a file, or a new release of it
     Deploy(Box<DeployArgs>),

@@ -48,6 +48,15 @@ impl Started {
         Path::new("/run/shipway-up")
     }
 
+    /// The `serve` that owns the state directory now: after an upgrade it is no child of
+    /// ours, and not the process that was written down.
+    fn serving(&self) -> Option<i32> {
+        let pid = fs::read_to_string(self.state().join("lock")).ok()?.trim().parse().ok()?;
+        let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        let program = program.to_string_lossy();
+        (Path::new(program.trim_end_matches(" (deleted)")) == binary()).then_some(pid)
+    }
+
     /// How the proxy of this installation ends its command line.
     fn proxy(&self) -> String {
         format!("proxy --run-dir {}", self.run().display())
@@ -129,7 +138,8 @@ fn shipway(started: &Started) -> Command {
 }
 
 fn start(started: &Started, part: &str, address: &str, mut command: Command) -> anyhow::Result<()> {
-    if let Some(pid) = started.process(part) {
+    let running = started.process(part).or_else(|| (part == "shipway").then(|| started.serving()).flatten());
+    if let Some(pid) = running {
         say(&format!("{part} is running already (process {pid})"));
         return Ok(());
     }

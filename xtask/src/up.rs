@@ -115,6 +115,7 @@ pub(crate) fn up() -> anyhow::Result<()> {
     start(&started, "files", FILES, file_server())?;
     start(&started, "shipway", SHIPWAY, shipway(&started))?;
     wait_ready(&started)?;
+    wait_for_files(&started)?;
     deploy_examples()?;
     show_examples()?;
     tell("\nStop everything with `make down`.");
@@ -155,6 +156,19 @@ fn start(started: &Started, part: &str, address: &str, mut command: Command) -> 
     // A group of its own: Ctrl-C at this terminal is not meant for it.
     let child = command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
     started.remember(part, &child.with_context(|| format!("cannot start the {part}"))?)
+}
+
+/// Waits until the file server listens: Shipway may well be quicker.
+#[expect(clippy::disallowed_methods, reason = "another process becomes ready: nothing here to wait on but the clock")]
+fn wait_for_files(started: &Started) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let address: SocketAddr = FILES.parse()?;
+    while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+        ensure!(started.process("files").is_some(), "the file server ended; see {}", started.log("files").display());
+        ensure!(begun.elapsed() < READY_LIMIT, "the file server does not listen on {FILES}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Waits until Shipway says it is ready, or has ended.

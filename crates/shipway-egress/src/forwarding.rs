@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use shipway_stdx::fs::{Durability, write_atomic};
+use shipway_stdx::fs::{Durability, remove_if_there, write_atomic};
 
 /// Where settings of the network are; always the calling thread's namespace.
 const SETTINGS: &str = "/proc/sys/net";
@@ -168,10 +168,7 @@ impl Forwarding {
                 }
             }
         }
-        match std::fs::remove_file(&self.file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.file).map(drop)
     }
 
     fn set(&self, memory: &mut Memory, setting: &str, value: &str) -> io::Result<()> {

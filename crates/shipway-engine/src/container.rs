@@ -19,7 +19,7 @@ use shipway_shim::protocol::{
     CONTROL_SOCKET, DIAL_SOCKET, EXIT_FILE, Exit, LISTEN_SOCKET, LOG_FOLDER, Launch, ProcessId, RUN_FILE, Run,
     SPEC_FILE,
 };
-use shipway_stdx::fs::{Durability, write_atomic};
+use shipway_stdx::fs::{Durability, remove_if_there, write_atomic};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -240,12 +240,7 @@ impl Files {
     pub(crate) fn forget_run(&self) -> Result<(), EngineError> {
         for name in [EXIT_FILE, RUN_FILE] {
             let path = self.state.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).on("remove", &path);
-                }
-                _ => {}
-            }
+            remove_if_there(&path).on("remove", &path)?;
         }
         Ok(())
     }

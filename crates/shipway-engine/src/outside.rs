@@ -14,9 +14,9 @@ use shipway_egress::{Allow, Block, Config, Egress, EgressError, Living, Policy, 
 use shipway_shim::protocol::InlineFile;
 use tokio::task::AbortHandle;
 
+use crate::EngineError;
 use crate::slots::Slot;
 use crate::spec::EgressSpec;
-use crate::{EngineError, error::Doing};
 
 /// How containers reach out, said by the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,10 +186,7 @@ impl Outside {
         }
         self.get()?.teardown().map_err(refused)?;
         *self.lock() = None;
-        match std::fs::remove_file(&self.memory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).on("remove", &self.memory),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use shipway_stdx::fs::remove_if_there;
 
 use crate::EngineError;
 use crate::error::Doing;
@@ -220,10 +221,7 @@ impl Slots {
 
     fn unlink(&self, slot: Slot) -> Result<(), EngineError> {
         let path = self.path(slot);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", &path),
-            _ => Ok(()),
-        }
+        remove_if_there(&path).map(drop).on("remove", &path)
     }
 
     fn path(&self, slot: Slot) -> PathBuf {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use shipway_model::Digest;
+use shipway_stdx::fs::remove_if_there;
 
 pub use writer::BlobWriter;
 
@@ -164,10 +165,7 @@ impl Blobs {
     ///
     /// Any error of the file system.
     pub fn remove(&self, digest: &Digest) -> io::Result<()> {
-        match fs::remove_file(self.path(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.path(digest)).map(drop)
     }
 }
 

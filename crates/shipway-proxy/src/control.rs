@@ -13,12 +13,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use shipway_stdx::fs::remove_if_there;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{Listener, Settings};
 use crate::descriptors::{self, Lines};
-use crate::server::Proxy;
+use crate::server::{ACCEPT_PAUSE, Proxy};
 use crate::startup;
 use crate::wire::{Answer, Ask, CONTROL_SOCKET, LINE_BYTES_MAX, VERSION, own_socket};
 
@@ -30,22 +31,15 @@ const ROUTES_MAX: usize = 1_000_000;
 pub(crate) fn bind(run_dir: &Path) -> io::Result<StdListener> {
     let own = run_dir.join(own_socket(std::process::id()));
     let new = run_dir.join(format!(".{CONTROL_SOCKET}.{}", std::process::id()));
-    remove(&own)?;
-    remove(&new)?;
+    // A process of the same number may have left them.
+    remove_if_there(&own)?;
+    remove_if_there(&new)?;
     let listener = StdListener::bind(&own)?;
     fs::set_permissions(&own, fs::Permissions::from_mode(0o600))?;
     fs::hard_link(&own, &new)?;
     fs::rename(&new, run_dir.join(CONTROL_SOCKET))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// Removes what a process of the same number may have left.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// What the control connection acts on.
@@ -78,7 +72,7 @@ pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "could not accept a control connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

@@ -20,7 +20,7 @@ use crate::table::Table;
 use crate::wire::API_SOCKET;
 
 /// After the kernel could not hand over a connection (out of descriptors, mostly).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection without a request is kept for so long after the proxy began to
 /// drain: the next request may be on its way already, and closing would lose it. It

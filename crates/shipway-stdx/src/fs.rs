@@ -1,4 +1,4 @@
-//! Writes that a crash cannot halve.
+//! Writes that a crash cannot halve, and removals that may come twice.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -48,6 +48,19 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io
     match durability {
         Durability::Process => Ok(()),
         Durability::Power => file.sync_all(),
+    }
+}
+
+/// Removes a file; says whether it was there.
+///
+/// # Errors
+///
+/// Any error of `unlink` but that there is no such file.
+pub fn remove_if_there(path: &Path) -> io::Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -12,7 +12,6 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use shipway_driver::{Driver as _, Phase};
 use shipway_proxy::FeedClient;
-use shipway_proxy::wire::is_own_socket;
 
 use crate::config::Config;
 use crate::platform::{self, Places};
@@ -62,9 +61,7 @@ async fn end_serve(state: &Path) -> anyhow::Result<()> {
 
 /// Ends every proxy: the one that takes visitors, and those that still finish theirs.
 async fn end_proxies(places: &Places) -> anyhow::Result<()> {
-    let entries = std::fs::read_dir(&places.run_dir)?.collect::<io::Result<Vec<_>>>()?;
-    let sockets = entries.into_iter().filter(|entry| entry.file_name().to_str().is_some_and(is_own_socket));
-    let ending = sockets.map(|entry| end_proxy(places, entry.path()));
+    let ending = places.proxy_sockets()?.into_iter().map(|socket| end_proxy(places, socket));
     futures_util::future::join_all(ending).await.into_iter().collect()
 }
 

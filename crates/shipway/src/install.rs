@@ -8,14 +8,14 @@ mod units;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
-use shipway_stdx::fs::{Durability, write_atomic};
+use shipway_stdx::fs::{Durability, remove_if_there, write_atomic};
 
 use crate::config::{self, Config, Sources};
+use crate::program;
 
 /// What `/etc/shipway/config.yml` says at first.
 const FIRST_CONFIG: &str = include_str!("../../../packaging/config.yml");
@@ -79,14 +79,12 @@ fn load(plan: &Plan) -> anyhow::Result<Config> {
 }
 
 fn copy_binary(to: &Path) -> anyhow::Result<()> {
-    let own = Path::new("/proc/self/exe");
+    let own = Path::new(program::OWN);
     if fs::canonicalize(own)? == to {
         return Ok(());
     }
     let new = to.with_extension("new");
-    fs::copy(own, &new).with_context(|| format!("cannot write {}", new.display()))?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
-    fs::File::open(&new)?.sync_all()?;
+    program::copy(own, &new)?;
     fs::rename(&new, to).with_context(|| format!("cannot replace {}", to.display()))?;
     say(&format!("wrote {}", to.display()));
     Ok(())
@@ -129,10 +127,8 @@ pub(crate) async fn uninstall(purge: bool) -> anyhow::Result<()> {
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => say(&format!("removed {}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot remove {}", path.display())),
+    if remove_if_there(path).with_context(|| format!("cannot remove {}", path.display()))? {
+        say(&format!("removed {}", path.display()));
     }
     Ok(())
 }

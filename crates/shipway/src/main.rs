@@ -14,6 +14,7 @@ mod install;
 mod listeners;
 mod logging;
 mod platform;
+mod program;
 mod proxy;
 mod proxy_user;
 mod serve;

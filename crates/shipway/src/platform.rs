@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use shipway_driver_embedded::{EmbeddedConfig, EmbeddedDriver};
 use shipway_engine::EngineConfig;
 use shipway_engine::host_image::HostImageConfig;
+use shipway_proxy::wire::is_own_socket;
 
 use crate::config::Config;
 use crate::proxy_user::{self, Ids};
@@ -41,6 +42,13 @@ impl Places {
         made.with_context(|| format!("cannot make the run directory {}", run_dir.display()))?;
         fs::set_permissions(&run_dir, Permissions::from_mode(0o711))?;
         Ok(Self { run_dir, instance, proxy })
+    }
+
+    /// The control sockets of every proxy, living or dead, by the names that are theirs alone.
+    pub(crate) fn proxy_sockets(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.run_dir)?.collect::<io::Result<Vec<_>>>()?;
+        let ours = entries.into_iter().filter(|entry| entry.file_name().to_str().is_some_and(is_own_socket));
+        Ok(ours.map(|entry| entry.path()).collect())
     }
 
     /// A directory that the proxy may write, for its last good routes.

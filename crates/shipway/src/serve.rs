@@ -37,6 +37,7 @@ use crate::admin_token;
 use crate::config::{Config, OpenTo, Serves};
 use crate::facts::Facts;
 use crate::platform::{self, ADMIN_SOCKET, Places};
+use crate::program;
 use crate::state_dir::StateDir;
 use edge::Edge;
 use images::HostedImages;
@@ -49,7 +50,7 @@ const NO_WATCHDOG: Duration = Duration::from_secs(60);
 
 /// Runs the platform until it is asked to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
-    let file = successor::own_file()?;
+    let file = program::named("self")?;
     let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
     let state = StateDir::open(&config.state_dir)?;
     let places = Places::open(&config, &state)?;

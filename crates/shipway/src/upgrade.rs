@@ -6,17 +6,17 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use shipway_stdx::fs::remove_if_there;
 
 use crate::config::Config;
 use crate::facts::{self, Facts};
 use crate::serve::successor::{Ending, OUTCOME_FILE, Outcome};
-use crate::state_dir;
+use crate::{program, state_dir};
 
 /// How long the whole may take; `serve` gives its successor a minute.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -31,9 +31,9 @@ pub(crate) fn upgrade(config: &Config, file: &Path, as_json: bool) -> anyhow::Re
     })?;
     let file = fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display()))?;
     let next = facts::ask(&file)?;
-    let target = program_of(pid)?;
+    let target = program::named(&pid.to_string()).context("cannot see what runs; are you root?")?;
     // `serve` checks again by what it runs; this one spares it the attempt.
-    if is_own(pid)? {
+    if program::is_own(pid.unsigned_abs()) == Some(true) {
         next.may_follow(&Facts::own())?;
     }
     let replaced = put_in_place(&file, &target)?;
@@ -43,18 +43,6 @@ pub(crate) fn upgrade(config: &Config, file: &Path, as_json: bool) -> anyhow::Re
         fs::rename(&previous, &target).with_context(|| format!("cannot put {} back", target.display()))?;
     }
     tell(&outcome?, &target, as_json)
-}
-
-/// The path of the file that a process was started from.
-fn program_of(pid: i32) -> anyhow::Result<PathBuf> {
-    let path = fs::read_link(format!("/proc/{pid}/exe")).context("cannot see what runs; are you root?")?;
-    let text = path.to_str().context("the running binary's path is no text")?;
-    Ok(PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(text)))
-}
-
-fn is_own(pid: i32) -> io::Result<bool> {
-    let (own, other) = (fs::metadata("/proc/self/exe")?, fs::metadata(format!("/proc/{pid}/exe"))?);
-    Ok((own.dev(), own.ino()) == (other.dev(), other.ino()))
 }
 
 /// Puts a copy of `file` at `target`, atomically; what was there is kept beside it.
@@ -69,10 +57,10 @@ fn put_in_place(file: &Path, target: &Path) -> anyhow::Result<Option<PathBuf>> {
         target.with_file_name(name)
     };
     let (new, previous) = (beside(".new"), beside(".previous"));
-    copy(file, &new).with_context(|| format!("cannot write {}", new.display()))?;
+    program::copy(file, &new)?;
     // `file` may be the previous one: it has been copied by now.
     let kept = beside(".kept");
-    drop(fs::remove_file(&kept));
+    remove_if_there(&kept)?;
     if target.exists() {
         fs::hard_link(target, &kept).with_context(|| format!("cannot keep {}", target.display()))?;
         fs::rename(&kept, &previous)?;
@@ -81,20 +69,11 @@ fn put_in_place(file: &Path, target: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok(previous.exists().then_some(previous))
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::copy(from, to)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
-    fs::File::open(to)?.sync_all()
-}
-
 /// Tells `serve` and waits for what becomes of it.
 #[expect(clippy::disallowed_methods, reason = "another process answers: nothing here to wait on but the clock")]
 fn signal(pid: i32, run_dir: &Path) -> anyhow::Result<Outcome> {
     let path = run_dir.join(OUTCOME_FILE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old outcome stays"),
-        _ => {}
-    }
+    remove_if_there(&path).context("an old outcome stays")?;
     let pid = Pid::from_raw(pid).context("the state directory's lock names no process")?;
     kill_process(pid, Signal::HUP).context("cannot tell the running shipway")?;
     let began = Instant::now();

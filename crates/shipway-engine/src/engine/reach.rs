@@ -96,6 +96,7 @@ pub(super) async fn keep(engine: Weak<Inner>) {
             Ok(Err(error)) => {
                 tracing::warn!(%error, "changes of the firewall are not heard of any more");
                 watch = None;
+                // As without news: a socket that fails at once must not become a busy loop.
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             Err(_elapsed) => {}

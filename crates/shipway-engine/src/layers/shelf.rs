@@ -180,10 +180,7 @@ impl Shelf {
 
     /// Takes a pin back, if there is one.
     pub(crate) fn unpin(&self, _lock: &ShelfLock, digest: &Digest, holder: &str) -> io::Result<()> {
-        match std::fs::remove_file(self.home(digest).join("pins").join(holder)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        shipway_stdx::fs::remove_if_there(&self.home(digest).join("pins").join(holder)).map(drop)
     }
 
     /// Who needs the tree, sorted.

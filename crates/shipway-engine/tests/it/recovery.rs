@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use shipway_engine::{ContainerSpec, Engine, InlineFile, LogQuery, Phase};
+use shipway_engine::{ContainerSpec, Engine, InlineFile, LogQuery, Phase, Running};
 
 use crate::world::{self, World, kill, printed, run, shims, soon, start, wait_until};
 
@@ -206,14 +206,20 @@ fn ticks(pid: i32) -> Option<u64> {
     fields.nth(10)?.parse().ok()
 }
 
-#[tokio::test]
-async fn a_container_that_would_outlive_its_shim_is_killed() {
-    let world = World::new();
-    let spec = defiant(&world, "defiant");
+/// Starts one, and waits until it has got loose.
+async fn loose(world: &World) -> (Engine, String, Running) {
+    let spec = defiant(world, "defiant");
     let engine = world.open().await;
     let id = start(&engine, spec).await;
     printed(&engine, &id, "loose").await;
     let Phase::Running(running) = engine.inspect(&id).unwrap().phase else { panic!("it runs") };
+    (engine, id, running)
+}
+
+#[tokio::test]
+async fn a_container_that_would_outlive_its_shim_is_killed() {
+    let world = World::new();
+    let (engine, id, running) = loose(&world).await;
     kill(running.shim.pid);
     assert!(soon(engine.wait(&id)).await.unwrap().lost);
     wait_until("it is gone", || ticks(running.init.pid).is_none()).await;
@@ -223,11 +229,7 @@ async fn a_container_that_would_outlive_its_shim_is_killed() {
 #[tokio::test]
 async fn one_that_outlived_its_shim_while_nobody_looked_is_killed_later() {
     let world = World::new();
-    let spec = defiant(&world, "defiant");
-    let engine = world.open().await;
-    let id = start(&engine, spec).await;
-    printed(&engine, &id, "loose").await;
-    let Phase::Running(running) = engine.inspect(&id).unwrap().phase else { panic!("it runs") };
+    let (engine, id, running) = loose(&world).await;
     engine.close().await;
     kill(running.shim.pid);
     wait_until("the shim is gone", || ticks(running.shim.pid).is_none()).await;

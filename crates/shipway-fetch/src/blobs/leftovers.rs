@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use shipway_stdx::fs::remove_if_there;
+
 /// Removes the leftovers in the folder of partial files.
 pub(super) fn remove(partial: &Path) -> io::Result<()> {
     for entry in fs::read_dir(partial)? {
@@ -18,7 +20,7 @@ pub(super) fn remove(partial: &Path) -> io::Result<()> {
         let began = writer.and_then(began);
         let lives = began.is_some_and(|began| written.is_ok_and(|written| written >= began));
         if !lives {
-            remove_file(&entry.path())?;
+            remove_if_there(&entry.path())?;
         }
     }
     Ok(())
@@ -35,11 +37,4 @@ fn began(pid: u32) -> Option<SystemTime> {
     let seconds = boot + ticks / rustix::param::clock_ticks_per_second().max(1);
     // `btime` is cut to a second and moves with the clock: rather too early.
     Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds.saturating_sub(2)))
-}
-
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -32,6 +32,7 @@ use super::serves;
 use crate::config::{Config, ListenerConfig, Serves};
 use crate::listeners;
 use crate::platform::{LISTENERS_FILE, Places};
+use crate::program;
 use fleet::Connection;
 pub(crate) use fleet::{Fleet, Published};
 use found::{Found, Verdict};
@@ -70,7 +71,7 @@ impl Edge {
         parts: &mut JoinSet<()>,
     ) -> anyhow::Result<Self> {
         let inherited = listeners::inherited()?;
-        let found = found::find(&places.run_dir, &places.instance, shutdown).await?;
+        let found = found::find(places, shutdown).await?;
         let (mut taking, leaving): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| !found.listeners.is_empty());
         let newest = if taking.is_empty() { None } else { Some(taking.remove(0)) };
         let Succession { supervisor, listeners, before } = succeed(config, places, inherited, newest).await?;
@@ -157,9 +158,10 @@ async fn succeed(
         let supervisor = Supervisor::starting(ProxyConfig { settings, listeners: sockets }).await?;
         return Ok(Succession { supervisor, listeners, before: None });
     };
-    let listens = listeners.iter().map(|l| Ok((l.socket.local_addr()?, l.serves))).collect::<std::io::Result<Vec<_>>>();
-    let same = found::is_same_program(peer.pid);
-    let verdict = found::judge(same, peer.settings.as_deref(), &settings, &listens?, &config.listeners);
+    // Not knowing (without root) counts as the same.
+    let same = program::is_own(peer.pid).unwrap_or(true);
+    let listens = addresses(&listeners)?;
+    let verdict = found::judge(same, peer.settings.as_deref(), &settings, &listens, &config.listeners);
     let sockets = sockets(config, listeners)?;
     let listeners = addresses(&sockets)?;
     let config = ProxyConfig { settings, listeners: sockets };
@@ -185,8 +187,7 @@ async fn hand_over(fleet: &Fleet, routes: &RouteFeed, before: Vec<Connection>) -
     for proxy in before {
         fleet.dismiss(proxy, IDLE_LIMIT).await.context("cannot send the proxy of before away")?;
     }
-    // Those that leave go by the same routes.
-    routes.refresh().await?;
+    // Those that leave hear of routes from the feed, which is about to run.
     Ok(())
 }
 

@@ -7,7 +7,6 @@
 //! when another has taken its name, so going back is to run it again.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,10 +14,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use shipway_stdx::fs::{Durability, write_atomic};
+use shipway_stdx::fs::{Durability, remove_if_there, write_atomic};
 use tokio::net::UnixDatagram;
 
 use crate::facts::{self, Facts};
+use crate::program;
 
 /// In the run directory: how the last attempt ended.
 pub(crate) const OUTCOME_FILE: &str = "upgrade.json";
@@ -72,13 +72,6 @@ impl Outcome {
     }
 }
 
-/// The file that this process was started from, whatever is there now.
-pub(crate) fn own_file() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let text = path.to_str().and_then(|text| text.strip_suffix(" (deleted)"));
-    Ok(text.map_or_else(|| path.clone(), PathBuf::from))
-}
-
 /// Looks at what would follow now.
 ///
 /// # Errors
@@ -119,10 +112,7 @@ fn bail_late() -> anyhow::Result<()> {
 
 fn listen(run_dir: &Path) -> anyhow::Result<UnixDatagram> {
     let path = run_dir.join(READY_SOCKET);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old socket stays"),
-        _ => {}
-    }
+    remove_if_there(&path).context("an old socket stays")?;
     let socket = UnixDatagram::bind(&path).with_context(|| format!("cannot make {}", path.display()))?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(socket)
@@ -173,7 +163,7 @@ pub(crate) fn done(run_dir: &Path, to: &Facts) -> anyhow::Result<()> {
 pub(crate) fn go_back(run_dir: &Path, to: &Facts, reason: &anyhow::Error) -> anyhow::Result<()> {
     tracing::error!(reason = format!("{reason:#}"), to = to.version, "the upgrade failed; going back");
     Outcome::new(Ending::RolledBack, Some(to.version.clone()), Some(format!("{reason:#}"))).record(run_dir)?;
-    let mut same = Command::new("/proc/self/exe");
+    let mut same = Command::new(program::OWN);
     same.arg0(std::env::args_os().next().unwrap_or_default()).args(arguments());
     // Those have been taken, and are the proxy's by now.
     same.env_remove("LISTEN_PID").env_remove("LISTEN_FDS");

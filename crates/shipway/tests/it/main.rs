@@ -13,4 +13,5 @@ mod killed;
 mod life;
 mod old_contract;
 mod upgrade;
+mod visitors;
 mod world;

@@ -5,12 +5,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use shipway_testkit::{http, wait_until};
 
-use crate::world::{SOON, World};
+use crate::visitors::Visitors;
+use crate::world::{SOON, World, processes_with};
 
 /// A platform whose binary is a file of its own, and other versions beside it.
 struct Upgrading {
@@ -58,55 +57,9 @@ impl Upgrading {
 
     /// The file that the proxy which takes visitors was started from, by its content's length.
     fn proxies(&self) -> Vec<u64> {
-        let word = format!("proxy\0--run-dir\0{}\0", self.world.platform.run_dir().display());
-        let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            String::from_utf8_lossy(&line).ends_with(&word).then(|| entry.path())
-        });
-        pids.filter_map(|path| Some(fs::metadata(path.join("exe")).ok()?.len())).collect()
-    }
-}
-
-/// Visitors of whom every single one must be answered.
-struct Crowd {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    threads: Vec<std::thread::JoinHandle<Vec<String>>>,
-}
-
-impl Crowd {
-    fn start(world: &World, service: &str) -> Self {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let threads = (0..3).map(|_| {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            let (address, host) = (world.platform.address(), format!("{service}.localhost"));
-            std::thread::spawn(move || {
-                let mut failures = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    match http::get(address, &host, "/") {
-                        Ok(answer) if answer.status == 200 => drop(answered.fetch_add(1, Ordering::Relaxed)),
-                        Ok(answer) => failures.push(format!("{}: {}", answer.status, answer.text())),
-                        Err(error) => failures.push(error.to_string()),
-                    }
-                }
-                failures
-            })
-        });
-        let threads = threads.collect();
-        let crowd = Self { stop, answered, threads };
-        crowd.wait_for_more(20);
-        crowd
-    }
-
-    #[track_caller]
-    fn wait_for_more(&self, more: u64) {
-        let now = self.answered.load(Ordering::Relaxed);
-        wait_until("more good answers", SOON, || (self.answered.load(Ordering::Relaxed) >= now + more).then_some(()));
-    }
-
-    fn failures(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let run = self.world.platform.run_dir().display().to_string();
+        let pids = processes_with(&format!("proxy --run-dir {run}"));
+        pids.iter().filter_map(|pid| Some(fs::metadata(format!("/proc/{pid}/exe")).ok()?.len())).collect()
     }
 }
 
@@ -119,7 +72,7 @@ fn another_version_takes_over_and_back_and_nobody_is_dropped() {
     world.script("slow", "#!/bin/sh\nhead -c 100000 /dev/zero\nuntil [ -e /tmp/go ]; do sleep 0.02; done\necho end\n");
     let container = world.ok(&["exec", "steady", "--", "hostname"]).stdout;
     let mut download = open(world, "slow");
-    let crowd = Crowd::start(world, "steady");
+    let crowd = Visitors::start(world, "steady", 3);
 
     let next = upgrading.other_version("next");
     let output = upgrading.upgrade(&next);
@@ -136,7 +89,7 @@ fn another_version_takes_over_and_back_and_nobody_is_dropped() {
     let output = upgrading.upgrade(&upgrading.path("shipway.previous"));
     assert_eq!(output.code, 0, "{output:?}");
     crowd.wait_for_more(50);
-    assert_eq!(crowd.failures(), [""; 0]);
+    assert_eq!(crowd.end().failures, [""; 0]);
 
     // The download has seen two proxies come.
     world.ok(&["exec", "slow", "--", "touch", "/tmp/go"]);
@@ -164,7 +117,7 @@ fn what_cannot_follow_is_refused_or_taken_back() {
     let upgrading = Upgrading::new();
     let world = &upgrading.world;
     world.script("steady", "#!/bin/sh\necho up\n");
-    let crowd = Crowd::start(world, "steady");
+    let crowd = Visitors::start(world, "steady", 3);
     let facts: serde_json::Value = serde_json::from_str(&world.ok(&["facts"]).stdout).unwrap();
     let answering = |facts: &serde_json::Value| format!("#!/bin/sh\n[ \"$1\" = facts ] && echo '{facts}'\n");
 
@@ -192,7 +145,7 @@ fn what_cannot_follow_is_refused_or_taken_back() {
         });
     }
     crowd.wait_for_more(20);
-    assert_eq!(crowd.failures(), [""; 0]);
+    assert_eq!(crowd.end().failures, [""; 0]);
     world.script("steady", "#!/bin/sh\necho again\n");
     assert_eq!(world.visit("steady"), "again\n");
 }

@@ -1,5 +1,6 @@
 //! A platform and an internet in small, made for one story.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,4 +66,15 @@ impl World {
             last.clone().filter(&wanted)
         })
     }
+}
+
+/// Processes whose command line, with blanks between its words, holds `word`.
+pub(crate) fn processes_with(word: &str) -> Vec<i32> {
+    let pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(word)
+    })
+    .collect()
 }

@@ -6,19 +6,18 @@
 //! knows nothing of processes.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use shipway_proxy::wire::{CONTROL_SOCKET, is_own_socket};
+use shipway_proxy::wire::CONTROL_SOCKET;
 use shipway_proxy::{Listener, Peer, Settings};
 use shipway_stdx::shutdown::Shutdown;
 
 use super::fleet::Connection;
-use crate::config::ListenerConfig;
+use crate::config::{ListenerConfig, Serves};
+use crate::platform::Places;
+use crate::program::identity;
 
 /// How long a living proxy may take to answer before it counts as none of ours.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -33,29 +32,23 @@ pub(crate) struct Found {
     is_newest: bool,
 }
 
-/// Finds every proxy that lives in `run_dir`, the newest first, and removes what
+/// Finds every proxy that lives, the newest first, and removes what
 /// dead ones left.
-pub(crate) async fn find(run_dir: &Path, instance: &str, shutdown: &Shutdown) -> anyhow::Result<Vec<Found>> {
-    let newest = inode(&run_dir.join(CONTROL_SOCKET));
+pub(crate) async fn find(places: &Places, shutdown: &Shutdown) -> anyhow::Result<Vec<Found>> {
+    let newest = identity(&places.run_dir.join(CONTROL_SOCKET));
     let mut found = Vec::new();
-    for path in sockets(run_dir).context("cannot read the run directory")? {
+    for path in places.proxy_sockets().context("cannot read the run directory")? {
         // Asked before a feed connects: the proxy talks to whoever came last.
         if std::os::unix::net::UnixStream::connect(&path).is_err() {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             continue;
         }
-        let is_newest = newest.is_some() && inode(&path) == newest;
-        let connection = Connection::open(path, instance, shutdown);
+        let is_newest = newest.is_some() && identity(&path) == newest;
+        let connection = Connection::open(path, &places.instance, shutdown);
         found.push(ask(connection, is_newest).await?);
     }
     found.sort_by_key(|found| (found.listeners.is_empty(), !found.is_newest));
     Ok(found)
-}
-
-fn sockets(run_dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(run_dir)?.collect::<io::Result<Vec<_>>>()?;
-    let ours = entries.into_iter().filter(|entry| entry.file_name().to_str().is_some_and(is_own_socket));
-    Ok(ours.map(|entry| entry.path()).collect())
 }
 
 async fn ask(connection: Connection, is_newest: bool) -> anyhow::Result<Found> {
@@ -67,17 +60,6 @@ async fn ask(connection: Connection, is_newest: bool) -> anyhow::Result<Found> {
         .with_context(|| format!("a proxy lives at {at} and does not talk to this Shipway; end it first"))?;
     let listeners = feed.listeners().await.with_context(|| format!("cannot ask the living proxy at {at}"))?;
     Ok(Found { connection, peer, listeners, is_newest })
-}
-
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
-}
-
-/// Whether process `pid` runs the very file that this process runs. Not knowing
-/// (without root) counts as yes.
-pub(crate) fn is_same_program(pid: u32) -> bool {
-    let (own, other) = (inode(Path::new("/proc/self/exe")), inode(Path::new(&format!("/proc/{pid}/exe"))));
-    other.is_none() || own == other
 }
 
 /// What becomes of the newest living proxy.
@@ -94,11 +76,11 @@ pub(crate) fn judge(
     same_program: bool,
     told: Option<&Settings>,
     wanted: &Settings,
-    listens: &[(SocketAddr, shipway_proxy::Serves)],
+    listens: &[(SocketAddr, Serves)],
     shall_listen: &[ListenerConfig],
 ) -> Verdict {
-    let same = |(listener, wanted): (&(SocketAddr, shipway_proxy::Serves), &ListenerConfig)| {
-        is_wanted(listener.0, wanted.address) && listener.1 == super::super::serves(wanted.serves)
+    let same = |(listener, wanted): (&(SocketAddr, Serves), &ListenerConfig)| {
+        is_wanted(listener.0, wanted.address) && listener.1 == wanted.serves
     };
     if !same_program {
         Verdict::Replace("it is another version")
@@ -119,7 +101,6 @@ pub(crate) fn is_wanted(address: SocketAddr, wanted: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Serves;
 
     fn settings() -> Settings {
         Settings {
@@ -137,7 +118,7 @@ mod tests {
     }
 
     fn check(same_program: bool, told: Option<&Settings>, port: u16) -> Verdict {
-        let listens = [("127.0.0.1:8080".parse().unwrap(), shipway_proxy::Serves::Both)];
+        let listens = [("127.0.0.1:8080".parse().unwrap(), Serves::Both)];
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let wanted = [ListenerConfig { address, serves: Serves::Both }];
         judge(same_program, told, &settings(), &listens, &wanted)

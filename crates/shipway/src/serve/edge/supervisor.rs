@@ -1,6 +1,5 @@
 //! Keeps one proxy running.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -13,6 +12,8 @@ use shipway_stdx::backoff::Backoff;
 use shipway_stdx::shutdown::Shutdown;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::program::{self, identity};
 
 /// A proxy that dies at once is not started in a tight loop.
 const RESTARTS: Backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(5) };
@@ -48,7 +49,7 @@ impl Supervisor {
         let mut child = spawn(&config)?;
         let (own, newest) = places(&config, child.id());
         let began = tokio::time::Instant::now();
-        while inode(&own).is_none() || inode(&own) != inode(&newest) {
+        while identity(&own).is_none() || identity(&own) != identity(&newest) {
             if let Some(status) = child.try_wait()? {
                 bail!("the new proxy ended at once ({status}); the log says why");
             }
@@ -106,16 +107,12 @@ fn places(config: &ProxyConfig, pid: u32) -> (PathBuf, PathBuf) {
     (run_dir.join(own_socket(pid)), run_dir.join(CONTROL_SOCKET))
 }
 
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
-}
-
 /// Starts the file that this process runs, also when another has taken its place:
 /// the new one's turn comes with an upgrade.
 fn spawn(config: &ProxyConfig) -> anyhow::Result<Child> {
-    let own = Path::new("/proc/self/exe");
+    let own = Path::new(program::OWN);
     // By its name where that still leads there: people read it in process lists.
-    let named = std::env::current_exe().ok().filter(|path| inode(path) == inode(own));
+    let named = std::env::current_exe().ok().filter(|path| identity(path) == identity(own));
     let run_dir = config.settings.run_dir.to_string_lossy();
     Ok(startup::start(named.as_deref().unwrap_or(own), &["proxy", "--run-dir", &run_dir], config)?)
 }

@@ -46,14 +46,29 @@ pub(super) fn choose(links: &mut Links, config: &Config, has_v6: bool) -> Result
     let used = used(links, &ours)?;
     let defaults = Config::default_pools();
     let pools = if config.pools.is_empty() { &defaults } else { &config.pools };
-    for pool in pools.iter().filter(|pool| !used.iter().any(|other| other.overlaps(pool))) {
-        let plan = Plan::new(&config.instance, *pool);
+    let free: Vec<Plan> = pools
+        .iter()
+        .filter(|pool| !used.iter().any(|other| other.overlaps(pool)))
+        .map(|pool| Plan::new(&config.instance, *pool))
+        .collect();
+    if free.is_empty() {
+        return Err(EgressError::NoPool);
+    }
+    match patiently(|| first_bound(&free, has_v6)) {
+        Err(error) if is_taken(&error) => Err(EgressError::NoPool),
+        other => other.doing("bind the resolver's address"),
+    }
+}
+
+/// The first whose resolver address nobody has; "taken" when there is none.
+fn first_bound(plans: &[Plan], has_v6: bool) -> io::Result<(Plan, Vec<Ears>)> {
+    for plan in plans {
         match dns::bind(plan.router(), has_v6) {
             Err(error) if is_taken(&error) => {}
-            other => return Ok((plan, other.doing("bind the resolver's address")?)),
+            other => return Ok((plan.clone(), other?)),
         }
     }
-    Err(EgressError::NoPool)
+    Err(Errno::ADDRINUSE.into())
 }
 
 /// A predecessor that is just ending, or a process between its fork and its exec, may

@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) execs: Arc<Semaphore>,
     /// Held while an image is imported or removed.
     pub(crate) importing: tokio::sync::Mutex<()>,
+    /// Held while a distribution's packages are fetched: a minute, in which imports go on.
+    pub(crate) bootstrapping: tokio::sync::Mutex<()>,
     pub(crate) ready: Mutex<Option<(Instant, Arc<Readiness>)>>,
     /// `/openapi.json`, made once.
     pub(crate) document: String,
@@ -70,6 +72,7 @@ impl App {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
             importing: tokio::sync::Mutex::new(()),
+            bootstrapping: tokio::sync::Mutex::new(()),
             ready: Mutex::new(None),
             document: format!("{document:#}\n"),
             docs,

@@ -46,12 +46,13 @@ pub trait Images: Debug + Send + Sync {
     /// [`ImageError`]; nothing is left behind then.
     async fn unpack(&self, archive: File) -> Result<Tree, ImageError>;
 
-    /// Makes a tree of a distribution's packages; `from` is `debian:bookworm-slim` and alike.
+    /// Makes an archive of a distribution's packages, to be read from the file's place;
+    /// `from` is `debian:bookworm-slim` and alike. Takes a minute or so.
     ///
     /// # Errors
     ///
     /// [`ImageError`]; nothing is left behind then.
-    async fn bootstrap(&self, from: &str) -> Result<Tree, ImageError>;
+    async fn bootstrap(&self, from: &str) -> Result<File, ImageError>;
 
     /// Removes every tree that is not among these.
     ///
@@ -151,6 +152,19 @@ pub(crate) enum Origin {
     Distribution(String),
 }
 
+impl Origin {
+    /// The archive, and where it came from in words.
+    async fn archive(self, app: &App) -> Result<(File, String), Reject> {
+        match self {
+            Self::Archive(archive) => Ok((archive, "an archive".to_owned())),
+            Self::Distribution(from) => {
+                let _turn = app.bootstrapping.lock().await;
+                Ok((app.parts.images.bootstrap(&from).await?, format!("{from}, made of packages")))
+            }
+        }
+    }
+}
+
 /// Makes a tree and gives it its name.
 pub(crate) async fn import(
     app: &App,
@@ -159,13 +173,10 @@ pub(crate) async fn import(
     name: &ImageName,
     origin: Origin,
 ) -> Result<ImageImported, Reject> {
+    let (archive, source) = origin.archive(app).await?;
     // One at a time, until its name is kept: what has no name yet looks like rubbish.
     let _turn = app.importing.lock().await;
-    let images = &app.parts.images;
-    let (tree, source) = match origin {
-        Origin::Archive(archive) => (images.unpack(archive).await?, "an archive".to_owned()),
-        Origin::Distribution(from) => (images.bootstrap(&from).await?, format!("{from}, made of packages")),
-    };
+    let tree = app.parts.images.unpack(archive).await?;
     let image = Image {
         project,
         name: name.to_string(),

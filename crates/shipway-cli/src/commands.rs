@@ -93,7 +93,18 @@ impl Context {
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
         let visible = self.env.surroundings.stderr_is_terminal && !self.globals.quiet;
-        Ok(progress::during(visible, message, work).await?)
+        Ok(progress::during(visible, message, None, work).await?)
+    }
+
+    /// The same, for an upload that counts what it has sent.
+    pub(crate) async fn during_upload<T>(
+        &self,
+        message: String,
+        sent: &progress::Sent,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let visible = self.env.surroundings.stderr_is_terminal && !self.globals.quiet;
+        Ok(progress::during(visible, message, Some(sent), work).await?)
     }
 }
 

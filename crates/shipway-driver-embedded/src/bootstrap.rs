@@ -5,18 +5,12 @@
 //! the same rules as anybody's. Nothing a user says reaches it but a word of the table
 //! below; the mirror is the one that this host's own packages come from.
 
-use std::fs;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-
-use shipway_engine::layers::Layers;
-use shipway_model::Digest;
-use shipway_oci::{UnpackLimits, Unpacked};
-
-use crate::import::{ImportError, import};
 
 /// Where it is, if it is installed.
 const PROGRAM: &str = "/usr/bin/mmdebstrap";
@@ -25,6 +19,8 @@ const REMEDY: &str = "install it on the server: apt-get install mmdebstrap";
 const SUITES: [&str; 4] = ["bullseye", "bookworm", "trixie", "sid"];
 /// Longest the whole may take, for `timeout(1)`.
 const TIME_MAX: &str = "1800";
+/// Largest file it may write, the archive among them, for `prlimit(1)`.
+const FILE_BYTES_MAX: u64 = 8 << 30;
 /// Kept of what it says when it fails.
 const SAID_LINES_MAX: usize = 20;
 const SAID_BYTES_MAX: u64 = 64 << 10;
@@ -62,9 +58,6 @@ pub enum BootstrapError {
         /// The last lines it said.
         said: Vec<String>,
     },
-    /// What it made is no image.
-    #[error(transparent)]
-    Import(#[from] ImportError),
 }
 
 /// What is made: a suite, whole or slim.
@@ -83,36 +76,26 @@ impl Recipe {
     }
 }
 
-/// Makes the image that `from` names (`debian:bookworm-slim`) and returns its digest.
+/// Writes the root file system that `from` names (`debian:bookworm-slim`) as a tar archive
+/// into `archive`, an empty file, and returns that at its beginning. Takes a minute.
 ///
 /// # Errors
 ///
-/// [`BootstrapError`]; nothing is left behind then.
-pub async fn bootstrap(
-    layers: &Layers,
-    from: &str,
-    limits: UnpackLimits,
-) -> Result<(Digest, Unpacked), BootstrapError> {
+/// [`BootstrapError`]; what is in the file then is of no use.
+pub async fn bootstrap(from: &str, archive: File) -> Result<File, BootstrapError> {
     let recipe = Recipe::of(from).ok_or_else(|| BootstrapError::Unknown { from: shown(from) })?;
     if !Path::new(PROGRAM).exists() {
         return Err(BootstrapError::NotInstalled { remedy: REMEDY });
     }
-    let failed = |error: io::Error| BootstrapError::Failed { how: error.to_string(), said: Vec::new() };
-    // In a nameless file first: an archive of a run that failed late must not be unpacked
-    // before that is known.
-    let made = tokio::task::spawn_blocking(move || make(recipe)).await.map_err(|e| failed(io::Error::other(e)))?;
-    Ok(import(layers, made?, limits).await?)
+    let made = tokio::task::spawn_blocking(move || make(recipe, archive)).await;
+    made.unwrap_or_else(|error| Err(failed(io::Error::other(error))))
 }
 
-fn make(recipe: Recipe) -> Result<fs::File, BootstrapError> {
-    let failed = |error: io::Error| BootstrapError::Failed { how: error.to_string(), said: Vec::new() };
-    let folder = rustix::fs::openat(
-        rustix::fs::CWD,
-        "/var/tmp",
-        rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-    );
-    let mut archive = fs::File::from(folder.map_err(|error| failed(error.into()))?);
+fn failed(error: io::Error) -> BootstrapError {
+    BootstrapError::Failed { how: error.to_string(), said: Vec::new() }
+}
+
+fn make(recipe: Recipe, mut archive: File) -> Result<File, BootstrapError> {
     let out = archive.try_clone().map_err(failed)?;
     let mut child = command(recipe, out).spawn().map_err(failed)?;
     let said = last_words(&mut child);
@@ -120,14 +103,16 @@ fn make(recipe: Recipe) -> Result<fs::File, BootstrapError> {
     if !status.success() {
         return Err(BootstrapError::Failed { how: status.to_string(), said });
     }
-    io::Seek::rewind(&mut archive).map_err(failed)?;
+    archive.rewind().map_err(failed)?;
     Ok(archive)
 }
 
 /// Under `timeout`, in a process group of its own, which `timeout` ends as a whole.
-fn command(recipe: Recipe, out: fs::File) -> Command {
-    let mut command = Command::new("/usr/bin/timeout");
-    command.args(["--kill-after=10", TIME_MAX, PROGRAM, "--mode=root", "--format=tar", "--variant=minbase", "--quiet"]);
+fn command(recipe: Recipe, out: File) -> Command {
+    let mut command = Command::new("/usr/bin/prlimit");
+    command.arg(format!("--fsize={FILE_BYTES_MAX}"));
+    command.args(["/usr/bin/timeout", "--kill-after=10", TIME_MAX]);
+    command.args([PROGRAM, "--mode=root", "--format=tar", "--variant=minbase", "--quiet"]);
     if recipe.is_slim {
         command.args(SLIM);
     }

@@ -16,7 +16,6 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shipway_stdx::fs::{Durability, write_atomic};
@@ -137,7 +136,7 @@ fn lock(root: &Path) -> Result<File, EngineError> {
         .mode(0o600)
         .open(&path)
         .on("open", &path)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !shipway_stdx::fs::lock(&file).on("lock", &path)? {
         let mut text = String::new();
         // Only for the message: an unreadable pid is told as 0.
         drop(file.read_to_string(&mut text));

@@ -1,10 +1,18 @@
-//! Writes that a crash cannot halve, and removals that may come twice.
+//! Writes that a crash cannot halve, removals that may come twice, locks that a killed
+//! owner lets go of.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long an owner that was just killed may seem to hold its lock: a child of its that
+/// had not come to its `exec` yet has the file open too.
+const OWNER_ENDS: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Whether a finished write must survive a power cut, or only a killed process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +69,24 @@ pub fn remove_if_there(path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Locks a file for this process alone (`flock`); says whether it could. One who holds it
+/// is given half a second to end.
+///
+/// # Errors
+///
+/// Any error of `flock` but that the lock is held.
+pub fn lock(file: &File) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < OWNER_ENDS => thread::park_timeout(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ fn lock(folder: &Path) -> Result<File, StateDirError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o644);
     let mut file = options.open(folder.join("lock")).map_err(fail)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !shipway_stdx::fs::lock(&file).map_err(fail)? {
         let mut owner = String::new();
         file.read_to_string(&mut owner).map_err(fail)?;
         return Err(StateDirError::InUse { path: folder.to_owned(), owner: owner.trim().to_owned() });

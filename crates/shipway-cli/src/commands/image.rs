@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -14,6 +15,7 @@ use super::Context;
 use crate::args::ImageCommand;
 use crate::failure::{DONE, Failure};
 use crate::output::Table;
+use crate::progress::Sent;
 use crate::show::harmless;
 use crate::units;
 
@@ -63,8 +65,9 @@ async fn import(context: &mut Context, name: &str, from: PathBuf) -> Result<u8, 
     let client = context.client()?;
     let (chunks, reading) =
         open(&from).map_err(|error| Failure::Io(format!("cannot read {}", from.display()), error))?;
-    let sending = client.import_image(name, chunks);
-    let sent = context.during(format!("importing {name}"), sending).await;
+    let count = Sent::default();
+    let sending = client.import_image(name, counted(chunks, Sent::clone(&count)));
+    let sent = context.during_upload(format!("importing {name}"), &count, sending).await;
     // What went wrong here is why the server was sent only a part.
     match reading.await {
         Ok(Err(error)) if !is_hung_up(&error) => {
@@ -97,6 +100,14 @@ fn open(from: &Path) -> io::Result<(BoxStream<'static, io::Result<Bytes>>, Readi
 
 fn chunks(receiver: mpsc::Receiver<io::Result<Bytes>>) -> BoxStream<'static, io::Result<Bytes>> {
     stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver))).boxed()
+}
+
+fn counted(chunks: BoxStream<'static, io::Result<Bytes>>, count: Sent) -> BoxStream<'static, io::Result<Bytes>> {
+    let count = move |chunk: &io::Result<Bytes>| {
+        let bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        count.fetch_add(bytes, Ordering::Relaxed);
+    };
+    chunks.inspect(count).boxed()
 }
 
 fn copy(mut source: impl Read, out: Outlet) -> io::Result<()> {

@@ -42,9 +42,9 @@ impl Images for HostedImages {
         made.map(tree).map_err(import_error)
     }
 
-    async fn bootstrap(&self, from: &str) -> Result<Tree, ImageError> {
-        let made = shipway_driver_embedded::bootstrap(self.driver.layers(), from, UnpackLimits::default()).await;
-        made.map(tree).map_err(bootstrap_error)
+    async fn bootstrap(&self, from: &str) -> Result<File, ImageError> {
+        let archive = self.spool().map_err(|error| ImageError::Unavailable(error.to_string()))?;
+        shipway_driver_embedded::bootstrap(from, archive).await.map_err(bootstrap_error)
     }
 
     async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError> {
@@ -85,10 +85,9 @@ fn bootstrap_error(error: BootstrapError) -> ImageError {
         BootstrapError::NotInstalled { remedy } => {
             ImageError::NotInstalled { what: error.to_string(), remedy: remedy.to_owned() }
         }
-        BootstrapError::Failed { said, .. } => {
-            ImageError::Failed { detail: "mmdebstrap could not make the image".to_owned(), said }
+        BootstrapError::Failed { how, said } => {
+            ImageError::Failed { detail: format!("mmdebstrap could not make the image: {how}"), said }
         }
-        BootstrapError::Import(error) => import_error(error),
     }
 }
 

@@ -52,7 +52,7 @@ impl Images for FolderImages {
     }
 
     /// A server without what makes images.
-    async fn bootstrap(&self, from: &str) -> Result<Tree, ImageError> {
+    async fn bootstrap(&self, from: &str) -> Result<File, ImageError> {
         match from {
             "debian:bookworm" => {
                 let what = "mmdebstrap is not installed on this server".to_owned();

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
+    ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),
     // Roles never depend on roles: they meet in the store.

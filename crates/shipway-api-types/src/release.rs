@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::service::{ContentKind, Egress, Runner};
+use crate::service::{ContentKind, Egress, Protocol, Runner};
 
 /// One numbered, immutable release of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +36,9 @@ pub struct Release {
     /// The port the command listens on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// What the command speaks on its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
     /// Digest of the root file system it was born with.
     pub root: String,
     /// Environment of the script or command.

@@ -138,6 +138,10 @@ pub struct ServicePut {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 8000)]
     pub port: Option<u16>,
+    /// With `image`: what the command speaks on that port. `http1` unless told; a gRPC server
+    /// speaks `h2c`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
     /// With `upload`: the file's name, which decides its type when none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
@@ -162,6 +166,17 @@ pub struct ServicePut {
     /// What it may reach: `none` (unless told), or the public `internet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+}
+
+/// What a command speaks on its port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1, with WebSocket and every other upgrade.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, with prior knowledge: gRPC. Visitors may use HTTP/1.1 all the same.
+    H2c,
 }
 
 /// What a service may reach of the world.

@@ -89,6 +89,7 @@ pub(crate) fn release(release: &model::Release) -> api::Release {
         image: None,
         command: None,
         port: None,
+        protocol: None,
         root: root.to_string(),
         env: spec.env.clone(),
         limits: limits(&spec.limits),
@@ -105,10 +106,14 @@ pub(crate) fn release(release: &model::Release) -> api::Release {
             shown.kind = Some(content_kind(*kind));
             shown.runner = Some(api::Runner::Native);
         }
-        model::ReleaseProgram::Command { image, command, port } => {
+        model::ReleaseProgram::Command { image, command, port, protocol } => {
             shown.image = Some(image.clone());
             shown.command = Some(command.clone());
             shown.port = Some(*port);
+            shown.protocol = Some(match protocol {
+                model::Protocol::Http1 => api::Protocol::Http1,
+                model::Protocol::H2c => api::Protocol::H2c,
+            });
         }
     }
     shown

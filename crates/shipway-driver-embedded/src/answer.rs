@@ -13,7 +13,7 @@ use shipway_engine::layers::LayerError;
 use shipway_engine::logs::Source;
 use shipway_engine::{self as engine, EXECUTE, EngineError, Ingress};
 use shipway_model::ContainerId;
-use shipway_model::instance::Endpoint;
+use shipway_model::instance::{Endpoint, Protocol};
 use tokio::sync::mpsc;
 
 /// ENOENT, ENOTDIR: a program that is not there.
@@ -62,7 +62,7 @@ fn chain(error: &dyn Error) -> String {
 pub(crate) fn endpoint(ingress: Ingress, path: &Path) -> Endpoint {
     let path = path.to_string_lossy().into_owned();
     match ingress {
-        Ingress::Dialer { .. } => Endpoint::Dialer { path },
+        Ingress::Dialer { .. } => Endpoint::Dialer { path, protocol: Protocol::Http1 },
         Ingress::Listener | Ingress::None => Endpoint::Unix { path },
     }
 }

@@ -40,7 +40,7 @@ pub enum InstanceRole {
     Draining,
 }
 
-/// Where an instance answers HTTP/1.1.
+/// Where an instance answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Endpoint {
@@ -54,5 +54,48 @@ pub enum Endpoint {
     Dialer {
         /// Absolute path.
         path: String,
+        /// What is spoken over that connection. A runner of ours, which has a socket of
+        /// its own, always speaks HTTP/1.1.
+        #[serde(default, skip_serializing_if = "Protocol::is_default")]
+        protocol: Protocol,
     },
+}
+
+impl Endpoint {
+    /// What is spoken there.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Unix { .. } => Protocol::Http1,
+            Self::Dialer { protocol, .. } => *protocol,
+        }
+    }
+
+    /// The same place, where `spoken` is spoken: an engine knows the place only.
+    #[must_use]
+    pub fn speaking(mut self, spoken: Protocol) -> Self {
+        if let Self::Dialer { protocol, .. } = &mut self {
+            *protocol = spoken;
+        }
+        self
+    }
+}
+
+/// What a program speaks on its port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113 §3.3): what gRPC needs.
+    H2c,
+}
+
+impl Protocol {
+    /// Whether it is what is meant where none is named.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }

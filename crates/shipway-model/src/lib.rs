@@ -21,7 +21,7 @@ pub mod task;
 pub use digest::Digest;
 pub use event::{Event, EventKind};
 pub use ids::{ContainerId, ServiceId, TaskId, TokenId};
-pub use instance::{Instance, InstanceRole};
+pub use instance::{Instance, InstanceRole, Protocol};
 pub use names::{Label, NameError, ProjectName, ServiceName};
 pub use release::{
     ContentKind, Egress, HealthCheck, Limits, Release, ReleaseProgram, ReleaseSpec, ReleaseState, RootFs, Runner,

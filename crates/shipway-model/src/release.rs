@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::instance::Protocol;
 use crate::{Digest, Micros, ServiceId};
 
 /// One numbered, immutable release of a service.
@@ -99,6 +100,9 @@ pub enum ReleaseProgram {
         command: Vec<String>,
         /// TCP port that it listens on, inside.
         port: u16,
+        /// What it speaks there.
+        #[serde(default, skip_serializing_if = "Protocol::is_default")]
+        protocol: Protocol,
     },
 }
 
@@ -109,6 +113,15 @@ impl ReleaseSpec {
         match &self.program {
             ReleaseProgram::Content { source, .. } => Some(source),
             ReleaseProgram::Command { .. } => None,
+        }
+    }
+
+    /// What is spoken where it answers.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        match &self.program {
+            ReleaseProgram::Content { .. } => Protocol::Http1,
+            ReleaseProgram::Command { protocol, .. } => *protocol,
         }
     }
 

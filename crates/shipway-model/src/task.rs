@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::instance::Protocol;
 use crate::{ContentKind, Digest, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
 
 /// A task, as the store has it.
@@ -109,6 +110,9 @@ pub enum DeployProgram {
         command: Vec<String>,
         /// TCP port that it listens on, inside.
         port: u16,
+        /// What it speaks there.
+        #[serde(default, skip_serializing_if = "Protocol::is_default")]
+        protocol: Protocol,
     },
 }
 

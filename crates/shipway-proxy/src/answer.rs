@@ -1,12 +1,13 @@
 //! What a visitor is told when there is no service's answer to pass on.
 //!
 //! Small and plain: one line with the reason, one with the request's id. The API's
-//! callers get `problem+json` instead, because that is what they parse.
+//! callers get `problem+json` instead, because that is what they parse, and gRPC's a
+//! status of its own.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
@@ -21,6 +22,10 @@ use crate::upstream::ConnectError;
 const RETRY_SOON: Duration = Duration::from_secs(1);
 /// When to come back after a 503 that somebody must mend.
 const RETRY_LATER: Duration = Duration::from_secs(10);
+
+/// What gRPC calls its fields.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Why a request was not answered by a service.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +123,34 @@ impl Failure {
         response
     }
 
+    /// The answer for a call of gRPC, which looks for its status in the answer's fields
+    /// (and, because nothing follows, in the first ones).
+    pub(crate) fn grpc_response(&self, request_id: &HeaderValue, ticket: Ticket) -> Response<Body> {
+        let mut response = Response::new(Body::empty(ticket));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(X_REQUEST_ID, request_id.clone());
+        headers.insert(GRPC_STATUS, HeaderValue::from(self.grpc_status()));
+        let words = percent_encoded(&self.to_string());
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_str(&words).unwrap_or(HeaderValue::from_static("")));
+        response
+    }
+
+    /// As gRPC's own table of statuses of HTTP has it, and where that only says
+    /// *unavailable*, what is known better.
+    const fn grpc_status(&self) -> u16 {
+        const INTERNAL: u16 = 13;
+        const UNAVAILABLE: u16 = 14;
+        match self {
+            Self::NoSuchService => 12,
+            Self::FirstByte | Self::BodyLate => 4,
+            Self::BodyTooLarge | Self::Busy | Self::HeldFull => 8,
+            Self::Refused(_) | Self::Host(_) | Self::Method | Self::TooManyFields => INTERNAL,
+            Self::BodyBroken => 1,
+            _ => UNAVAILABLE,
+        }
+    }
+
     /// The answer's headers, but for those that frame it.
     pub(crate) fn headers(&self, request_id: &HeaderValue) -> HeaderMap {
         let is_api = matches!(self, Self::ApiAway);
@@ -155,4 +188,14 @@ impl Failure {
         })
         .to_string()
     }
+}
+
+/// As gRPC writes its messages: what is not plain ASCII in percent encoding.
+fn percent_encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'%' => "%25".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }

@@ -53,7 +53,7 @@ pub(crate) struct Client {
     /// Requests whose answer is not over.
     pub(crate) active: AtomicU64,
     /// HTTP/2: answers of which the visitor was offered a piece it has not taken
-    /// yet, and since when. (HTTP/1 has one answer at a time, and the guard's clock.)
+    /// yet, and until when it may take it. (HTTP/1 has one answer at a time, and the guard's clock.)
     unread: Option<Mutex<HashMap<u64, std::time::Instant>>>,
     _place: Place,
 }

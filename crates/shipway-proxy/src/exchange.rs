@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use crate::answer::Failure;
 use crate::body::{RequestBody, Upload, UploadEnd};
 use crate::headers;
+use crate::speech;
 use crate::upstream::Sender;
+use crate::wire::Protocol;
 
 /// A request ready for a service.
 #[derive(Debug)]
@@ -38,6 +40,13 @@ impl Outgoing {
     /// Whether it could be sent again after a connection closed without an answer.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.upload.is_none() && self.request.method().is_idempotent()
+    }
+
+    /// Puts it into the words of `protocol`. HTTP/2 cannot be switched to another one, and
+    /// a service may always answer without switching.
+    pub(crate) fn speak(&mut self, protocol: Protocol) {
+        speech::put_into(protocol, &mut self.request);
+        self.is_upgrade &= protocol == Protocol::Http1;
     }
 
     /// How long the connection it goes out on may have been idle.
@@ -80,12 +89,24 @@ pub(crate) async fn send(mut sender: Sender, outgoing: Box<Outgoing>, is_pooled:
         Ok(response) => check(response, sender, is_upgrade, &asked),
         Err(mut error) => match (error.take_message(), copy) {
             (Some(unsent), _) => again(unsent),
-            (None, Some(parts)) if !error.error().is_parse() => {
+            (None, Some(parts)) if !is_answer(error.error()) => {
                 again(Request::from_parts(parts, RequestBody::default()))
             }
             _ => Sent::Failed(failure(error.error(), upload.as_deref())),
         },
     }
+}
+
+/// Whether a service has said something, if not what it should.
+fn is_answer(error: &hyper::Error) -> bool {
+    let of_stream = of_h2(error).is_some_and(|error| {
+        error.is_library() || (error.is_reset() && error.reason() != Some(h2::Reason::REFUSED_STREAM))
+    });
+    error.is_parse() || of_stream
+}
+
+fn of_h2(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref())
 }
 
 fn copy_of(request: &Request<RequestBody>) -> Parts {
@@ -131,7 +152,7 @@ fn failure(error: &hyper::Error, upload: Option<&Upload>) -> Failure {
         Some(UploadEnd::TooLarge) => Failure::BodyTooLarge,
         Some(UploadEnd::Late) => Failure::BodyLate,
         Some(UploadEnd::Broken) => Failure::BodyBroken,
-        _ if error.is_parse() => Failure::BadAnswer,
+        _ if error.is_parse() || of_h2(error).is_some_and(h2::Error::is_library) => Failure::BadAnswer,
         _ => Failure::ClosedEarly,
     }
 }

@@ -91,6 +91,7 @@ pub(crate) async fn serve(client: &Arc<Client>, visitor: Visitor, first: Bytes) 
                 return None;
             }
             answer::After::Gone => return None,
+            answer::After::Elsewhere => return Some(hand_over(line, head_since)),
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::upstream::ConnectError;
 /// Answers one request of a visitor's. Never fails: failures are answers too.
 pub(crate) async fn answer(client: Arc<Client>, request: Request<Incoming>) -> Response<Body> {
     let mut ticket = Ticket::new(&client, &request);
+    let is_grpc = is_grpc(&request);
     let id =
         request.headers().get(headers::X_REQUEST_ID).and_then(request_id::take_over).unwrap_or_else(request_id::mint);
     let number = ticket.number();
@@ -42,7 +43,7 @@ pub(crate) async fn answer(client: Arc<Client>, request: Request<Incoming>) -> R
         Err(failure) => {
             note(&client, &failure);
             ticket.answered(failure.status(), &id);
-            failure.response(&id, ticket)
+            if is_grpc { failure.grpc_response(&id, ticket) } else { failure.response(&id, ticket) }
         }
     };
     let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -85,6 +86,7 @@ impl Answered {
         parts.extensions.clear();
         let limits = &client.proxy.limits;
         let pause_max = if is_stream(&parts.headers) { limits.stream_idle } else { limits.response_idle };
+        ticket.may_pause(pause_max);
         let body = ResponseBody::new(incoming, self.back, self.upload, pause_max);
         Response::from_parts(parts, Body::stream(body, ticket))
     }
@@ -100,15 +102,30 @@ impl Answered {
     }
 }
 
+/// Whether a request is a call of gRPC, whose two bodies are streams of messages: either
+/// may be silent for long, and the answer's head may wait for the first one. The caller
+/// says how long it waits, and the service hears it (`grpc-timeout`).
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_2 && is_kind(request.headers(), |kind| starts_with(kind, "application/grpc"))
+}
+
 fn is_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| is_stream_kind(kind.as_bytes()))
+    is_kind(headers, is_stream_kind)
+}
+
+fn is_kind(headers: &HeaderMap, is: impl FnOnce(&[u8]) -> bool) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| is(kind.as_bytes()))
+}
+
+fn starts_with(kind: &[u8], start: &str) -> bool {
+    kind.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start.as_bytes()))
 }
 
 /// Responses that may be quiet for long without being stuck.
 pub(crate) fn is_stream_kind(kind: &[u8]) -> bool {
     const KINDS: [&str; 4] =
         ["text/event-stream", "application/x-ndjson", "application/grpc", "multipart/x-mixed-replace"];
-    KINDS.iter().any(|one| kind.get(..one.len()).is_some_and(|start| start.eq_ignore_ascii_case(one.as_bytes())))
+    KINDS.iter().any(|one| starts_with(kind, one))
 }
 
 async fn route(
@@ -149,13 +166,14 @@ fn outgoing(
     first_byte: Duration,
 ) -> (Box<Outgoing>, Option<OnUpgrade>) {
     let limits = &client.proxy.limits;
+    let pause_max = if is_grpc(&request) { limits.stream_idle } else { limits.body_idle };
     let upgrade = if client.gate.asks_upgrade(number) { request.headers().get(UPGRADE).cloned() } else { None };
     let visitor = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, incoming) = request.into_parts();
     let host = written_host(&parts);
     let way = Way { from: &client.from, host: &host, label, request_id: id, upgrade };
     headers::for_service(&mut parts.headers, &way);
-    let (body, upload) = RequestBody::new(incoming, limits.body_idle, limits.body_bytes);
+    let (body, upload) = RequestBody::new(incoming, pause_max, limits.body_bytes);
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(&parts.uri);
@@ -217,7 +235,7 @@ async fn to_service(
     let proxy = &client.proxy;
     let service = proxy.table.find(label).ok_or(Failure::NoSuchService)?;
     ticket.names(service.name());
-    let first_byte = first_byte(proxy, &service);
+    let first_byte = first_byte(proxy, &service, is_grpc(&request));
     let number = ticket.number();
     let (mut outgoing, visitor) = outgoing(client, request, Some(label), id, number, first_byte);
     let upload = outgoing.upload.clone();
@@ -255,6 +273,7 @@ enum Attempt {
 /// still works, else on a new one.
 async fn attempt(client: &Client, lease: &Lease, mut outgoing: Box<Outgoing>) -> Attempt {
     let (upstream, metrics) = (lease.upstream(), &client.proxy.metrics);
+    outgoing.speak(upstream.protocol());
     let idle_max = outgoing.idle_max(client.proxy.limits.idle_upstream_time);
     while let Some(sender) = upstream.take(idle_max) {
         match send(sender, outgoing, true).await {

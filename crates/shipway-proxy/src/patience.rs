@@ -33,9 +33,11 @@ pub(crate) fn find(proxy: &Proxy, label: &str) -> Result<(Arc<Service>, Lease), 
     }
 }
 
-/// How long a service may take to the first byte of its answer.
-pub(crate) fn first_byte(proxy: &Proxy, service: &Service) -> Duration {
-    service.limits().first_byte_ms.map_or(proxy.limits.first_byte, |ms| Duration::from_millis(ms.into()))
+/// How long a service may take to the first byte of its answer. One that is a stream of
+/// messages may begin with silence.
+pub(crate) fn first_byte(proxy: &Proxy, service: &Service, is_stream: bool) -> Duration {
+    let usual = if is_stream { proxy.limits.stream_idle } else { proxy.limits.first_byte };
+    service.limits().first_byte_ms.map_or(usual, |ms| Duration::from_millis(ms.into()))
 }
 
 /// The patience with a service that is not there: short, bounded, and for a

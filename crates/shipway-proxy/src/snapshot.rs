@@ -108,12 +108,12 @@ fn read(path: &Path, mut each: impl FnMut(Route)) -> Result<usize, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Endpoint, RouteState};
+    use crate::wire::{Endpoint, Protocol, RouteState};
 
     fn filled() -> Table {
         let table = Table::default();
         for n in 0..50 {
-            let endpoint = Endpoint::Dialer { path: format!("/run/{n}") };
+            let endpoint = Endpoint::Dialer { path: format!("/run/{n}"), protocol: Protocol::Http1 };
             let labels = vec![format!("id{n}"), format!("name{n}")];
             let state = RouteState::Live { endpoint };
             table.upsert(&Route::new(format!("id{n}"), format!("name{n}"), labels, state));

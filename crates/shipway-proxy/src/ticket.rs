@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -19,6 +19,8 @@ pub(crate) struct Ticket {
     number: u64,
     started: Instant,
     bytes: u64,
+    /// How long the visitor may take nothing of its answer.
+    pause_max: Duration,
     upload: Option<Arc<Upload>>,
     record: Option<Box<Record>>,
 }
@@ -32,6 +34,7 @@ impl Ticket {
             client: Arc::clone(client),
             started: Instant::now(),
             bytes: 0,
+            pause_max: client.proxy.limits.response_idle,
             upload: None,
             record: access::is_logged().then(|| Box::new(record_of(request))),
         }
@@ -59,6 +62,11 @@ impl Ticket {
         self.upload = upload.cloned();
     }
 
+    /// Notes how long the visitor may take nothing of its answer.
+    pub(crate) const fn may_pause(&mut self, pause_max: Duration) {
+        self.pause_max = pause_max;
+    }
+
     /// Notes the head of its answer.
     pub(crate) fn answered(&mut self, status: StatusCode, id: &HeaderValue) {
         self.proxy().metrics.answer(status, self.started.elapsed());
@@ -72,7 +80,7 @@ impl Ticket {
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         if let Some(mut unread) = self.client.unread() {
-            unread.insert(self.number, Instant::now());
+            unread.insert(self.number, Instant::now() + self.pause_max);
         }
     }
 

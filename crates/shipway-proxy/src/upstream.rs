@@ -1,22 +1,26 @@
 //! One endpoint of a container: connecting to it, and keeping connections to it.
 //!
-//! A connection is used by one request at a time. It goes back to the pool only
+//! A connection is used by one request at a time, also where it speaks HTTP/2: so no
+//! visitor can hold up another by not reading, and an end is an end. It goes back to the pool only
 //! after its response has ended properly; whatever ends otherwise is closed.
 //! Pools belong to the thread that opened the connection, so that a request never
 //! wakes another processor.
 
 mod connect;
+mod h2c;
 mod pool;
+mod sender;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::streams::Inner;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Protocol};
 
-pub(crate) use connect::{ConnectError, Sender, handshake, open, open_unix};
+pub(crate) use connect::{ConnectError, open, open_unix};
 pub(crate) use pool::Pool;
+pub(crate) use sender::{Sender, handshake};
 
 /// An endpoint and the connections to it.
 ///
@@ -26,6 +30,7 @@ pub(crate) use pool::Pool;
 pub(crate) struct Upstream {
     path: Box<str>,
     is_dialer: bool,
+    protocol: Protocol,
     retired: AtomicBool,
     in_flight: AtomicU32,
     pools: OnceLock<Box<Pools>>,
@@ -42,9 +47,10 @@ impl Upstream {
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
         let (path, is_dialer) = match endpoint {
             Endpoint::Unix { path } => (path, false),
-            Endpoint::Dialer { path } => (path, true),
+            Endpoint::Dialer { path, .. } => (path, true),
         };
         Self {
+            protocol: endpoint.protocol(),
             path: path.as_str().into(),
             is_dialer,
             retired: AtomicBool::new(false),
@@ -56,14 +62,20 @@ impl Upstream {
     /// Where it is.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let path = self.path.to_string();
-        if self.is_dialer { Endpoint::Dialer { path } } else { Endpoint::Unix { path } }
+        let protocol = self.protocol;
+        if self.is_dialer { Endpoint::Dialer { path, protocol } } else { Endpoint::Unix { path } }
     }
 
-    /// Whether it is at `endpoint`.
+    /// What is spoken there. The fast path knows HTTP/1.1 only.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Whether it is at `endpoint`'s place.
     pub(crate) fn answers_at(&self, endpoint: &Endpoint) -> bool {
         match endpoint {
             Endpoint::Unix { path } => !self.is_dialer && *self.path == **path,
-            Endpoint::Dialer { path } => self.is_dialer && *self.path == **path,
+            Endpoint::Dialer { path, .. } => self.is_dialer && *self.path == **path,
         }
     }
 
@@ -75,7 +87,10 @@ impl Upstream {
     /// Opens a new connection.
     pub(crate) async fn connect(&self) -> Result<Sender, ConnectError> {
         let io = open(&self.path, self.is_dialer).await?;
-        handshake(io).await
+        match self.protocol {
+            Protocol::Http1 => handshake(io).await,
+            Protocol::H2c => h2c::handshake(io).await,
+        }
     }
 
     /// Takes an unused connection, not older than `age_max` since its last use.

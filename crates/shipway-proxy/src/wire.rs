@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use shipway_model::instance::Endpoint;
+pub use shipway_model::instance::{Endpoint, Protocol};
 
 use crate::config::{Serves, Settings};
 

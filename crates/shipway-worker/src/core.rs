@@ -37,7 +37,11 @@ impl Core {
     pub(crate) async fn world(&self, service: &Service, rows: Vec<Instance>) -> Result<World, Trouble> {
         let mut instances = Vec::with_capacity(rows.len());
         for instance in rows {
-            let seen = self.see(instance.container).await?;
+            let mut seen = self.see(instance.container).await?;
+            if let (Seen::Running { endpoint: Some(place) }, Some(known)) = (&mut seen, &instance.endpoint) {
+                // The engine knows the place, and the row what is spoken there.
+                *place = place.clone().speaking(known.protocol());
+            }
             let idle = self.watchers.is_idle(instance.container);
             instances.push(Sight { instance, seen, idle });
         }

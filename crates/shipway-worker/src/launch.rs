@@ -65,6 +65,7 @@ impl Job {
             let saw = NotReady("the engine gave it no address".to_owned());
             return self.not_ready(instance, saw).await;
         };
+        let endpoint = endpoint.speaking(release.spec.protocol());
         instance.endpoint = Some(endpoint.clone());
         let subject = Subject {
             service: release.service,

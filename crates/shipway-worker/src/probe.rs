@@ -7,12 +7,13 @@
 //! hostile: only the status is read, and never more than a few kilobytes.
 
 mod dial;
+mod h2c;
 
 use std::time::Duration;
 
 use shipway_driver::{Driver, DriverError};
 use shipway_model::instance::Endpoint;
-use shipway_model::{ContainerId, HealthCheck, ServiceId};
+use shipway_model::{ContainerId, HealthCheck, Protocol, ServiceId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -81,7 +82,7 @@ async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         let limit = left.min(patience);
-        match timeout(limit, ask(subject.endpoint, question.as_deref())).await {
+        match timeout(limit, asked(subject, question.as_deref())).await {
             Ok(Ok(None)) => return Ok(()),
             Ok(Ok(Some(seen))) if is_ready(subject.health, seen.status) => return Ok(()),
             Ok(Ok(Some(seen))) => saw = Some(seen.words(subject.health)),
@@ -104,6 +105,17 @@ async fn ask_until_deadline(subject: &Subject<'_>) -> Result<(), NotReady> {
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Asks once, in what is spoken there.
+async fn asked(subject: &Subject<'_>, question: Option<&str>) -> Result<Option<Seen>, String> {
+    match (subject.endpoint.protocol(), &subject.health.path) {
+        (Protocol::H2c, Some(path)) => {
+            let connection = connect(subject.endpoint).await?;
+            h2c::ask(connection, subject.service, path).await.map(Some)
+        }
+        _ => ask(subject.endpoint, question).await,
     }
 }
 
@@ -151,7 +163,7 @@ impl Seen {
 /// Asks once; returns the status, `None` when nothing was to be asked, or what happened
 /// instead.
 async fn ask(endpoint: &Endpoint, question: Option<&str>) -> Result<Option<Seen>, String> {
-    let connection = dial::connect(endpoint).await.map_err(|error| format!("no connection ({})", error.kind()))?;
+    let connection = connect(endpoint).await?;
     let Some(question) = question else {
         return Ok(None);
     };
@@ -160,6 +172,10 @@ async fn ask(endpoint: &Endpoint, question: Option<&str>) -> Result<Option<Seen>
         .map_err(|error| format!("a broken connection ({})", error.kind()))?
         .ok_or_else(|| "an answer that is no HTTP".to_owned())
         .map(Some)
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Box<dyn dial::Connection>, String> {
+    dial::connect(endpoint).await.map_err(|error| format!("no connection ({})", error.kind()))
 }
 
 async fn converse(

@@ -1,8 +1,8 @@
 //! A deploy of a command in an image: what belongs to it, and what does not.
 
-use shipway_api_types::{ProblemCode, ServicePut};
-use shipway_model::ProjectName;
+use shipway_api_types::{self as api, ProblemCode, ServicePut};
 use shipway_model::task::DeployProgram;
+use shipway_model::{ProjectName, Protocol};
 use shipway_oci::ImageName;
 
 use super::Mistakes;
@@ -44,7 +44,11 @@ pub(super) async fn read(
             .field("#/image", detail)
             .hint("`shipway image import` makes one; `shipway image ls` lists them")
     })?;
-    Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest: found.digest, command, port }))
+    let protocol = match put.protocol.unwrap_or_default() {
+        api::Protocol::Http1 => Protocol::Http1,
+        api::Protocol::H2c => Protocol::H2c,
+    };
+    Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest: found.digest, command, port, protocol }))
 }
 
 fn command(put: &ServicePut, mistakes: &mut Mistakes) -> Option<Vec<String>> {
@@ -78,9 +82,9 @@ fn of_content_only(put: &ServicePut, mistakes: &mut Mistakes) {
 
 /// Without an image there is nothing for a command to run in.
 pub(super) fn of_image_only(put: &ServicePut, mistakes: &mut Mistakes) {
-    for (pointer, given) in [("#/command", put.command.is_some()), ("#/port", put.port.is_some())] {
-        if given {
-            mistakes.add(pointer, "only an image has one: give its name as image");
-        }
+    let given =
+        [("#/command", put.command.is_some()), ("#/port", put.port.is_some()), ("#/protocol", put.protocol.is_some())];
+    for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
+        mistakes.add(pointer, "only an image has one: give its name as image");
     }
 }

@@ -114,13 +114,14 @@ async fn a_release_shows_its_image_and_keeps_it() {
     let root = world.root();
     import(&root, "box", archive("a", "b")).await;
     let first = root.image("box").await.unwrap().digest;
-    let body = r#"{"image":"box","command":["httpd","-f"],"port":8000}"#;
+    let body = r#"{"image":"box","command":["httpd","-f"],"port":8000,"protocol":"h2c"}"#;
     assert_eq!(outcome(&put(&root, "/v1/services/web", body).await), "201");
     import(&root, "box", archive("a", "c")).await;
     assert_eq!(outcome(&put(&root, "/v1/services/web", body).await), "200");
     let release = root.release("web", 1).await.unwrap();
     assert_eq!((release.root, release.image.as_deref(), release.port), (first, Some("box:latest"), Some(8000)));
     assert!(release.source.is_none() && release.kind.is_none());
+    assert_eq!(release.protocol, Some(shipway_api_types::Protocol::H2c));
     let diff = root.diff("web", 1, 2).await.unwrap();
     let fields: Vec<_> = diff.changes.iter().map(|change| change.field.as_str()).collect();
     assert_eq!(fields, ["root"]);

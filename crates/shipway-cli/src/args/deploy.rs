@@ -31,6 +31,9 @@ pub struct DeployArgs {
     #[arg(long, value_name = "PORT", requires = "image", value_parser = clap::value_parser!(u16).range(1..),
           help_heading = "Commands in images")]
     pub port: Option<u16>,
+    /// What the command speaks there [default: http1]
+    #[arg(long, value_name = "PROTOCOL", requires = "image", help_heading = "Commands in images")]
+    pub protocol: Option<ProtocolArg>,
     /// The command and its arguments, given to no shell
     #[arg(last = true, value_name = "COMMAND", requires = "image")]
     pub command: Vec<String>,
@@ -86,6 +89,15 @@ pub struct DeployArgs {
     /// How long to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+/// What a command speaks on its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// HTTP/1.1
+    Http1,
+    /// HTTP/2 without TLS, as gRPC needs it
+    H2c,
 }
 
 /// What a service may reach.

@@ -4,11 +4,11 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use shipway_api_types::{ContentKind, Egress, HealthCheck, Limits, ServicePut, Upload};
+use shipway_api_types::{ContentKind, Egress, HealthCheck, Limits, Protocol, ServicePut, Upload};
 use shipway_client::{Client, Deployed};
 
 use super::Context;
-use crate::args::{DeployArgs, EgressArg};
+use crate::args::{DeployArgs, EgressArg, ProtocolArg};
 use crate::failure::{DONE, Failure};
 use crate::guess;
 
@@ -50,7 +50,12 @@ async fn command(context: &mut Context, client: &Client, args: DeployArgs) -> Re
         last.and_then(guess::service_name)
     };
     let name = args.name.clone().or_else(guessed).ok_or_else(|| nameless(&image))?;
-    let put = ServicePut { image: Some(image), command: Some(args.command.clone()), port: args.port, ..plain(&args)? };
+    let protocol = args.protocol.map(|protocol| match protocol {
+        ProtocolArg::Http1 => Protocol::Http1,
+        ProtocolArg::H2c => Protocol::H2c,
+    });
+    let (port, command) = (args.port, Some(args.command.clone()));
+    let put = ServicePut { image: Some(image), command, port, protocol, ..plain(&args)? };
     ask(context, client, &name, &put, &args).await
 }
 

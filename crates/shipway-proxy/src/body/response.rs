@@ -115,6 +115,8 @@ impl ResponseBody {
             Poll::Ready(Some(Err(error))) => {
                 self.give_up();
                 ticket.proxy().metrics.upstream_failures.add(1);
+                // An HTTP/2 visitor gets the reason of an HTTP/2 service: hyper looks for
+                // it among the causes.
                 Poll::Ready(Some(Err(io::Error::other(error))))
             }
             Poll::Pending => {

@@ -23,7 +23,10 @@ use crate::streams::{Rewound, Visitor};
 /// we ahead of the visitor. Together they bound one connection's memory to some 10 MiB.
 const STREAMS_MAX: u32 = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// It also decides how many small frames may wait for their reader (see
+/// `upstream::h2c`): some 8000, so that calls which stream small messages to a slow
+/// service are slowed down, not ended.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const STREAM_SEND_BUFFER: usize = 64 * 1024;
 
 /// How often a quiet peer is asked whether it is there, and how long it may take.
@@ -88,7 +91,7 @@ async fn watch(client: &Client) -> End {
             () = tokio::time::sleep(round) => {}
             () = client.proxy.drain.cancelled() => return End::Gracefully,
         }
-        if client.is_unread_for(limits.response_idle) {
+        if client.is_unread() {
             client.proxy.metrics.limit(Limit::ResponseIdle);
             return End::Now;
         }
@@ -115,7 +118,7 @@ where
             return ended;
         }
         let is_done = client.active.load(Ordering::Acquire) == 0;
-        if is_done || client.is_unread_for(limits.response_idle) {
+        if is_done || client.is_unread() {
             return Ok(());
         }
     }
@@ -127,8 +130,8 @@ impl Client {
         Some(unread.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn is_unread_for(&self, limit: Duration) -> bool {
-        let is_old = |since: &Instant| since.elapsed() >= limit;
-        self.unread().is_some_and(|unread| unread.values().any(is_old))
+    fn is_unread(&self) -> bool {
+        let now = Instant::now();
+        self.unread().is_some_and(|unread| unread.values().any(|until| *until <= now))
     }
 }

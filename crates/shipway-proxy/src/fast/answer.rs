@@ -21,6 +21,7 @@ use crate::patience::{Wait, find, first_byte};
 use crate::request_id;
 use crate::table::{Lease, Service};
 use crate::upstream::ConnectError;
+use crate::wire::Protocol;
 
 /// More memory for words than this is given back after a request.
 const WORDS_KEPT: usize = 4 * 1024;
@@ -46,7 +47,8 @@ pub(super) struct Words {
     id: Vec<u8>,
 }
 
-/// A request whose head was taken from the input.
+/// A request whose head was read, but is taken from the input only when it is clear that
+/// the request stays on this path.
 #[derive(Debug)]
 pub(super) struct Request {
     method: Method,
@@ -73,9 +75,11 @@ pub(super) enum After {
     Close,
     /// It is of no more use.
     Gone,
+    /// Nothing of the request was used: it is one for the general path.
+    Elsewhere,
 }
 
-/// Takes the next request from the input, if it is one for this path.
+/// Reads the next request from the input, if it is one for this path.
 pub(super) fn next(
     client: &Client,
     line: &mut Line,
@@ -106,9 +110,7 @@ pub(super) fn next(
         started: Instant::now(),
         record: access::is_logged().then(|| Box::new(record_of(&plain))),
     };
-    let length = plain.length;
-    line.unread = plain.body;
-    line.input.consume(length);
+    (line.head, line.unread) = (plain.length, plain.body);
     Next::Request(request)
 }
 
@@ -153,6 +155,7 @@ pub(super) async fn answer(
     let after = match result {
         Ok(after) => after,
         Err(Unanswered::Gone) => After::Gone,
+        Err(Unanswered::Elsewhere) => return After::Elsewhere,
         Err(Unanswered::Failed(failure)) => refuse(client, line, words, &mut request, &failure, &mut counts).await,
     };
     let metrics = &client.proxy.metrics;
@@ -188,6 +191,7 @@ struct Counts {
 enum Unanswered {
     Failed(Failure),
     Gone,
+    Elsewhere,
 }
 
 async fn forward(
@@ -203,9 +207,17 @@ async fn forward(
     loop {
         let failure = match find(proxy, &known.label) {
             Err(failure) => failure,
+            Ok((_, lease)) if lease.upstream().protocol() != Protocol::Http1 => {
+                if line.head > 0 {
+                    return Err(Unanswered::Elsewhere);
+                }
+                // Tried as HTTP/1.1 before, it cannot be handed over any more.
+                return Err(Unanswered::Failed(Failure::Starting));
+            }
             Ok((service, lease)) => {
                 request.notes(&service);
-                let first_byte = first_byte(proxy, &service);
+                line.take_head();
+                let first_byte = first_byte(proxy, &service, false);
                 match attempt(client, line, words, request, &lease, first_byte, counts).await {
                     Attempt::Answered(after) => return Ok(after),
                     Attempt::Failed(failure) => return Err(Unanswered::Failed(failure)),
@@ -214,6 +226,7 @@ async fn forward(
                 }
             }
         };
+        line.input.park();
         tokio::select! {
             waited = wait.after(failure) => waited.map_err(Unanswered::Failed)?,
             () = line.gone() => return Err(Unanswered::Gone),
@@ -333,6 +346,7 @@ async fn refuse(
 ) -> After {
     forward::note(client, failure);
     request.answered(client, failure.status());
+    line.take_head();
     // A body that is here already is skipped; one that is still to come is not
     // waited for.
     let here = usize::try_from(line.unread).unwrap_or(usize::MAX).min(line.input.len());

@@ -137,7 +137,7 @@ impl Buffer {
     }
 
     /// Holds on to no more memory than it needs while it waits.
-    fn park(&mut self) {
+    pub(super) fn park(&mut self) {
         let count = self.len();
         if count == 0 {
             self.release();

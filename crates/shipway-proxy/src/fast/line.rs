@@ -22,6 +22,8 @@ pub(super) struct Line {
     visitor: Visitor,
     /// Read, but not used yet.
     pub(super) input: Buffer,
+    /// Bytes of the present request's head that still stand in `input` before its body.
+    pub(super) head: usize,
     /// Bytes of the present request's body that are not used yet.
     pub(super) unread: u64,
     /// More has come than was read: nobody can see behind it whether the visitor left.
@@ -32,13 +34,18 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(visitor: Visitor, first: &[u8]) -> Self {
-        Self { visitor, input: Buffer::of(first), unread: 0, has_more: false, alarm: Alarm::default() }
+        Self { visitor, input: Buffer::of(first), head: 0, unread: 0, has_more: false, alarm: Alarm::default() }
     }
 
     /// The connection and what was read of it, for somebody else.
     pub(super) fn into_parts(self) -> (Visitor, Bytes) {
         let bytes = Bytes::copy_from_slice(self.input.bytes());
         (self.visitor, bytes)
+    }
+
+    /// Takes the present request's head from `input`.
+    pub(super) fn take_head(&mut self) {
+        self.input.consume(std::mem::take(&mut self.head));
     }
 
     /// Reads more into `input`; `Ok(0)` is the end.
@@ -51,7 +58,7 @@ impl Line {
     /// Whether the visitor has left, as far as can be seen while it is answered. The
     /// task is woken when it leaves.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.has_more || !self.input.is_empty() {
+        if self.has_more || self.input.len() > self.head {
             return false;
         }
         match self.visitor.poll_came(cx) {

@@ -20,7 +20,7 @@ fn goes_to(table: &Table, label: &str) -> String {
         None => "nothing".to_owned(),
         Some(service) => match service.lease(10) {
             Found::Lease(lease) => match lease.upstream().endpoint() {
-                Endpoint::Unix { path } | Endpoint::Dialer { path } => path,
+                Endpoint::Unix { path } | Endpoint::Dialer { path, .. } => path,
             },
             Found::Full => "full".to_owned(),
             Found::Not(target) => format!("{:?}", **target),

@@ -4,14 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::AbortHandle;
 
-use crate::body::RequestBody;
 use crate::descriptors;
 use crate::streams::Inner;
 
@@ -24,10 +18,6 @@ const DIAL_CONNECTED: u8 = 0;
 const DIAL_REFUSED: u8 = 1;
 /// The dialer's byte: no answer in time, or too many dials under way.
 const DIAL_BUSY: u8 = 2;
-
-/// Longest response head a container may send, in bytes, and most fields in it.
-const RESPONSE_HEAD_MAX: usize = 256 * 1024;
-const RESPONSE_FIELDS_MAX: usize = 256;
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
@@ -100,58 +90,4 @@ fn adopt(socket: OwnedFd) -> io::Result<TcpStream> {
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
     TcpStream::from_std(socket)
-}
-
-/// A connection that can carry one request at a time.
-///
-/// Dropping it ends the connection at once. hyper alone would first send what it
-/// has of a body to a service that may never read it, and hold on to the visitor
-/// whose body that is.
-#[derive(Debug)]
-pub(crate) struct Sender {
-    requests: http1::SendRequest<RequestBody>,
-    driver: AbortHandle,
-}
-
-impl Sender {
-    /// Whether a request may go out on it.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.requests.is_ready()
-    }
-
-    /// Whether it has ended.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.requests.is_closed()
-    }
-
-    /// Sends a request.
-    pub(crate) fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
-        self.requests.try_send_request(request)
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// Starts HTTP/1.1 on a connection.
-pub(crate) async fn handshake(io: Inner) -> Result<Sender, ConnectError> {
-    let (requests, connection) = http1::Builder::new()
-        .max_headers(RESPONSE_FIELDS_MAX)
-        .max_buf_size(RESPONSE_HEAD_MAX)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
-    let driver = tokio::spawn(async move {
-        // Its errors reach whoever waits for the response.
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(%error, "a connection to an endpoint ended");
-        }
-    });
-    Ok(Sender { requests, driver: driver.abort_handle() })
 }

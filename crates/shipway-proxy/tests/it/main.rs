@@ -9,6 +9,7 @@ mod differential;
 mod draining;
 mod fixtures;
 mod grid;
+mod grpc;
 mod hostile;
 mod http2;
 mod http2_hostile;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use shipway_proxy::{Endpoint, RouteState, Serves};
+use shipway_proxy::{Endpoint, Protocol, RouteState, Serves};
 
 use crate::support::*;
 
@@ -141,7 +141,7 @@ fn a_new_proxy_is_told_everything_again() {
 fn thousands_of_routes_travel_in_parts() {
     let world = World::new();
     let many = (0..3000).map(|n| {
-        let endpoint = Endpoint::Dialer { path: format!("/run/somewhere/{n}/dial.sock") };
+        let endpoint = Endpoint::Dialer { path: format!("/run/somewhere/{n}/dial.sock"), protocol: Protocol::Http1 };
         route(&format!("s{n}"), RouteState::Live { endpoint })
     });
     let generation = world.feed.publish(many);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use shipway_proxy::{Endpoint, RouteState};
+use shipway_proxy::{Endpoint, Protocol, RouteState};
 
 use crate::support::*;
 
@@ -141,7 +141,7 @@ fn dialer(world: &World, name: &str, status: u8, to: Option<&TcpListener>) -> En
     dialer_to(world, name, status, to.map(|listener| listener.local_addr().unwrap()))
 }
 
-fn dialer_to(world: &World, name: &str, status: u8, to: Option<std::net::SocketAddr>) -> Endpoint {
+pub(crate) fn dialer_to(world: &World, name: &str, status: u8, to: Option<std::net::SocketAddr>) -> Endpoint {
     let path = world.path(name);
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || {
@@ -158,7 +158,7 @@ fn dialer_to(world: &World, name: &str, status: u8, to: Option<std::net::SocketA
             sendmsg(&stream, &[std::io::IoSlice::new(&bytes)], &mut control, SendFlags::empty()).unwrap();
         }
     });
-    Endpoint::Dialer { path: path.to_str().unwrap().to_owned() }
+    Endpoint::Dialer { path: path.to_str().unwrap().to_owned(), protocol: Protocol::Http1 }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Names of images, and the releases that keep their digests.
 
-use shipway_model::{Digest, Outcome, ReleaseProgram, ReleaseSpec, RootFs, TaskPayload};
+use shipway_model::{Digest, Outcome, Protocol, ReleaseProgram, ReleaseSpec, RootFs, TaskPayload};
 use shipway_store::{Image, StoreError};
 
 use crate::world::*;
@@ -20,7 +20,12 @@ pub(crate) fn image(name: &str, byte: u8) -> Image {
 pub(crate) fn command(byte: u8) -> ReleaseSpec {
     let command = vec!["httpd".to_owned(), "-f".to_owned()];
     ReleaseSpec {
-        program: ReleaseProgram::Command { image: "box:latest".to_owned(), command, port: 8000 },
+        program: ReleaseProgram::Command {
+            image: "box:latest".to_owned(),
+            command,
+            port: 8000,
+            protocol: Protocol::Http1,
+        },
         root: RootFs::Image { digest: Digest::from_sha256([byte; 32]) },
         ..spec()
     }

@@ -167,7 +167,7 @@ async fn describe(store: &Store, path: &std::path::Path) -> String {
 fn what(spec: &ReleaseSpec) -> String {
     match (&spec.program, &spec.root) {
         (ReleaseProgram::Content { source, .. }, _) => source.digest.short(),
-        (ReleaseProgram::Command { image, command, port }, RootFs::Image { digest }) => {
+        (ReleaseProgram::Command { image, command, port, .. }, RootFs::Image { digest }) => {
             format!("{command:?} on {port} in {image} {}", digest.short())
         }
         other => panic!("{other:?}"),

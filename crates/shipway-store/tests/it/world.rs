@@ -191,7 +191,10 @@ pub(crate) fn instance_of(release: &Release, role: InstanceRole) -> Instance {
         service: release.service,
         release: release.number,
         role,
-        endpoint: Some(shipway_model::instance::Endpoint::Dialer { path: "/run/shipway/dial".to_owned() }),
+        endpoint: Some(shipway_model::instance::Endpoint::Dialer {
+            path: "/run/shipway/dial".to_owned(),
+            protocol: shipway_model::Protocol::Http1,
+        }),
         failures: 0,
         started_at: Some(1),
         handle: Some("opaque".to_owned()),

@@ -40,10 +40,10 @@ impl Job {
                 let root = self.core.driver.current_root().await?;
                 Ok((ReleaseProgram::Content { source, kind: *kind, runner: *runner }, root))
             }
-            DeployProgram::Command { image, image_digest, command, port } => {
-                let (image, command, port) = (image.clone(), command.clone(), *port);
+            DeployProgram::Command { image, image_digest, command, port, protocol } => {
+                let (image, command) = (image.clone(), command.clone());
                 let root = RootFs::Image { digest: image_digest.clone() };
-                Ok((ReleaseProgram::Command { image, command, port }, root))
+                Ok((ReleaseProgram::Command { image, command, port: *port, protocol: *protocol }, root))
             }
         }
     }

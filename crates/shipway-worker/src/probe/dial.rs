@@ -18,7 +18,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
 pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<Box<dyn Connection>> {
     match endpoint {
         Endpoint::Unix { path } => Ok(Box::new(UnixStream::connect(path).await?)),
-        Endpoint::Dialer { path } => {
+        Endpoint::Dialer { path, .. } => {
             let shim = UnixStream::connect(path).await?;
             let passed = shim.async_io(Interest::READABLE, || take_descriptor(&shim)).await?;
             let connection = StdTcpStream::from(passed);

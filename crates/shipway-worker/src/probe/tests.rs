@@ -4,7 +4,7 @@ use std::path::Path;
 
 use shipway_driver::fake::{Answers, FakeDriver};
 use shipway_driver::{Exit, Ingress, Program, Workload};
-use shipway_model::{ContentKind, Digest, Limits, Runner};
+use shipway_model::{ContentKind, Digest, Limits, Protocol, Runner};
 use uuid::Uuid;
 
 use super::*;
@@ -126,7 +126,7 @@ async fn dialer(folder: &Path, inside: Option<std::net::SocketAddr>) -> (Endpoin
         let byte = [std::io::IoSlice::new(b"\0")];
         rustix::net::sendmsg(&caller, &byte, &mut ancillary, rustix::net::SendFlags::empty()).unwrap();
     });
-    (Endpoint::Dialer { path: path.to_string_lossy().into_owned() }, served)
+    (Endpoint::Dialer { path: path.to_string_lossy().into_owned(), protocol: Protocol::Http1 }, served)
 }
 
 #[tokio::test]
@@ -183,4 +183,52 @@ async fn a_port_that_nobody_listens_on_is_told() {
     let NotReady(saw) = ask_until_deadline(&subject).await.unwrap_err();
     assert!(saw.contains("the last probe of its port saw"), "{saw}");
     served.await.unwrap();
+}
+
+/// A server of HTTP/2 that answers one request: the head's fields, the body, trailers.
+async fn one_answer(inside: tokio::net::TcpListener, head: &[(&str, &str)], body: &'static [u8], status: Option<&str>) {
+    let (socket, _peer) = inside.accept().await.unwrap();
+    let mut connection = h2::server::handshake(socket).await.unwrap();
+    let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+    assert_eq!(request.uri().authority().unwrap().as_str(), Uuid::nil().to_string());
+    let mut response = http::Response::new(());
+    for (name, value) in head {
+        let name: http::HeaderName = name.parse().unwrap();
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let mut send = respond.send_response(response, status.is_none()).unwrap();
+    if let Some(status) = status {
+        send.send_data(body.into(), false).unwrap();
+        send.send_trailers([("grpc-status".parse().unwrap(), status.parse().unwrap())].into_iter().collect()).unwrap();
+    }
+    drop((send, respond, request));
+    while connection.accept().await.is_some() {}
+}
+
+/// What a probe of `path` says of such a server.
+async fn probed(path: &str, head: &[(&str, &str)], body: &'static [u8], status: Option<&str>) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (endpoint, served) = dialer(folder.path(), Some(inside.local_addr().unwrap())).await;
+    let endpoint = endpoint.speaking(Protocol::H2c);
+    let health = HealthCheck { path: Some(path.to_owned()), deadline_ms: 5_000 };
+    let (service, container) = (ServiceId(Uuid::nil()), ContainerId(Uuid::nil()));
+    let subject = Subject { service, container, endpoint: &endpoint, health: &health };
+    let (asked, ()) = tokio::join!(asked(&subject, None), one_answer(inside, head, body, status));
+    served.await.unwrap();
+    let seen = asked?.unwrap();
+    if is_ready(&health, seen.status) { Ok(()) } else { Err(seen.words(&health)) }
+}
+
+/// A program that speaks HTTP/2 only is asked in HTTP/2, and a gRPC server as gRPC does it.
+#[tokio::test]
+async fn who_speaks_http2_is_asked_in_http2() {
+    let check = "/grpc.health.v1.Health/Check";
+    assert_eq!(probed("/healthy", &[], b"", None).await, Ok(()));
+    assert_eq!(probed(check, &[], &[0, 0, 0, 0, 2, 8, 1], Some("0")).await, Ok(()));
+    let says = probed(check, &[], &[0, 0, 0, 0, 2, 8, 2], Some("0")).await;
+    assert_eq!(says, Err("a server that says it is not serving".to_owned()));
+    let says = probed(check, &[("grpc-status", "12"), ("grpc-message", "no health")], b"", None).await;
+    assert_eq!(says, Err("gRPC status 12: no health".to_owned()));
+    assert_eq!(probed(check, &[], b"", None).await, Err("an answer without a gRPC status".to_owned()));
 }

@@ -66,8 +66,8 @@ async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) 
             Ok(source) => (ReleaseProgram::Content { source, kind, runner }, host_image()),
             Err(code) => return fail(store, lease, code, "example.com answered 404 instead of 200").await,
         },
-        DeployProgram::Command { image, image_digest: digest, command, port } => {
-            (ReleaseProgram::Command { image, command, port }, RootFs::Image { digest })
+        DeployProgram::Command { image, image_digest: digest, command, port, protocol } => {
+            (ReleaseProgram::Command { image, command, port, protocol }, RootFs::Image { digest })
         }
     };
     let spec =

@@ -55,7 +55,7 @@ pub struct Event {
 }
 
 /// What a service's container uses now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     /// Processor time since the container's start, in microseconds.
     pub cpu_usec: u64,
@@ -79,7 +79,7 @@ pub struct Stats {
 }
 
 /// What a container sent and was refused, since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct EgressStats {
     /// Bytes sent, before refusals.
     pub sent_bytes: u64,
@@ -101,6 +101,10 @@ pub struct EgressStats {
     pub refused_rate: u64,
     /// Names refused, or answered without an address that may not be reached.
     pub refused_names: u64,
+    /// What of this host stands in its way now, each with its remedy: a chain of another
+    /// firewall that drops its packets, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<String>,
 }
 
 /// A terminal's size in characters.

@@ -213,6 +213,13 @@ impl Driver for EmbeddedDriver {
         Ok(answer::stats(stats, reached))
     }
 
+    async fn obstacles(&self) -> Vec<String> {
+        self.engine.obstacles().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what stands in the way of containers cannot be told");
+            Vec::new()
+        })
+    }
+
     async fn exec(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecSession, DriverError> {
         let spec = workload::exec(spec)?;
         let session = self.engine.exec(&container.to_string(), spec).await;

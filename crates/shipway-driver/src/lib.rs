@@ -84,6 +84,13 @@ pub trait Driver: std::fmt::Debug + Send + Sync {
     /// Says what it uses.
     async fn stats(&self, container: ContainerId) -> Result<Stats, DriverError>;
 
+    /// What of this host stands in the way of containers with egress, each with its
+    /// remedy: a firewall of others that drops their packets, say. Empty when nothing
+    /// does, when it cannot be told, or when no container has egress.
+    async fn obstacles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Runs another process in it.
     async fn exec(&self, container: ContainerId, spec: ExecSpec) -> Result<ExecSession, DriverError>;
 }

@@ -33,11 +33,7 @@ pub fn doctor() -> io::Result<Vec<Finding>> {
             findings.push(missing("nf_tables", "the packet filter", "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"));
             return Ok(findings);
         }
-        for (part, name, what, option) in PARTS {
-            if table.try_part(*part).is_err() {
-                findings.push(missing(name, what, option));
-            }
-        }
+        findings.extend(lacks(&mut table, PARTS));
         if crate::conntrack::forget(&mut table.socket, plan.router()).is_err() {
             let mut finding = missing("nf_conntrack_netlink", "forgetting connections", "CONFIG_NF_CT_NETLINK");
             finding.severity = Severity::Doubtful;
@@ -52,8 +48,16 @@ pub fn doctor() -> io::Result<Vec<Finding>> {
     })
 }
 
+/// Those of the parts that this kernel does not have.
+fn lacks(table: &mut Table, parts: &[Row]) -> Vec<Finding> {
+    let absent = parts.iter().filter(|(part, ..)| table.try_part(*part).is_err());
+    absent.map(|(_, name, what, option)| missing(name, what, option)).collect()
+}
+
 /// Part, its name, what it is for, how a kernel gets it.
-const PARTS: &[(Part, &str, &str, &str)] = &[
+type Row = (Part, &'static str, &'static str, &'static str);
+
+const PARTS: &[Row] = &[
     (Part::Masquerade, "nft_masq", "address translation", "CONFIG_NFT_MASQ and CONFIG_NF_NAT"),
     (Part::Connections, "nft_connlimit", "the limit on connections", "CONFIG_NFT_CONNLIMIT"),
     (Part::Limit, "nft_limit", "the limit on bandwidth", "CONFIG_NFT_LIMIT"),
@@ -68,5 +72,24 @@ fn missing(part: &'static str, what: &str, option: &str) -> Finding {
         severity: Severity::Broken,
         what: format!("the kernel has no {part} ({what}), which containers with internet access need"),
         remedy: format!("load it (modprobe {part}), or run a kernel with {option}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_has_not_is_told_by_its_name_and_nothing_else_is() {
+        let found = netns::within_a_new_one(|| {
+            let pool: Block = "10.201.0.0/16".parse().map_err(io::Error::other)?;
+            let mut table = Table::open(Plan::new("doctordoctor", pool))?;
+            let row: Row = (Part::UnheardOf, "nft_unheard", "something unheard of", "CONFIG_NFT_UNHEARD");
+            Ok(lacks(&mut table, &[PARTS, &[row]].concat()))
+        });
+        let found = found.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].about, About::Kernel { part: "nft_unheard" });
+        assert!(found[0].remedy.contains("modprobe nft_unheard") && found[0].remedy.contains("CONFIG_NFT_UNHEARD"));
     }
 }

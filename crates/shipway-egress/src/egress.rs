@@ -2,7 +2,9 @@
 //! should be there.
 
 mod hosts;
-mod pool;
+pub(crate) mod pool;
+
+pub(crate) use hosts::Ways;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -59,6 +61,8 @@ struct Kernel {
     mtu: Option<u32>,
     /// Whether the living of a predecessor have been taken over.
     adopted: bool,
+    /// Whether chains of others have been looked at.
+    tended: bool,
     /// Who is attached, and in which namespace: a slot that was used again meanwhile is
     /// not to be mistaken for its former owner.
     attached: BTreeMap<Slot, netns::Identity>,
@@ -136,7 +140,14 @@ impl Egress {
             upstreams: config.upstreams,
             forwarding: Forwarding::new(&config.memory),
             members,
-            kernel: Mutex::new(Kernel { table, links, mtu: None, adopted: false, attached: BTreeMap::new() }),
+            kernel: Mutex::new(Kernel {
+                table,
+                links,
+                mtu: None,
+                adopted: false,
+                tended: false,
+                attached: BTreeMap::new(),
+            }),
         };
         Ok((egress, forwarder))
     }
@@ -179,6 +190,7 @@ impl Egress {
         self.forget(kernel, slot);
         self.add_rules(kernel, slot, policy)?;
         let mtu = self.open_ways(kernel, policy)?;
+        self.tend_once(kernel)?;
         kernel.links.make_pair(&self.plan, slot, mtu, far.as_fd()).doing("make a pair of links")?;
         self.dress(kernel, &mut far_links, slot)?;
         self.members.remove(self.plan.container(slot));

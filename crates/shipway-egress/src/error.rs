@@ -13,7 +13,7 @@ pub enum EgressError {
     #[error("{0}")]
     Invalid(String),
     /// No pool of addresses is free: each is used by another network of this host.
-    #[error("no address pool is free on this host; set network.pool to a prefix that nothing here uses")]
+    #[error("no address pool is free on this host; set network.pools to a prefix that nothing here uses")]
     NoPool,
     /// The pool this engine root's containers have is held by another process.
     #[error("the resolver's address {0} is in use by another process")]

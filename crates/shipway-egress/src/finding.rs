@@ -52,6 +52,8 @@ pub enum About {
     },
     /// The host asks nobody for names.
     NoUpstream,
+    /// The host's network settings cannot be changed.
+    Settings,
     /// Another network of the host uses addresses of the pool.
     PoolClash,
 }

@@ -8,7 +8,7 @@
 //!
 //! [`Egress`] is the whole of it; [`Forwarder`] is the task that answers names. Reading
 //! order: [`addresses`], [`policy`], `table` (the rules), `links`, `forwarding`, `dns`,
-//! `foreign` (other people's firewalls), `egress` (all of it together), `doctor`.
+//! `foreign` (other people's firewalls), `survey` (what is in the way), `egress` (all of it together), `doctor`.
 //!
 //! # Invariants
 //!
@@ -34,6 +34,7 @@ mod netlink;
 mod netns;
 pub mod policy;
 mod special;
+mod survey;
 mod table;
 mod watch;
 
@@ -43,5 +44,6 @@ pub use egress::{Attached, Config, Egress, Living, Reconciled, Seen};
 pub use error::EgressError;
 pub use finding::{About, Finding, Severity};
 pub use policy::{Allow, AllowError, Block, Policy};
+pub use survey::survey;
 pub use table::Counters;
 pub use watch::Watch;

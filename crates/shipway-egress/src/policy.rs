@@ -1,5 +1,6 @@
 //! What a container may reach beside the public internet, and how much of it.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -79,6 +80,12 @@ impl FromStr for Block {
             (bits <= most).then_some(Self { first, bits })
         };
         parse().ok_or_else(|| AllowError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.bits)
     }
 }
 

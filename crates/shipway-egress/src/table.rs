@@ -82,6 +82,9 @@ pub(crate) enum Part {
     Local,
     Reject,
     State,
+    /// One that no kernel has.
+    #[cfg(test)]
+    UnheardOf,
 }
 
 /// What was in the table at one moment.
@@ -128,6 +131,8 @@ impl Table {
             Part::Local => Rule::new().hosts_own(true).accept(),
             Part::Reject => Rule::new().prohibit(),
             Part::State => Rule::new().state(rule::NEW).accept(),
+            #[cfg(test)]
+            Part::UnheardOf => Rule::new().unheard_of(),
         };
         let hook = match part {
             Part::Masquerade => base::POSTROUTING,

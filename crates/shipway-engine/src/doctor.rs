@@ -20,16 +20,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::OutsideConfig;
 use crate::host_image::HostImageConfig;
 
 mod cgroups;
-mod firewall;
+mod egress;
 mod isolation;
 mod kernel;
 mod limits;
 mod mounts;
 mod namespaces;
-mod netlink;
 mod network;
 mod packages;
 mod probe;
@@ -46,6 +46,10 @@ pub struct DoctorConfig {
     pub host_images_dir: Option<PathBuf>,
     /// What host images are made of.
     pub host_image: HostImageConfig,
+    /// The engine root, which knows its own name once it has been used.
+    pub engine_root: PathBuf,
+    /// How containers are to reach out.
+    pub outside: OutsideConfig,
 }
 
 /// One thing that was looked at.
@@ -112,7 +116,7 @@ fn checks() -> impl Iterator<Item = &'static Check> {
         cgroups::CHECKS,
         limits::CHECKS,
         network::CHECKS,
-        firewall::CHECKS,
+        egress::CHECKS,
         storage::CHECKS,
         packages::CHECKS,
     ]

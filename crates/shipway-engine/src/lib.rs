@@ -48,7 +48,7 @@ pub use home::install_program;
 pub use logs::{Cursor, LogLine, LogQuery};
 pub use outside::OutsideConfig;
 pub use seccomp::program as seccomp_program;
-pub use shipway_egress::{Allow, Block, Seen as Reached};
+pub use shipway_egress::{Allow, Block, Seen as Reached, Upstreams};
 pub use shipway_shim::protocol::VERSION as SHIM_PROTOCOL;
 pub use shipway_shim::protocol::{Bind, EXECUTE, InlineFile, LogLimits, Network, Process, Rlimit, Root, Tmpfs, Upper};
 pub use spec::{ContainerSpec, EgressSpec, Ingress};

@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shipway_egress::{Allow, Block, Config, Egress, EgressError, Living, Policy, Seen, Upstreams, Watch};
+use shipway_egress::{Allow, Block, Config, Egress, EgressError, Finding, Living, Policy, Seen, Upstreams, Watch};
 use shipway_shim::protocol::InlineFile;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::EngineError;
@@ -28,14 +29,14 @@ pub struct OutsideConfig {
     /// Whether one tagged rule may be added to a foreign chain that would drop their
     /// packets (`network.accept_rule`).
     pub accept_rule: bool,
-    /// Where the host's resolvers are read from.
-    pub resolv_conf: PathBuf,
+    /// Whom names are asked of: the host's own resolvers, unless told.
+    pub upstreams: Upstreams,
 }
 
 impl Default for OutsideConfig {
     fn default() -> Self {
-        let resolv_conf = PathBuf::from("/etc/resolv.conf");
-        Self { pools: Vec::new(), allow: Vec::new(), accept_rule: false, resolv_conf }
+        let upstreams = Upstreams::File(PathBuf::from("/etc/resolv.conf"));
+        Self { pools: Vec::new(), allow: Vec::new(), accept_rule: false, upstreams }
     }
 }
 
@@ -56,6 +57,8 @@ pub(crate) struct Outside {
     /// Where the host's settings are remembered; there as long as anything may be left.
     memory: PathBuf,
     open: Mutex<Option<Open>>,
+    /// Told when it has just been set up: the host is to be looked at now.
+    news: Arc<Notify>,
     told: Mutex<BTreeSet<String>>,
 }
 
@@ -74,7 +77,7 @@ impl Drop for Open {
 impl Outside {
     pub(crate) fn new(config: OutsideConfig, instance: &str, memory: PathBuf) -> Self {
         let instance = instance.to_owned();
-        Self { config, instance, memory, open: Mutex::new(None), told: Mutex::default() }
+        Self { config, instance, memory, open: Mutex::new(None), news: Arc::default(), told: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -84,6 +87,11 @@ impl Outside {
     /// What has been set up, if anything has.
     pub(crate) fn opened(&self) -> Option<Arc<Egress>> {
         self.lock().as_ref().map(|open| Arc::clone(&open.egress))
+    }
+
+    /// What tells that it has just been set up.
+    pub(crate) fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     /// Whether an earlier engine may have left something.
@@ -100,7 +108,7 @@ impl Outside {
         let config = Config {
             instance: self.instance.clone(),
             pools: self.config.pools.clone(),
-            upstreams: Upstreams::File(self.config.resolv_conf.clone()),
+            upstreams: self.config.upstreams.clone(),
             accept_rule: self.config.accept_rule,
             memory: self.memory.clone(),
         };
@@ -112,6 +120,7 @@ impl Outside {
         });
         let egress = Arc::new(egress);
         *open = Some(Open { egress: Arc::clone(&egress), names: names.abort_handle() });
+        self.news.notify_one();
         Ok(egress)
     }
 
@@ -145,6 +154,13 @@ impl Outside {
         self.opened().map(|egress| egress.seen(slot.number()).map_err(refused)).transpose()
     }
 
+    /// What of this host stands in the way, each with its remedy; nothing is looked at
+    /// where no container has a way out. Blocks.
+    pub(crate) fn obstacles(&self) -> Result<Vec<String>, EngineError> {
+        let findings = self.opened().map(|egress| egress.findings().map_err(refused)).transpose()?;
+        Ok(findings.unwrap_or_default().iter().map(told).collect())
+    }
+
     /// Makes what is there what should be there for those who live. Blocks.
     pub(crate) fn reconcile(&self, members: &[Member]) -> Result<(), EngineError> {
         let egress = self.get()?;
@@ -163,13 +179,12 @@ impl Outside {
             let (attached, mended, swept) = count;
             tracing::info!(attached, mended, swept, "put containers' links in order");
         }
-        let findings = done.findings.into_iter().map(|finding| format!("{}; {}", finding.what, finding.remedy));
-        let now: BTreeSet<String> = findings.collect();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for finding in now.difference(&told) {
+        let now: BTreeSet<String> = done.findings.iter().map(told).collect();
+        let mut before = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in now.difference(&before) {
             tracing::warn!(finding, "containers may not reach the internet");
         }
-        *told = now;
+        *before = now;
         Ok(())
     }
 
@@ -188,6 +203,11 @@ impl Outside {
         *self.lock() = None;
         Ok(())
     }
+}
+
+/// A finding in one line: what, and what to do.
+fn told(finding: &Finding) -> String {
+    format!("{}; {}", finding.what, finding.remedy.replace('\n', " ; "))
 }
 
 /// The engine's word for what the network would not do.

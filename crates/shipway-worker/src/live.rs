@@ -50,6 +50,11 @@ impl LiveStreams {
         self.driver.stats(container).await.map_err(gone)
     }
 
+    /// What of the host stands in the way of services with egress, each with its remedy.
+    pub async fn obstacles(&self) -> Vec<String> {
+        self.driver.obstacles().await
+    }
+
     /// Runs another process in the live container.
     ///
     /// # Errors

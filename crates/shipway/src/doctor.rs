@@ -15,6 +15,8 @@ pub(crate) fn doctor(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
         state_dir: config.state_dir.clone(),
         host_images_dir: images.exists().then_some(images),
         host_image: HostImageConfig::default(),
+        engine_root: config.state_dir.join("engine"),
+        outside: config.outside.clone(),
     });
     let mut out = std::io::stdout().lock();
     for finding in &findings {
@@ -43,7 +45,7 @@ fn print(out: &mut impl std::io::Write, finding: &Finding) -> std::io::Result<()
     };
     writeln!(out, "{word:8} {:24} {}", finding.check, finding.what)?;
     match &finding.remedy {
-        Some(remedy) => writeln!(out, "{:33} remedy: {remedy}", ""),
+        Some(remedy) => writeln!(out, "{:33} remedy: {}", "", remedy.replace('\n', &format!("\n{:42}", ""))),
         None => Ok(()),
     }
 }

@@ -29,6 +29,11 @@ impl Config {
             ["10.201.0.0/16", "10.211.0.0/16", "10.221.0.0/16", "10.231.0.0/16", "172.29.0.0/16", "192.168.208.0/20"];
         texts.iter().map(|text| text.parse().expect("these are prefixes")).collect()
     }
+
+    /// The prefixes to choose from; at least one.
+    pub(crate) fn pools(&self) -> Vec<Block> {
+        if self.pools.is_empty() { Self::default_pools() } else { self.pools.clone() }
+    }
 }
 
 /// Chooses, and takes hold of the choice.
@@ -44,9 +49,8 @@ pub(super) fn choose(links: &mut Links, config: &Config, has_v6: bool) -> Result
         };
     }
     let used = used(links, &ours)?;
-    let defaults = Config::default_pools();
-    let pools = if config.pools.is_empty() { &defaults } else { &config.pools };
-    let free: Vec<Plan> = pools
+    let free: Vec<Plan> = config
+        .pools()
         .iter()
         .filter(|pool| !used.iter().any(|other| other.overlaps(pool)))
         .map(|pool| Plan::new(&config.instance, *pool))
@@ -90,7 +94,7 @@ fn is_taken(error: &io::Error) -> bool {
 }
 
 /// Everything this host sends somewhere in particular.
-pub(super) fn used(links: &mut Links, ours: &[&Link]) -> Result<Vec<Block>, EgressError> {
+pub(crate) fn used(links: &mut Links, ours: &[&Link]) -> Result<Vec<Block>, EgressError> {
     let mine = |index: &u32| ours.iter().any(|link| link.index == *index);
     let routes = links.routes().doing("list routes")?;
     let addresses = links.addresses().doing("list addresses")?;
@@ -105,13 +109,13 @@ pub(super) fn alias(plan: &Plan) -> String {
 }
 
 /// The pool a link of ours speaks of.
-fn pool_of(instance: &str, alias: &str) -> Option<Block> {
+pub(crate) fn pool_of(instance: &str, alias: &str) -> Option<Block> {
     alias.strip_prefix("shipway ")?.strip_prefix(instance)?.strip_prefix(' ')?.parse().ok()
 }
 
 /// Whether a link is of this engine root: by its name, and by what is written on it
 /// unless it is too young for that.
-pub(super) fn is_ours(instance: &str, link: &Link) -> bool {
+pub(crate) fn is_ours(instance: &str, link: &Link) -> bool {
     let named = link.name.starts_with(&format!("sw{instance:.8}-"));
     named && (link.alias.is_empty() || pool_of(instance, &link.alias).is_some())
 }

@@ -250,6 +250,12 @@ impl Rule {
         self.expression("reject", &Attributes::new().be32(1, 2).raw(2, &[3]))
     }
 
+    /// Something that no kernel has.
+    #[cfg(test)]
+    pub(crate) fn unheard_of(self) -> Self {
+        self.expression("shipway_unheard", &Attributes::new())
+    }
+
     /// Gives the packet the host's address.
     pub(crate) fn masquerade(self) -> Self {
         self.expression("masq", &Attributes::new())

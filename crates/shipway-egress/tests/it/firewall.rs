@@ -78,6 +78,7 @@ fn with_leave_a_tagged_rule_is_added_once_and_taken_away() {
     let before = sh("iptables -S");
     world.open_with(Config { accept_rule: true, ..world.config() });
     let one = world.container(1, &Policy::default());
+    assert!(reaches(&one, PUBLIC[0]), "from its first moment");
     assert_eq!(reconcile(&world, &[&one]), []);
     assert!(reaches(&one, PUBLIC[0]));
     assert!(tcp(Some(&one.net), socket("10.66.0.5", PORT)).is_err(), "and no more than before");

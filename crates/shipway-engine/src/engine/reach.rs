@@ -34,6 +34,18 @@ impl Engine {
         let outside = Arc::clone(&self.inner.outside);
         blocking(move || outside.seen(slot)).await
     }
+
+    /// Says what of this host stands in the way of containers that have a way out, each
+    /// with its remedy: a firewall that drops their packets, a missing route. Empty when
+    /// nothing does, or nobody has one.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Start`] when the kernel does not say.
+    pub async fn obstacles(&self) -> Result<Vec<String>, EngineError> {
+        let outside = Arc::clone(&self.inner.outside);
+        blocking(move || outside.obstacles()).await
+    }
 }
 
 impl Inner {
@@ -79,6 +91,7 @@ impl Inner {
 /// Keeps links in order as long as the engine is there. Does not keep it open.
 pub(super) async fn keep(engine: Weak<Inner>) {
     let mut watch = None;
+    let Some(set_up) = engine.upgrade().map(|engine| engine.outside.news()) else { return };
     loop {
         if let Some(engine) = engine.upgrade()
             && watch.is_none()
@@ -88,7 +101,10 @@ pub(super) async fn keep(engine: Weak<Inner>) {
         let news = async {
             match &mut watch {
                 Some(watch) => watch.changed().await,
-                None => std::future::pending().await,
+                None => {
+                    set_up.notified().await;
+                    Ok(())
+                }
             }
         };
         match tokio::time::timeout(LOOK_EVERY, news).await {

@@ -22,11 +22,6 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The beginning of what it wrote.
-    pub(crate) fn head(&mut self, bytes_max: u64) -> String {
-        self.output_from(0, bytes_max)
-    }
-
     /// The end of what it wrote.
     pub(crate) fn tail(&mut self, bytes_max: u64) -> String {
         let length = self.output.metadata().map_or(0, |found| found.len());

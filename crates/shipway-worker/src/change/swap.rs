@@ -2,7 +2,7 @@
 //! second half of a deploy.
 
 use shipway_model::task::Failure;
-use shipway_model::{FailureCode, Outcome, Release, ReleaseState, ServiceState};
+use shipway_model::{Egress, FailureCode, Outcome, Release, ReleaseState, ServiceState};
 
 use super::unchanged;
 use crate::job::{Ended, Job};
@@ -23,9 +23,19 @@ pub(super) async fn go_live(job: &Job, release: &Release) -> Result<Ended, Troub
         // Its container is discarded where every failed change ends.
         Launch::NotReady { saw, log_tail, .. } => {
             let detail = format!("release {} did not become ready: {saw}", release.number);
-            Err(Trouble::Failed(Box::new(Failure { log_tail, ..failure(FailureCode::ReleaseNotReady, detail) })))
+            let hint = obstacles(job, release).await;
+            Err(Trouble::Failed(Box::new(Failure { log_tail, hint, ..failure(FailureCode::ReleaseNotReady, detail) })))
         }
     }
+}
+
+/// What of the host may have kept a release from the internet that it was to reach.
+async fn obstacles(job: &Job, release: &Release) -> Option<String> {
+    if release.spec.egress == Egress::None {
+        return None;
+    }
+    let all = job.core.driver.obstacles().await;
+    (!all.is_empty()).then(|| format!("it may not reach the internet: {}", all.join("; ")))
 }
 
 pub(super) async fn roll_back(job: &Job, number: u32) -> Result<Ended, Trouble> {

@@ -75,6 +75,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "IPv4 prefixes (/8 to /20) for services with egress, comma-separated; empty: one that this host does not use",
     ),
     row(
+        "network.resolvers",
+        &["SHIPWAY_NETWORK_RESOLVERS"],
+        "",
+        "whom services' names are asked of: addresses, with a port unless it is 53, comma-separated, 3 at most; empty: those of /etc/resolv.conf",
+    ),
+    row(
         "network.accept_rule",
         &["SHIPWAY_NETWORK_ACCEPT_RULE"],
         "false",

@@ -57,6 +57,9 @@ fn a_wrong_value_names_key_origin_and_what_was_expected() {
     refused(&sources(&[("api.open", "yes")], &[]), "one of off, loopback");
     refused(&sources(&[("proxy.user", "nobody")], &[]), "a user of its own");
     refused(&sources(&[("fetch.allow", "10.0.0.0/99")], &[]), "10.0.0.0/99");
+    for bad in ["dns.example", "10.0.0.1:0", "10.0.0.1:53:53", "::1,::2,::3,::4"] {
+        refused(&sources(&[("network.resolvers", bad)], &[]), "10.0.0.53");
+    }
 }
 
 #[test]

@@ -5,9 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use shipway_engine::OutsideConfig;
+use shipway_engine::{OutsideConfig, Upstreams};
 
 use super::{ConfigError, Given};
+
+/// Where a resolver listens, unless told.
+const NAMES_PORT: u16 = 53;
+/// As many as the forwarder makes use of.
+const RESOLVERS_MAX: usize = 3;
 
 /// Every setting, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +156,7 @@ impl Config {
                 allow: list(&field("network.allow"))?,
                 pools: list(&field("network.pools"))?,
                 accept_rule: field("network.accept_rule").word(&[("true", true), ("false", false)])?,
-                ..OutsideConfig::default()
+                upstreams: upstreams(&field("network.resolvers"))?,
             },
             fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
             worker_concurrency: field("worker.concurrency").number(1, 256)?,
@@ -179,6 +184,20 @@ impl Config {
 fn list<T: FromStr<Err: ToString>>(field: &Field<'_>) -> Result<Vec<T>, ConfigError> {
     let words = field.given.text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.map(|word| word.parse::<T>().map_err(|error| field.bad(error.to_string()))).collect()
+}
+
+fn upstreams(field: &Field<'_>) -> Result<Upstreams, ConfigError> {
+    let words: Vec<&str> = field.given.text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let address = |word: &&str| {
+        let plain = word.parse().map(|address: IpAddr| SocketAddr::new(address, NAMES_PORT));
+        plain.or_else(|_| word.parse::<SocketAddr>()).ok().filter(|address| address.port() != 0)
+    };
+    let expected = || field.bad("addresses such as 10.0.0.53, fd00::53 or 127.0.0.1:5353 are expected, 3 at most");
+    match words.iter().map(address).collect::<Option<Vec<SocketAddr>>>() {
+        Some(all) if all.is_empty() => Ok(OutsideConfig::default().upstreams),
+        Some(all) if all.len() <= RESOLVERS_MAX => Ok(Upstreams::Given(all)),
+        _ => Err(expected()),
+    }
 }
 
 fn fetch_allow(field: &Field<'_>) -> Result<String, ConfigError> {

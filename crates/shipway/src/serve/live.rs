@@ -32,8 +32,9 @@ impl WorkerLive {
     }
 }
 
-const fn egress_to(stats: driver::EgressStats) -> EgressStats {
+fn egress_to(stats: driver::EgressStats, obstacles: Vec<String>) -> EgressStats {
     EgressStats {
+        obstacles,
         sent_bytes: stats.sent_bytes,
         received_bytes: stats.received_bytes,
         refused_spoofed: stats.refused_spoofed,
@@ -73,6 +74,10 @@ impl Live for WorkerLive {
 
     async fn stats(&self, service: ServiceId) -> Result<Stats, LiveError> {
         let stats = self.streams.stats(service).await.map_err(told)?;
+        let egress = match stats.egress {
+            Some(egress) => Some(egress_to(egress, self.streams.obstacles().await)),
+            None => None,
+        };
         Ok(Stats {
             cpu_usec: stats.cpu_usec,
             memory_bytes: stats.memory_bytes,
@@ -82,7 +87,7 @@ impl Live for WorkerLive {
             pids_limit: stats.pids_limit,
             io_read_bytes: stats.io_read_bytes,
             io_write_bytes: stats.io_write_bytes,
-            egress: stats.egress.map(egress_to),
+            egress,
         })
     }
 

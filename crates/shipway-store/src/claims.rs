@@ -1,114 +1,298 @@
 //! Taking the next task, and knowing when there will be one.
+//!
+//! Projects take turns: each has the first task of its own that can be claimed now, and
+//! the one goes first that has the least at work for its priority ([`Head::weight`]).
+//! Within a project it is the larger priority, then the order of asking; tasks of one
+//! subject never pass each other.
+//!
+//! On PostgreSQL several processes claim at once. Each skips what another one has its
+//! hands on; where two meet on one subject, an index refuses the second, which looks again.
+
+use std::collections::BTreeSet;
 
 use shipway_model::task::Failure;
-use shipway_model::{FailureCode, Micros, Outcome, Task};
+use shipway_model::{FailureCode, Micros, Task};
 use sqlx::FromRow;
 
+use crate::db::Db;
 use crate::door::Tx;
-use crate::held::Held;
+use crate::held::{Held, LeaseKey};
+use crate::query::{Query, query};
 use crate::tasks::TaskRow;
 use crate::values::micros;
-use crate::{Lease, LeaseTerms, Store, StoreError, sqlite};
+use crate::{Lease, LeaseTerms, Store, StoreError, postgres, sqlite};
 
 /// Tasks that make no sense and are put aside in one call of `claim`, before it
-/// answers that there is nothing: it must not hold the write lock for long.
+/// answers that there is nothing: whoever claims has other things to do as well.
 const PUT_ASIDE_MAX: u32 = 16;
+
+/// How often a claim that came second looks again. Each time, somebody else got work.
+const CONFLICTS_MAX: u32 = 16;
+
+/// Projects looked at in one claim.
+const PROJECTS_MAX: i64 = 1000;
+
+/// So much more priority halves a project's weight: a hundred steps are worth as much as
+/// one running task.
+const PRIORITY_HALVES: f64 = 100.0;
+
+/// Who takes tasks, and which ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claimant {
+    /// The worker's name, in leases and events; unique among those that live.
+    pub worker: String,
+    /// The engine root it has. Tasks that belong to an engine go only to a worker of
+    /// it; a service that belongs to none belongs to the engine of the first worker that
+    /// takes a task of it. Without one, a worker takes what belongs to none.
+    pub engine: Option<String>,
+    /// What it offers. A task that needs something else is not for it.
+    pub labels: BTreeSet<String>,
+    /// Tasks of one project that may be at work at once, over all workers.
+    pub project_max: Option<u32>,
+}
+
+impl Claimant {
+    /// A worker that takes whatever belongs to no engine and needs no label.
+    #[must_use]
+    pub fn named(worker: impl Into<String>) -> Self {
+        Self { worker: worker.into(), ..Self::default() }
+    }
+
+    /// Labels in one text, each between commas.
+    fn labels(&self) -> String {
+        self.labels.iter().fold(String::from(","), |all, label| format!("{all}{label},"))
+    }
+
+    fn bind(&self, query: Query) -> Query {
+        query.bind(&self.worker).bind(self.engine.as_deref().unwrap_or_default()).bind(self.labels()).bind(self.cap())
+    }
+
+    fn cap(&self) -> i64 {
+        self.project_max.map_or(i64::MAX, i64::from)
+    }
+}
+
+/// A queued task `t` that nothing of the same subject stands before (no running task,
+/// and none asked for earlier that still has to run; a `repair` that waits for its time is
+/// the exception: it lets the changes of users pass), and that this claimant may take:
+/// `$1` the worker, `$2` its engine, `$3` its labels, `$4` the cap of a project.
+macro_rules! claimable {
+    () => {
+        "t.state = 'queued'
+         AND NOT EXISTS (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running')
+         AND NOT EXISTS (
+             SELECT 1 FROM task e
+             WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
+               AND (e.kind <> 'repair' OR e.not_before <= {now}))
+         AND coalesce(t.engine, (SELECT s.engine FROM service s WHERE s.id = t.subject), $2) = $2
+         AND (t.labels IS NULL OR NOT EXISTS (
+             SELECT 1 FROM {each_label} WHERE {place_of}($3, ',' || label.value || ',') = 0))
+         AND (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = t.project) < $4
+         AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = $1 AND w.state <> 'active')"
+    };
+}
+
+/// The first claimable task of each project that has any queued. The projects are found
+/// by hopping through an index, not by walking all that is queued.
+pub(crate) const HEADS: &str = concat!(
+    "WITH RECURSIVE waiting (project) AS (
+         SELECT min(project) FROM task WHERE state = 'queued'
+         UNION ALL
+         SELECT (SELECT min(q.project) FROM task q WHERE q.state = 'queued' AND q.project > waiting.project)
+         FROM waiting WHERE waiting.project IS NOT NULL)
+     SELECT h.number, h.project, h.priority,
+         (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = h.project) AS running
+     FROM waiting JOIN task h ON h.number = (
+         SELECT t.number FROM task t
+         WHERE t.project = waiting.project AND t.not_before <= {now} AND ",
+    claimable!(),
+    " ORDER BY t.priority DESC, t.number LIMIT 1)
+     LIMIT $5"
+);
+
+/// Takes the first task of project `$7`: `$5` the heartbeat, `$6` the deadline.
+pub(crate) const CLAIM: &str = concat!(
+    "WITH next AS MATERIALIZED (
+         SELECT t.number FROM task t
+         WHERE t.project = $7 AND t.not_before <= {now} AND ",
+    claimable!(),
+    " ORDER BY t.priority DESC, t.number LIMIT 1 {skip_locked})
+     UPDATE task SET
+         state = 'running', worker = $1, attempt = attempt + 1, claimed_at = {now},
+         lease_token = {next_token}, lease_until = {now} + $5, deadline_at = {now} + $6
+     WHERE number = (SELECT number FROM next)
+     RETURNING id, project, subject, payload, state, not_before, outcome, attempt,
+         lease_token, lease_until, deadline_at"
+);
+
+/// The first task of a project.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub(crate) struct Head {
+    number: i64,
+    project: String,
+    priority: i64,
+    running: i64,
+}
+
+impl Head {
+    /// The least goes first: (running + 1) · 2^(−priority / 100).
+    #[expect(clippy::cast_precision_loss, reason = "numbers of tasks and priorities are small")]
+    fn weight(&self) -> f64 {
+        (self.running as f64 + 1.0) * (-(self.priority as f64) / PRIORITY_HALVES).exp2()
+    }
+}
+
+/// Whose turn it is, first to last.
+fn in_turn(mut heads: Vec<Head>) -> Vec<Head> {
+    heads.sort_by(|a, b| {
+        let by_weight = a.weight().total_cmp(&b.weight());
+        by_weight.then(b.priority.cmp(&a.priority)).then(a.number.cmp(&b.number))
+    });
+    heads
+}
 
 #[derive(FromRow)]
 struct ClaimedRow {
     #[sqlx(flatten)]
     task: TaskRow,
-    attempts_max: i64,
     lease_token: i64,
     lease_until: i64,
     deadline_at: i64,
 }
 
 impl Store {
-    /// Takes the next task that is due and whose subject is free: by priority,
-    /// then in the order of asking. Tasks of one subject go strictly in that
-    /// order, except that a `repair` waiting for its time lets others pass.
+    /// Takes the next task that is due, whose subject is free, and that is for this
+    /// claimant: projects take turns; within one it is the larger priority, then the order
+    /// of asking. Tasks of one subject go strictly in that order, except that a `repair`
+    /// waiting for its time lets others pass. A worker that is not active gets nothing.
     ///
     /// A row that cannot be read is ended as failed, so that it does not stand
-    /// before all others for ever.
+    /// before all others for ever; see [`list_given_up`](Self::list_given_up).
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    pub async fn claim(&self, worker: &str, terms: LeaseTerms) -> Result<Option<Lease>, StoreError> {
-        let worker = worker.to_owned();
-        self.write(move |tx| Box::pin(tx.claim(worker, terms))).await
-    }
-
-    /// When the next task can be claimed at the earliest: a time that has passed
-    /// when one can be right now, `None` when there is none but those that wait
-    /// for another task of their subject. Asked after [`claim`](Self::claim) said
-    /// no, to know how long to sleep unless a notice comes.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`].
-    pub async fn next_due(&self) -> Result<Option<Micros>, StoreError> {
-        self.read(async |db| {
-            Ok(sqlx::query_scalar(concat!("SELECT min(t.not_before) FROM task t WHERE ", sqlite::unblocked!()))
-                .fetch_one(db)
-                .await?)
-        })
-        .await
-    }
-}
-
-impl Tx {
-    async fn claim(&mut self, worker: String, terms: LeaseTerms) -> Result<Option<Lease>, StoreError> {
+    pub async fn claim(&self, claimant: &Claimant, terms: LeaseTerms) -> Result<Option<Lease>, StoreError> {
         for _ in 0..PUT_ASIDE_MAX {
-            let Some(row) = self.claim_row(&worker, terms).await? else {
+            let Some(row) = self.claim_row(claimant, terms).await? else {
                 return Ok(None);
             };
-            let held = row.held();
+            let key = row.key();
             match row.read() {
                 Ok(lease) => return Ok(Some(lease)),
-                Err(error) => self.put_aside(held, &error).await?,
+                Err(error) => self.put_aside(key, &error).await?,
             }
         }
         Ok(None)
     }
 
-    async fn claim_row(&mut self, worker: &str, terms: LeaseTerms) -> Result<Option<ClaimedRow>, StoreError> {
-        let deadline = micros(terms.deadline);
-        let row: Option<ClaimedRow> = sqlx::query_as(sqlite::CLAIM)
-            .bind(worker)
-            .bind(micros(terms.heartbeat).min(deadline))
-            .bind(deadline)
-            .fetch_optional(self.db())
-            .await?;
-        if row.is_some() {
-            sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'lease'").execute(self.db()).await?;
+    async fn claim_row(&self, claimant: &Claimant, terms: LeaseTerms) -> Result<Option<ClaimedRow>, StoreError> {
+        for _ in 0..CONFLICTS_MAX {
+            let claimant = claimant.clone();
+            match self.write(move |tx| Box::pin(tx.claim(claimant, terms))).await? {
+                Tried::Taken(row) => return Ok(Some(row)),
+                Tried::Nothing => return Ok(None),
+                Tried::CameSecond => {}
+            }
         }
-        Ok(row)
+        Ok(None)
     }
 
-    async fn put_aside(&mut self, held: Held, error: &StoreError) -> Result<(), StoreError> {
-        tracing::error!(task.id = %held.id, %error, "task put aside: it cannot be read");
+    /// Ends a task that cannot be read. It goes by its lease, like all ends.
+    async fn put_aside(&self, key: LeaseKey, error: &StoreError) -> Result<(), StoreError> {
+        tracing::error!(task.id = %key.task, %error, "task put aside: it cannot be read");
         let failure = Failure {
             code: FailureCode::Internal,
             detail: "this change was recorded in a form that cannot be read".to_owned(),
             hint: Some("ask for it again".to_owned()),
             log_tail: Vec::new(),
         };
-        held.end(self, &Outcome::Failed(failure)).await
+        let aside = self.write(move |tx| Box::pin(async move { Held::by(tx, key).await?.give_up(tx, failure).await }));
+        match aside.await {
+            // Its lease has run out already: whoever claims it next puts it aside.
+            Err(StoreError::Stale) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// When the next task can be claimed at the earliest: a time that has passed
+    /// when one can be right now, `None` when there is none but those that wait
+    /// for another task of their subject or of their project. Asked after
+    /// [`claim`](Self::claim) said no, to know how long to sleep unless a notice comes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn next_due(&self, claimant: &Claimant) -> Result<Option<Micros>, StoreError> {
+        self.read(async |db| {
+            let sql = concat!("SELECT min(t.not_before) FROM task t WHERE ", claimable!());
+            Ok(claimant.bind(query(sql)).scalar(db).await?)
+        })
+        .await
     }
 }
 
-impl ClaimedRow {
-    fn held(&self) -> Held {
-        Held {
-            id: self.task.id.clone(),
-            project: self.task.project.clone(),
-            subject: self.task.subject.clone(),
-            kind: self.task.kind.clone(),
-            attempt: self.task.attempt,
-            attempts_max: self.attempts_max,
+/// What a try to claim came to.
+enum Tried {
+    Taken(ClaimedRow),
+    Nothing,
+    /// Another claim took a task of the same subject at the same moment.
+    CameSecond,
+}
+
+impl Tx {
+    async fn claim(&mut self, claimant: Claimant, terms: LeaseTerms) -> Result<Tried, StoreError> {
+        let heads = claimant.bind(query(HEADS)).bind(PROJECTS_MAX).fetch_all(self.db()).await?;
+        for head in in_turn(heads) {
+            if claimant.project_max.is_some() {
+                // Two that count what is running must do it one after the other.
+                self.lock(format!("project/{}", head.project)).await?;
+            }
+            match claim_of(self.db(), &claimant, terms, &head.project).await {
+                Err(error) if postgres::is_claim_conflict(&error) => {
+                    self.undo = true;
+                    return Ok(Tried::CameSecond);
+                }
+                Err(error) => return Err(error.into()),
+                Ok(None) => {}
+                Ok(Some(row)) => {
+                    self.claimed(&claimant, &row).await?;
+                    return Ok(Tried::Taken(row));
+                }
+            }
         }
+        Ok(Tried::Nothing)
+    }
+
+    async fn claimed(&mut self, claimant: &Claimant, row: &ClaimedRow) -> Result<(), StoreError> {
+        if let Db::Sqlite(_) = self.db() {
+            query(sqlite::TOKEN_TAKEN).execute(self.db()).await?;
+        }
+        if let Some(engine) = &claimant.engine {
+            query("UPDATE service SET engine = $2 WHERE id = $1 AND engine IS NULL")
+                .bind(&row.task.subject)
+                .bind(engine)
+                .execute(self.db())
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn claim_of(
+    db: &mut Db,
+    claimant: &Claimant,
+    terms: LeaseTerms,
+    project: &str,
+) -> sqlx::Result<Option<ClaimedRow>> {
+    let deadline = micros(terms.deadline);
+    let claim = claimant.bind(query(CLAIM)).bind(micros(terms.heartbeat).min(deadline)).bind(deadline).bind(project);
+    claim.fetch_optional(db).await
+}
+
+impl ClaimedRow {
+    fn key(&self) -> LeaseKey {
+        LeaseKey { task: self.task.id.clone(), subject: self.task.subject.clone(), token: self.lease_token }
     }
 
     fn read(self) -> Result<Lease, StoreError> {
@@ -116,3 +300,6 @@ impl ClaimedRow {
         Ok(Lease { task, token: self.lease_token, until: self.lease_until, deadline: self.deadline_at })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@
 use shipway_model::Micros;
 use sqlx::FromRow;
 
+use crate::query::query;
 use crate::values::number;
-use crate::{Store, StoreError, sqlite};
+use crate::{Store, StoreError};
 
 /// How much work is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,16 +47,10 @@ impl Store {
     pub async fn task_counts(&self) -> Result<TaskCounts, StoreError> {
         let row: TaskCountsRow = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!(
-                    "SELECT count(*) AS queued,
-                         count(CASE WHEN not_before <= ",
-                    sqlite::now!(),
-                    " THEN 1 END) AS due,
-                         (SELECT count(*) FROM task WHERE state = 'running') AS running, ",
-                    sqlite::now!(),
-                    " - min(not_before) AS oldest_due_age
-                     FROM task WHERE state = 'queued'"
-                ))
+                Ok(query("SELECT count(*) AS queued,
+                         count(CASE WHEN not_before <= {now} THEN 1 END) AS due,
+                         (SELECT count(*) FROM task WHERE state = 'running') AS running, {now} - min(not_before) AS oldest_due_age
+                     FROM task WHERE state = 'queued'")
                 .fetch_one(db)
                 .await?)
             })
@@ -76,9 +71,7 @@ impl Store {
     pub async fn service_counts(&self) -> Result<Vec<ServiceCount>, StoreError> {
         let rows: Vec<(String, i64)> = self
             .read(async |db| {
-                Ok(sqlx::query_as("SELECT state, count(*) FROM service GROUP BY state ORDER BY state")
-                    .fetch_all(db)
-                    .await?)
+                Ok(query("SELECT state, count(*) FROM service GROUP BY state ORDER BY state").fetch_all(db).await?)
             })
             .await?;
         rows.into_iter()

@@ -1,29 +1,34 @@
 //! The two doors to the database: one for reading, one for writing.
 //!
-//! A write is one transaction on the only writing connection: [`Store::write`]
-//! begins it, runs the caller's work, and commits when the work succeeded. What
-//! the work changed is told to sleeping loops after the commit, never before.
+//! A write is one transaction: [`Store::write`] begins it, runs the caller's work, and
+//! commits when the work succeeded. What the work changed is told to sleeping loops after
+//! the commit, never before. On SQLite a writer has the whole database to itself; on
+//! PostgreSQL it has what it named with [`Tx::lock`].
 //!
 //! A connection whose state is not known for certain is closed, and the next
 //! caller gets a new one. That is how the store recovers by itself: SQLite rolls
 //! some transactions back on its own (a full disk, a failed read), and a closed
-//! connection has neither a transaction nor a doubt. When the file itself failed, all
-//! connections are replaced: the disk may have been repaired and mounted anew,
-//! and the old ones would go on reading what is no longer there.
+//! connection has neither a transaction nor a doubt. When the file or the server failed,
+//! all connections are replaced: the disk may have been repaired and mounted anew, the
+//! server started again, and the old ones would go on with what is no longer there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use shipway_model::{Micros, TokenId};
-use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tracing::Instrument;
+use uuid::Uuid;
 
-use crate::{Notice, Store, StoreError, sqlite};
+use crate::db::{Db, Pools};
+use crate::postgres::Link;
+use crate::query::query;
+use crate::{Notice, Store, StoreError, postgres, sqlite};
 
 /// A commit this young proves that the database takes writes.
 const PROOF_AGE_MAX: Duration = Duration::from_secs(1);
@@ -49,10 +54,13 @@ impl Doubt {
 /// What all clones of a store share.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) writer: SqlitePool,
-    pub(crate) readers: SqlitePool,
+    pub(crate) pools: Pools,
     doubt: Doubt,
     notices: watch::Sender<Notice>,
+    /// Which of the processes on this database we are, in notices.
+    pub(crate) origin: Uuid,
+    /// What hears the others' notices, where there are others.
+    pub(crate) listener: OnceLock<AbortHandle>,
     stale_writes: AtomicU64,
     last_commit: Mutex<Option<Instant>>,
     /// When each token's use was last noted, so that a token that is used a
@@ -61,19 +69,20 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(writer: SqlitePool, readers: SqlitePool, doubt: Doubt) -> Self {
+    pub(crate) fn new(pools: Pools, doubt: Doubt) -> Self {
         Self {
-            writer,
-            readers,
+            pools,
             doubt,
             notices: watch::Sender::new(Notice::default()),
+            origin: Uuid::new_v4(),
+            listener: OnceLock::new(),
             stale_writes: AtomicU64::new(0),
             last_commit: Mutex::new(None),
             uses_noted: Mutex::new(HashMap::new()),
         }
     }
 
-    fn tell(&self, changed: Changed) {
+    pub(crate) fn tell(&self, changed: Changed) {
         if changed == Changed::default() {
             return;
         }
@@ -94,7 +103,7 @@ impl Inner {
     }
 
     fn note_failure(&self, error: &StoreError) {
-        if error.is_about_the_file() {
+        if error.is_about_the_connection() {
             self.doubt.raise();
         }
     }
@@ -110,6 +119,14 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.get() {
+            listener.abort();
+        }
+    }
+}
+
 /// What a transaction changed, to be told after its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Changed {
@@ -119,12 +136,32 @@ pub(crate) struct Changed {
     pub(crate) events: bool,
 }
 
+impl Changed {
+    /// What may have changed while nobody listened.
+    pub(crate) const ALL: Self = Self { tasks: true, ended: true, services: true, events: true };
+
+    /// As other processes are told of it: a letter for each.
+    fn letters(self) -> String {
+        let all = [(self.tasks, 't'), (self.ended, 'x'), (self.services, 's'), (self.events, 'e')];
+        all.iter().filter(|(changed, _)| *changed).map(|(_, letter)| letter).collect()
+    }
+
+    /// The same, read. Letters of a later version say nothing to us.
+    pub(crate) fn of_letters(letters: &str) -> Self {
+        let has = |letter| letters.contains(letter);
+        Self { tasks: has('t'), ended: has('x'), services: has('s'), events: has('e') }
+    }
+}
+
 /// A writing transaction under way. Dropping it undoes it.
 #[derive(Debug)]
 pub(crate) struct Tx {
     store: Store,
-    connection: Option<PoolConnection<Sqlite>>,
+    connection: Option<Db>,
+    locked: HashSet<String>,
     pub(crate) changed: Changed,
+    /// Undo everything, although the work comes to a good end.
+    pub(crate) undo: bool,
 }
 
 /// What is done inside a writing transaction.
@@ -132,9 +169,22 @@ pub(crate) type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 
 impl Tx {
     async fn begin(store: Store) -> Result<Self, StoreError> {
-        let connection = Some(store.0.writer.acquire().await?);
-        let mut tx = Self { store, connection, changed: Changed::default() };
-        let begun = sqlx::query(sqlite::BEGIN_WRITE).execute(tx.db()).await;
+        match Self::begin_once(store.clone()).await {
+            // A server that was started again has forgotten all its connections; nothing
+            // is lost yet, and the next connection is new.
+            Err(error) if error.is_about_the_connection() && store.is_postgres() => {
+                store.0.note_failure(&error);
+                Self::begin_once(store).await
+            }
+            begun => begun,
+        }
+    }
+
+    async fn begin_once(store: Store) -> Result<Self, StoreError> {
+        let connection = Some(store.0.pools.writer().await?);
+        let mut tx = Self { store, connection, locked: HashSet::new(), changed: Changed::default(), undo: false };
+        let sql = if tx.store.is_postgres() { postgres::BEGIN_WRITE } else { sqlite::BEGIN_WRITE };
+        let begun = tx.db().run(sql).await;
         if begun.as_ref().is_err_and(sqlite::is_busy) {
             // It waited and got nothing; there is nothing to doubt.
             drop(tx.connection.take());
@@ -144,21 +194,42 @@ impl Tx {
     }
 
     /// The connection, inside the transaction.
-    pub(crate) fn db(&mut self) -> &mut SqliteConnection {
+    pub(crate) fn db(&mut self) -> &mut Db {
         self.connection.as_mut().expect("a transaction has its connection until it ends")
+    }
+
+    /// Names what is going to be changed: until the end nobody else changes what has the
+    /// same name. Returns whether others may have changed it since this transaction began,
+    /// so that what was read before must be read again. (On SQLite nobody can.)
+    ///
+    /// To be taken in this order, or two that wait for each other fail: a service's name,
+    /// a service or an image's name, an image's digest.
+    pub(crate) async fn lock(&mut self, name: String) -> Result<bool, StoreError> {
+        if !self.store.is_postgres() || self.locked.contains(&name) {
+            return Ok(false);
+        }
+        postgres::lock(self.db(), &name).await?;
+        self.locked.insert(name);
+        Ok(true)
     }
 
     async fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match result {
+            Ok(value) if self.undo => {
+                self.db().run("ROLLBACK").await?;
+                drop(self.connection.take());
+                Ok(value)
+            }
             Ok(value) => {
-                sqlx::query("COMMIT").execute(self.db()).await?;
+                self.notify().await?;
+                self.db().run("COMMIT").await?;
                 drop(self.connection.take());
                 self.store.0.note_commit();
                 self.store.0.tell(self.changed);
                 Ok(value)
             }
             Err(error) => {
-                if error.is_an_answer() && sqlx::query("ROLLBACK").execute(self.db()).await.is_ok() {
+                if error.is_an_answer() && self.db().run("ROLLBACK").await.is_ok() {
                     drop(self.connection.take());
                 }
                 Err(error)
@@ -166,9 +237,29 @@ impl Tx {
         }
     }
 
+    /// One notice for other processes, if there is anything to tell.
+    async fn notify(&mut self) -> Result<(), StoreError> {
+        if self.changed == Changed::default() || !self.store.is_postgres() {
+            return Ok(());
+        }
+        let payload = format!("{} {}", self.store.0.origin, self.changed.letters());
+        Ok(postgres::notify(self.db(), &payload).await?)
+    }
+
     async fn probe(&mut self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'probe'").execute(self.db()).await?;
+        query("UPDATE counter SET value = value + 1 WHERE name = 'probe'").execute(self.db()).await?;
         Ok(())
+    }
+}
+
+/// A reading transaction under way. One that is dropped in the middle is closed.
+struct Reading(Option<Db>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take() {
+            connection.close_on_drop();
+        }
     }
 }
 
@@ -193,13 +284,12 @@ impl Store {
     {
         let store = self.clone();
         let writing = async move {
-            let result = match Tx::begin(store.clone()).await {
-                Ok(mut tx) => {
-                    let result = work(&mut tx).await;
-                    tx.end(result).await
-                }
-                Err(error) => Err(error),
+            let whole = async {
+                let mut tx = Tx::begin(store.clone()).await?;
+                let result = work(&mut tx).await;
+                tx.end(result).await
             };
+            let result = store.answered(whole).await;
             store.0.note_result(&result);
             result
         };
@@ -214,17 +304,54 @@ impl Store {
     /// committed before it began.
     pub(crate) async fn read<T>(
         &self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+        work: impl AsyncFnOnce(&mut Db) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.0.readers.acquire().await?;
-        let result = work(&mut connection).await;
-        if let Err(error) = &result
-            && !error.is_an_answer()
-        {
-            connection.close_on_drop();
+        let whole = async {
+            let mut connection = self.0.pools.reader().await?;
+            if let Db::Postgres(_, Link::Pooled) = connection {
+                return self.read_pooled(connection, work).await;
+            }
+            let result = work(&mut connection).await;
+            if result.as_ref().is_err_and(|error| !error.is_an_answer()) {
+                connection.close_on_drop();
+            }
+            result
+        };
+        // On the heap: callers hold many of these inside each other.
+        let result = self.answered(Box::pin(whole)).await;
+        if let Err(error) = &result {
             self.0.note_failure(error);
         }
         result
+    }
+
+    /// Two statements in a row may reach two servers' sessions, unless in a transaction.
+    async fn read_pooled<T>(
+        &self,
+        connection: Db,
+        work: impl AsyncFnOnce(&mut Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut tx = Reading(Some(connection));
+        let db = tx.0.as_mut().expect("put there just now");
+        db.run(postgres::BEGIN_READ).await?;
+        let result = work(db).await;
+        let over = db.run("COMMIT").await;
+        if over.is_ok() && result.as_ref().err().is_none_or(StoreError::is_an_answer) {
+            drop(tx.0.take());
+        }
+        result
+    }
+
+    /// Waits for what a server does, which may hang; a file answers in its own time.
+    async fn answered<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        if !self.is_postgres() {
+            return work.await;
+        }
+        timeout(postgres::ANSWER_WAIT, work).await.unwrap_or_else(|_| Err(postgres::no_answer()))
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.0.pools, Pools::Postgres { .. })
     }
 
     /// The database's clock.
@@ -233,7 +360,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`].
     pub async fn now(&self) -> Result<Micros, StoreError> {
-        self.read(async |db| Ok(sqlx::query_scalar(concat!("SELECT ", sqlite::now!())).fetch_one(db).await?)).await
+        self.read(async |db| Ok(query("SELECT {now}").scalar(db).await?)).await
     }
 
     /// Whether the database takes writes now: a small write is committed, unless

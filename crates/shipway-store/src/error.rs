@@ -2,6 +2,8 @@
 
 use shipway_model::{NameError, ServiceState};
 
+use crate::{postgres, sqlite};
+
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -65,9 +67,10 @@ impl StoreError {
         }
     }
 
-    /// Whether the file failed, so that no connection to it is above doubt.
-    pub(crate) fn is_about_the_file(&self) -> bool {
-        matches!(self, Self::Unavailable { source: Some(cause), .. } if crate::sqlite::is_about_the_file(cause))
+    /// Whether the file or the server failed, so that no connection to it is above doubt.
+    pub(crate) fn is_about_the_connection(&self) -> bool {
+        matches!(self, Self::Unavailable { source: Some(cause), .. }
+            if sqlite::is_about_the_file(cause) || postgres::is_about_the_connection(cause))
     }
 }
 
@@ -96,6 +99,22 @@ pub enum OpenError {
         /// What we know.
         known: i64,
     },
+    /// Another process has to migrate it first, and this one may not.
+    #[error("the database has schema {found}, this version needs {needed}: wait for the process that migrates it")]
+    Older {
+        /// What it has.
+        found: i64,
+        /// What we need.
+        needed: i64,
+    },
+    /// The server is one that lacks what we use.
+    #[error("PostgreSQL {found} is too old: at least {least} is needed")]
+    ServerTooOld {
+        /// What it says it is.
+        found: String,
+        /// What is needed.
+        least: u32,
+    },
     /// It could not be opened or migrated.
     #[error("cannot open the database {path}")]
     Open {
@@ -110,11 +129,16 @@ pub enum OpenError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let reason = match &error {
-            sqlx::Error::Database(_) => return crate::sqlite::classify(error),
-            sqlx::Error::PoolTimedOut => "too many are waiting for it",
+            sqlx::Error::Database(_) => match postgres::classify(&error) {
+                None => return sqlite::classify(error),
+                Some(Err(broken)) => return Self::Corrupt(broken),
+                Some(Ok(reason)) => reason,
+            },
+            sqlx::Error::PoolTimedOut => "it cannot be reached, or too many are waiting for it",
             sqlx::Error::PoolClosed => "it is closed",
-            sqlx::Error::Io(_) => "the disk failed to read or write",
-            sqlx::Error::WorkerCrashed => "its connection was lost",
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::TimedOut => "it does not answer",
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => "it cannot be reached",
+            sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => "its connection was lost",
             _ => return Self::Corrupt(error.to_string()),
         };
         Self::Unavailable { reason: reason.to_owned(), source: Some(error) }

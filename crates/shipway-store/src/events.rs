@@ -5,8 +5,9 @@ use sqlx::FromRow;
 
 use crate::door::Tx;
 use crate::held::{Held, LeaseKey};
+use crate::query::query;
 use crate::values::{cursor, from_json, number, page, parse, to_json};
-use crate::{Lease, Store, StoreError, sqlite};
+use crate::{Lease, Store, StoreError};
 
 #[derive(FromRow)]
 struct EventRow {
@@ -36,14 +37,14 @@ impl Tx {
     }
 
     /// Appends an event. The number is right because this transaction holds the
-    /// only write lock: nobody else appends to the subject until it is over.
+    /// subject's lock: nobody else appends to it until this is over, so that whoever
+    /// reads number 7 has already been able to read number 6.
     pub(crate) async fn event(&mut self, subject: &str, project: &str, kind: &EventKind) -> Result<(), StoreError> {
-        sqlx::query(concat!(
+        self.lock(subject.to_owned()).await?;
+        query(
             "INSERT INTO event (subject, seq, project, at, kind)
-             SELECT $1, coalesce(max(seq), 0) + 1, $2, ",
-            sqlite::now!(),
-            ", $3 FROM event WHERE subject = $1"
-        ))
+             SELECT $1, coalesce(max(seq), 0) + 1, $2, {now}, $3 FROM event WHERE subject = $1",
+        )
         .bind(subject)
         .bind(project)
         .bind(to_json("an event", kind)?)
@@ -74,7 +75,7 @@ impl Store {
     pub async fn list_events(&self, subject: &str, after_seq: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
         let rows: Vec<EventRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(
+                Ok(query(
                     "SELECT subject, seq, project, at, kind FROM event
                      WHERE subject = $1 AND seq > $2 ORDER BY seq LIMIT $3",
                 )

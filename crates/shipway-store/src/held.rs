@@ -8,26 +8,28 @@
 use std::time::Duration;
 
 use shipway_model::task::Failure;
-use shipway_model::{EventKind, FailureCode, Outcome, Service, TaskId};
+use shipway_model::{EventKind, FailureCode, Outcome, Service};
 use sqlx::FromRow;
 
 use crate::door::Tx;
+use crate::query::query;
 use crate::values::{micros, number, service_subject, to_json};
-use crate::{Lease, StoreError, services, sqlite};
+use crate::{Lease, StoreError, services};
 
 /// How a task ends whose service is gone.
 pub(crate) const NOTHING_LEFT: Outcome = Outcome::Done { release: None, changed: true };
 
 /// What it takes to prove that a lease is held.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct LeaseKey {
-    task: TaskId,
-    token: i64,
+    pub(crate) task: String,
+    pub(crate) subject: String,
+    pub(crate) token: i64,
 }
 
 impl Lease {
-    pub(crate) const fn key(&self) -> LeaseKey {
-        LeaseKey { task: self.task.id, token: self.token }
+    pub(crate) fn key(&self) -> LeaseKey {
+        LeaseKey { task: self.task.id.to_string(), subject: self.task.subject.to_string(), token: self.token }
     }
 }
 
@@ -48,13 +50,16 @@ impl Held {
     /// Proves that a lease is held: the task runs, under this very token, and
     /// its deadline has not passed. A lease that has merely missed its heartbeat
     /// is still held as long as nobody has been given the task.
+    ///
+    /// It also locks the subject: all that changes a running task, and all that a lease
+    /// may write, waits for that lock, so the proof holds until the transaction ends.
     pub(crate) async fn by(tx: &mut Tx, lease: LeaseKey) -> Result<Self, StoreError> {
-        sqlx::query_as(concat!(
+        tx.lock(service_subject(&lease.subject)).await?;
+        query(
             "SELECT id, project, subject, kind, attempt, attempts_max FROM task
-             WHERE id = $1 AND lease_token = $2 AND state = 'running' AND deadline_at > ",
-            sqlite::now!()
-        ))
-        .bind(lease.task.to_string())
+             WHERE id = $1 AND lease_token = $2 AND state = 'running' AND deadline_at > {now}",
+        )
+        .bind(&lease.task)
         .bind(lease.token)
         .fetch_optional(tx.db())
         .await?
@@ -79,7 +84,7 @@ impl Held {
             Outcome::Done { .. } => "done",
             Outcome::Failed(_) => "failed",
         };
-        sqlx::query(concat!("UPDATE task SET state = $2, outcome = $3, ended_at = ", sqlite::now!(), " WHERE id = $1"))
+        query("UPDATE task SET state = $2, outcome = $3, ended_at = {now} WHERE id = $1")
             .bind(&self.id)
             .bind(word)
             .bind(to_json("an outcome", outcome)?)
@@ -117,6 +122,13 @@ impl Held {
         }
     }
 
+    /// Ends the task as one that nobody could do: an operator may look at it and have it
+    /// done anew.
+    pub(crate) async fn give_up(self, tx: &mut Tx, failure: Failure) -> Result<(), StoreError> {
+        query("UPDATE task SET given_up_at = {now} WHERE id = $1").bind(&self.id).execute(tx.db()).await?;
+        self.end(tx, &Outcome::Failed(failure)).await
+    }
+
     /// Puts the task back into the queue, or ends it when it has been tried often
     /// enough: a task that kills its worker must not do so for ever.
     pub(crate) async fn put_back(
@@ -133,14 +145,10 @@ impl Held {
                 hint: None,
                 log_tail: Vec::new(),
             };
-            return self.end(tx, &Outcome::Failed(failure)).await;
+            return self.give_up(tx, failure).await;
         }
-        sqlx::query(concat!(
-            "UPDATE task SET state = 'queued', worker = NULL, lease_until = NULL,
-                 deadline_at = NULL, attempt = attempt - $2, not_before = ",
-            sqlite::now!(),
-            " + $3 WHERE id = $1"
-        ))
+        query("UPDATE task SET state = 'queued', worker = NULL, lease_until = NULL,
+                 deadline_at = NULL, attempt = attempt - $2, released = released + $2, not_before = {now} + $3 WHERE id = $1")
         .bind(&self.id)
         .bind(i64::from(!charge))
         .bind(micros(delay))
@@ -154,13 +162,13 @@ impl Held {
 impl Tx {
     /// Fails every release that is still `starting`, with an event for each.
     async fn give_up_releases(&mut self, held: &Held, reason: &str) -> Result<(), StoreError> {
-        let numbers: Vec<i64> = sqlx::query_scalar(
+        let numbers: Vec<i64> = query(
             "UPDATE release SET state = 'failed', reason = $2
              WHERE service = $1 AND state = 'starting' RETURNING number",
         )
         .bind(&held.subject)
         .bind(reason)
-        .fetch_all(self.db())
+        .scalars(self.db())
         .await?;
         for released in numbers {
             let event = EventKind::ReleaseFailed {
@@ -174,17 +182,15 @@ impl Tx {
 
     /// Nothing else would ever bring such a service out of `starting`.
     async fn fail_starting_service(&mut self, held: &Held, reason: &str) -> Result<(), StoreError> {
-        let changed = sqlx::query(concat!(
+        let changed = query(
             "UPDATE service SET state = 'failed', release = NULL, reason = $2,
-                 version = version + 1, updated_at = ",
-            sqlite::now!(),
-            " WHERE id = $1 AND state = 'starting'"
-        ))
+                 version = version + 1, updated_at = {now} WHERE id = $1 AND state = 'starting'",
+        )
         .bind(&held.subject)
         .bind(reason)
         .execute(self.db())
         .await?;
-        if changed.rows_affected() == 0 {
+        if changed == 0 {
             return Ok(());
         }
         self.changed.services = true;
@@ -198,15 +204,11 @@ impl Tx {
 
     /// Ends what is queued for a subject that is no more.
     pub(crate) async fn end_queued_of(&mut self, subject: &str) -> Result<(), StoreError> {
-        sqlx::query(concat!(
-            "UPDATE task SET state = 'done', outcome = $2, ended_at = ",
-            sqlite::now!(),
-            " WHERE subject = $1 AND state = 'queued'"
-        ))
-        .bind(subject)
-        .bind(to_json("an outcome", &NOTHING_LEFT)?)
-        .execute(self.db())
-        .await?;
+        query("UPDATE task SET state = 'done', outcome = $2, ended_at = {now} WHERE subject = $1 AND state = 'queued'")
+            .bind(subject)
+            .bind(to_json("an outcome", &NOTHING_LEFT)?)
+            .execute(self.db())
+            .await?;
         Ok(())
     }
 }

@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 
 use shipway_model::{Digest, EventKind, ProjectName};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
+use crate::db::Db;
 use crate::door::Tx;
+use crate::query::query;
 use crate::values::{number, page, parse};
-use crate::{Image, Store, StoreError, sqlite};
+use crate::{Image, Store, StoreError};
 
 macro_rules! columns {
     () => {
@@ -20,7 +22,11 @@ macro_rules! columns {
 }
 
 /// A failed release can never run again; every other one can.
-const NEEDED: &str = "image IS NOT NULL AND state <> 'failed'";
+macro_rules! needed {
+    () => {
+        "image IS NOT NULL AND state <> 'failed'"
+    };
+}
 
 #[derive(FromRow)]
 struct ImageRow {
@@ -47,13 +53,22 @@ impl ImageRow {
     }
 }
 
-async fn find(db: &mut SqliteConnection, project: &str, name: &str) -> Result<Option<Image>, StoreError> {
-    let row: Option<ImageRow> =
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM image WHERE project = $1 AND name = $2"))
-            .bind(project)
-            .bind(name)
-            .fetch_optional(db)
-            .await?;
+/// The subject of the events of a name.
+fn subject(project: &ProjectName, name: &str) -> String {
+    format!("image/{project}/{name}")
+}
+
+/// What is locked by who makes a release of a digest, and by who takes a name from it.
+fn digest_lock(digest: &str) -> String {
+    format!("digest/{digest}")
+}
+
+async fn find(db: &mut Db, project: &str, name: &str) -> Result<Option<Image>, StoreError> {
+    let row: Option<ImageRow> = query(concat!("SELECT ", columns!(), " FROM image WHERE project = $1 AND name = $2"))
+        .bind(project)
+        .bind(name)
+        .fetch_optional(db)
+        .await?;
     row.map(ImageRow::read).transpose()
 }
 
@@ -91,7 +106,7 @@ impl Store {
     ) -> Result<Vec<Image>, StoreError> {
         let rows: Vec<ImageRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!(
+                Ok(query(concat!(
                     "SELECT ",
                     columns!(),
                     " FROM image WHERE project = $1 AND name > $2 ORDER BY name LIMIT $3"
@@ -133,34 +148,37 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn image_digests(&self) -> Result<BTreeSet<Digest>, StoreError> {
-        let sql = format!("SELECT digest FROM image UNION SELECT image FROM release WHERE {NEEDED}");
-        let rows: Vec<String> =
-            self.read(async |db| Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(db).await?)).await?;
+        let sql = concat!("SELECT digest FROM image UNION SELECT image FROM release WHERE ", needed!());
+        let rows: Vec<String> = self.read(async |db| Ok(query(sql).scalars(db).await?)).await?;
         rows.iter().map(|text| parse("an image's digest", text)).collect()
     }
 }
 
-async fn users(db: &mut SqliteConnection, digest: &str) -> Result<Vec<String>, StoreError> {
-    let sql = format!(
-        "SELECT DISTINCT name FROM service WHERE id IN (SELECT service FROM release WHERE {NEEDED} AND image = $1)
-         ORDER BY name LIMIT $2"
+async fn users(db: &mut Db, digest: &str) -> Result<Vec<String>, StoreError> {
+    let sql = concat!(
+        "SELECT DISTINCT name FROM service WHERE id IN (SELECT service FROM release WHERE ",
+        needed!(),
+        " AND image = $1) ORDER BY name LIMIT $2"
     );
-    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(digest).bind(page(u32::MAX)).fetch_all(db).await?;
+    let rows = query(sql).bind(digest).bind(page(u32::MAX)).scalars(db).await?;
     Ok(rows)
 }
 
 impl Tx {
     async fn put_image(&mut self, image: Image, actor: String) -> Result<Image, StoreError> {
-        let row: ImageRow = sqlx::query_as(concat!(
-            "INSERT INTO image (project, name, digest, size_bytes, entries, source, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, ",
-            sqlite::now!(),
-            ") ON CONFLICT (project, name) DO UPDATE SET digest = $3, size_bytes = $4, entries = $5, source = $6,
-                 created_at = ",
-            sqlite::now!(),
-            " RETURNING ",
-            columns!()
-        ))
+        self.lock(subject(&image.project, &image.name)).await?;
+        let before: Option<String> = query("SELECT digest FROM image WHERE project = $1 AND name = $2")
+            .bind(image.project.as_str())
+            .bind(&image.name)
+            .scalar_optional(self.db())
+            .await?;
+        if let Some(digest) = before {
+            // It loses a name: whoever is making a release of it comes first.
+            self.lock(digest_lock(&digest)).await?;
+        }
+        let row: ImageRow = query(concat!("INSERT INTO image (project, name, digest, size_bytes, entries, source, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, {now}) ON CONFLICT (project, name) DO UPDATE SET digest = $3, size_bytes = $4, entries = $5, source = $6,
+                 created_at = {now} RETURNING ", columns!()))
         .bind(image.project.as_str())
         .bind(&image.name)
         .bind(image.digest.to_string())
@@ -175,12 +193,14 @@ impl Tx {
     }
 
     async fn remove_image(&mut self, project: ProjectName, name: String, actor: String) -> Result<Image, StoreError> {
+        self.lock(subject(&project, &name)).await?;
         let image = find(self.db(), project.as_str(), &name).await?.ok_or(StoreError::NotFound("image"))?;
+        self.lock(digest_lock(&image.digest.to_string())).await?;
         let users = users(self.db(), &image.digest.to_string()).await?;
         if let Some(service) = users.into_iter().next() {
             return Err(StoreError::ImageInUse { service });
         }
-        sqlx::query("DELETE FROM image WHERE project = $1 AND name = $2")
+        query("DELETE FROM image WHERE project = $1 AND name = $2")
             .bind(project.as_str())
             .bind(&name)
             .execute(self.db())
@@ -191,17 +211,18 @@ impl Tx {
 
     async fn tell_image(&mut self, image: &Image, change: &str, actor: String) -> Result<(), StoreError> {
         let event = EventKind::Image { change: change.to_owned(), digest: image.digest.to_string(), actor };
-        let subject = format!("image/{}/{}", image.project, image.name);
-        self.event(&subject, image.project.as_str(), &event).await
+        self.event(&subject(&image.project, &image.name), image.project.as_str(), &event).await
     }
 
     /// Whether a release may be made of this image: it was not removed meanwhile.
     pub(crate) async fn needs_image(&mut self, digest: &str) -> Result<(), StoreError> {
-        let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM image WHERE digest = $1)
-                 OR EXISTS (SELECT 1 FROM release WHERE {NEEDED} AND image = $1)"
+        self.lock(digest_lock(digest)).await?;
+        let sql = concat!(
+            "SELECT EXISTS (SELECT 1 FROM image WHERE digest = $1) OR EXISTS (SELECT 1 FROM release WHERE ",
+            needed!(),
+            " AND image = $1)"
         );
-        let known: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(digest).fetch_one(self.db()).await?;
+        let known: bool = query(sql).bind(digest).scalar(self.db()).await?;
         if known { Ok(()) } else { Err(StoreError::NotFound("image")) }
     }
 }

@@ -6,6 +6,7 @@ use sqlx::FromRow;
 
 use crate::door::Tx;
 use crate::held::{Held, LeaseKey};
+use crate::query::query;
 use crate::values::{from_json, number, parse, to_json};
 use crate::{Lease, Store, StoreError, releases};
 
@@ -64,7 +65,7 @@ impl Tx {
     async fn remove_instance(&mut self, lease: LeaseKey, container: ContainerId) -> Result<(), StoreError> {
         let held = Held::by(self, lease).await?;
         let was_live = self.is_live(container).await?;
-        sqlx::query("DELETE FROM instance WHERE container = $1 AND service = $2")
+        query("DELETE FROM instance WHERE container = $1 AND service = $2")
             .bind(container.to_string())
             .bind(&held.subject)
             .execute(self.db())
@@ -94,7 +95,7 @@ impl Tx {
         service: ServiceId,
         newcomer: ContainerId,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        query(
             "UPDATE instance SET role = 'draining'
              WHERE service = $1 AND role = 'live' AND container <> $2",
         )
@@ -107,16 +108,16 @@ impl Tx {
 
     /// Whether visitors are sent to this container now.
     async fn is_live(&mut self, container: ContainerId) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM instance WHERE container = $1 AND role = 'live')")
+        Ok(query("SELECT EXISTS (SELECT 1 FROM instance WHERE container = $1 AND role = 'live')")
             .bind(container.to_string())
-            .fetch_one(self.db())
+            .scalar(self.db())
             .await?)
     }
 
     /// Fails with `NotFound` when the container is another service's.
     async fn upsert_instance(&mut self, held: &Held, i: &Instance) -> Result<(), StoreError> {
         let endpoint = i.endpoint.as_ref().map(|endpoint| to_json("an endpoint", endpoint)).transpose()?;
-        let put = sqlx::query(
+        let put = query(
             "INSERT INTO instance
                  (container, service, release, project, role, endpoint, failures, started_at, handle)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -137,7 +138,7 @@ impl Tx {
         .bind(&i.handle)
         .execute(self.db())
         .await?;
-        if put.rows_affected() == 0 {
+        if put == 0 {
             return Err(StoreError::NotFound("instance"));
         }
         Ok(())
@@ -180,19 +181,17 @@ impl Store {
         let rows: Vec<InstanceRow> = self
             .read(async |db| {
                 let rows = match service {
-                    Some(service) => sqlx::query_as(concat!(
+                    Some(service) => query(concat!(
                         "SELECT ",
                         columns!(),
                         " FROM instance WHERE service = $1 ORDER BY release, container"
                     ))
                     .bind(service.to_string())
                     .fetch_all(db),
-                    None => sqlx::query_as(concat!(
-                        "SELECT ",
-                        columns!(),
-                        " FROM instance ORDER BY service, release, container"
-                    ))
-                    .fetch_all(db),
+                    None => {
+                        query(concat!("SELECT ", columns!(), " FROM instance ORDER BY service, release, container"))
+                            .fetch_all(db)
+                    }
                 };
                 Ok(rows.await?)
             })

@@ -4,12 +4,20 @@
 use std::time::Duration;
 
 use shipway_model::Outcome;
+use sqlx::FromRow;
 
 use crate::door::Tx;
 use crate::held::{Held, LeaseKey};
-use crate::values::micros;
-use crate::{Lease, LeaseTerms, Store, StoreError, sqlite};
+use crate::query::{Query, query};
+use crate::values::{micros, service_subject};
+use crate::{Lease, LeaseTerms, Store, StoreError};
 
+/// `$1` all, `$2` those of this worker; those that have run out always.
+macro_rules! lost {
+    () => {
+        "state = 'running' AND ($1 OR worker = $2 OR lease_until <= {now} OR deadline_at <= {now})"
+    };
+}
 impl Store {
     /// Renews a lease, up to its deadline.
     ///
@@ -53,51 +61,102 @@ impl Store {
 
     /// Gives back every running task whose lease has run out, or (at the start of
     /// the only process, which has no leases yet) every running task. It counts
-    /// as an attempt. Returns how many there were.
+    /// as an attempt. Returns how many there were. Any number of processes may do it at
+    /// once: each task is given back by one of them.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]; then none was given back.
+    /// [`StoreError::Unavailable`]; some may have been given back before.
     pub async fn rescue(&self, all: bool) -> Result<u64, StoreError> {
-        self.write(move |tx| Box::pin(tx.rescue(all))).await
+        self.rescue_lost(if all { Lost::All } else { Lost::RunOut }).await
+    }
+
+    /// Gives back what a worker of this name held in a life before: at its start, when it
+    /// knows that it holds nothing. It counts as an attempt. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; some may have been given back before.
+    pub async fn rescue_worker(&self, worker: &str) -> Result<u64, StoreError> {
+        self.rescue_lost(Lost::Of(worker.to_owned())).await
+    }
+
+    async fn rescue_lost(&self, lost: Lost) -> Result<u64, StoreError> {
+        let rows: Vec<LostRow> = self
+            .read(async |db| {
+                let sql = concat!("SELECT id, subject, lease_token FROM task WHERE ", lost!(), " ORDER BY number");
+                Ok(lost.bind(query(sql)).fetch_all(db).await?)
+            })
+            .await?;
+        let mut count = 0;
+        for row in rows {
+            let (key, lost) = (LeaseKey { task: row.id, subject: row.subject, token: row.lease_token }, lost.clone());
+            // A transaction each: two that rescue the same tasks must not wait for each
+            // other crosswise.
+            count += u64::from(self.write(move |tx| Box::pin(tx.rescue(key, lost))).await?);
+        }
+        Ok(count)
     }
 }
 
+/// Running tasks that nobody works on any more.
+#[derive(Debug, Clone)]
+enum Lost {
+    RunOut,
+    All,
+    Of(String),
+}
+
+impl Lost {
+    fn bind(&self, query: Query) -> Query {
+        let worker = if let Self::Of(worker) = self { Some(worker.as_str()) } else { None };
+        query.bind(matches!(self, Self::All)).bind(worker)
+    }
+}
+
+#[derive(FromRow)]
+struct LostRow {
+    id: String,
+    subject: String,
+    lease_token: i64,
+}
+
+#[derive(FromRow)]
+struct LostHeld {
+    #[sqlx(flatten)]
+    held: Held,
+    late: bool,
+}
+
 impl Tx {
+    /// One statement is enough: who takes the lease away writes the same row.
     async fn heartbeat(&mut self, lease: LeaseKey, heartbeat: i64) -> Result<(), StoreError> {
-        let held = Held::by(self, lease).await?;
-        sqlx::query(concat!(
-            "UPDATE task SET lease_until = CASE WHEN ",
-            sqlite::now!(),
-            " + $2 < deadline_at THEN ",
-            sqlite::now!(),
-            " + $2 ELSE deadline_at END WHERE id = $1"
-        ))
-        .bind(&held.id)
+        let renewed = query(
+            "UPDATE task SET lease_until = CASE WHEN {now} + $3 < deadline_at THEN {now} + $3 ELSE deadline_at END
+             WHERE id = $1 AND lease_token = $2 AND state = 'running' AND deadline_at > {now}",
+        )
+        .bind(lease.task)
+        .bind(lease.token)
         .bind(heartbeat)
         .execute(self.db())
         .await?;
-        Ok(())
+        if renewed == 0 { Err(StoreError::Stale) } else { Ok(()) }
     }
 
-    async fn rescue(&mut self, all: bool) -> Result<u64, StoreError> {
-        let lost: Vec<Held> = sqlx::query_as(concat!(
-            "SELECT id, project, subject, kind, attempt, attempts_max FROM task
-             WHERE state = 'running' AND ($1 OR lease_until <= ",
-            sqlite::now!(),
-            " OR deadline_at <= ",
-            sqlite::now!(),
-            ") ORDER BY number"
-        ))
-        .bind(all)
-        .fetch_all(self.db())
-        .await?;
-        let mut count = 0;
-        for held in lost {
-            tracing::warn!(task.id = %held.id, task.kind = %held.kind, "lease lost, task given back");
-            held.put_back(self, Duration::ZERO, true, "its worker was lost every time").await?;
-            count += 1;
-        }
-        Ok(count)
+    /// Gives one lost task back, unless its worker was heard of meanwhile.
+    async fn rescue(&mut self, lease: LeaseKey, lost: Lost) -> Result<bool, StoreError> {
+        self.lock(service_subject(&lease.subject)).await?;
+        let sql = concat!(
+            "SELECT id, project, subject, kind, attempt, attempts_max, deadline_at <= {now} AS late
+             FROM task WHERE id = $3 AND lease_token = $4 AND ",
+            lost!()
+        );
+        let found: Option<LostHeld> =
+            lost.bind(query(sql)).bind(&lease.task).bind(lease.token).fetch_optional(self.db()).await?;
+        let Some(LostHeld { held, late }) = found else { return Ok(false) };
+        let cause = if late { "it took longer than allowed every time" } else { "its worker was lost every time" };
+        tracing::warn!(task.id = %held.id, task.kind = %held.kind, late, "lease lost, task given back");
+        held.put_back(self, Duration::ZERO, true, cause).await?;
+        Ok(true)
     }
 }

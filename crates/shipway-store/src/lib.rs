@@ -1,7 +1,9 @@
 //! The one door to the database: records, the queue with its leases, events, notices.
 //!
-//! SQLite now (one writer connection, a few readers, WAL, `synchronous=FULL`),
-//! PostgreSQL behind the same functions in a later release. SQL stands in one file per noun.
+//! SQLite (one writer connection, a few readers, WAL, `synchronous=FULL`) for one process,
+//! PostgreSQL for any number, behind the same functions with the same meaning: one suite
+//! runs on both. SQL stands once, in one file per noun; what only one of the two has is in
+//! `sqlite` and `postgres`.
 //!
 //! # Invariants
 //!
@@ -15,6 +17,8 @@
 //! * A write that was begun goes on to its end, whole, also when its caller stops
 //!   waiting for it; two writes that do not wait for each other have no order.
 //! * Leases go by the database's clock, never by a caller's.
+//! * On PostgreSQL, writers run side by side, and each first locks what it changes; there
+//!   too a cursor over events skips none.
 //! * A [`notice`](Store::notices) only wakes a loop that re-reads; losing one costs latency.
 //!
 //! # Never
@@ -27,6 +31,7 @@
 
 mod claims;
 mod counts;
+mod db;
 mod door;
 mod error;
 mod events;
@@ -34,8 +39,9 @@ mod held;
 mod images;
 mod instances;
 mod leases;
-mod open;
+mod postgres;
 mod publish;
+mod query;
 mod releases;
 mod repairs;
 mod requests;
@@ -56,9 +62,13 @@ use shipway_model::{
     TokenId,
 };
 
+pub use claims::Claimant;
 pub use counts::{ServiceCount, TaskCounts};
 pub use error::{OpenError, StoreError};
-pub use open::SCHEMA;
+pub use postgres::open::Migrate;
+
+/// The schema that this version brings a database to, whichever it is.
+pub const SCHEMA: i64 = 3;
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;

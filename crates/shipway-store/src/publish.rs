@@ -16,6 +16,7 @@ use shipway_model::{ContainerId, EventKind, Outcome, ReleaseState, Service, Serv
 
 use crate::door::Tx;
 use crate::held::{Held, LeaseKey};
+use crate::query::query;
 use crate::services::check_arrow;
 use crate::values::subject_of;
 use crate::{Lease, Store, StoreError, releases};
@@ -95,11 +96,11 @@ impl Tx {
             Some(ReleaseState::Live) => return Ok(()),
             Some(ReleaseState::Starting | ReleaseState::Retired) => {}
         }
-        sqlx::query("UPDATE release SET state = 'retired' WHERE service = $1 AND state = 'live'")
+        query("UPDATE release SET state = 'retired' WHERE service = $1 AND state = 'live'")
             .bind(&id)
             .execute(self.db())
             .await?;
-        sqlx::query("UPDATE release SET state = 'live' WHERE service = $1 AND number = $2")
+        query("UPDATE release SET state = 'live' WHERE service = $1 AND number = $2")
             .bind(&id)
             .bind(i64::from(number))
             .execute(self.db())
@@ -114,7 +115,7 @@ impl Tx {
         instance: ContainerId,
     ) -> Result<(), StoreError> {
         self.demote_live_instance(service.id, instance).await?;
-        let promoted = sqlx::query(
+        let promoted = query(
             "UPDATE instance SET role = 'live'
              WHERE container = $1 AND service = $2 AND release = $3",
         )
@@ -123,7 +124,7 @@ impl Tx {
         .bind(i64::from(release))
         .execute(self.db())
         .await?;
-        if promoted.rows_affected() == 0 {
+        if promoted == 0 {
             return Err(StoreError::NotFound("instance"));
         }
         self.changed.services = true;
@@ -144,7 +145,7 @@ impl Tx {
     async fn fail_one_release(&mut self, service: &Service, number: u32, failure: &Failure) -> Result<(), StoreError> {
         let id = service.id.to_string();
         releases::find(self.db(), &id, number).await?.ok_or(StoreError::NotFound("release"))?;
-        sqlx::query(
+        query(
             "UPDATE release SET state = 'failed', reason = $3
              WHERE service = $1 AND number = $2 AND state = 'starting'",
         )

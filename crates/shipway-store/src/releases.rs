@@ -1,12 +1,14 @@
 //! Releases: made, found, listed. How one becomes live is in [`publish`](crate::publish).
 
 use shipway_model::{EventKind, Release, ReleaseSpec, ReleaseState, RootFs, ServiceId};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
+use crate::db::Db;
 use crate::door::Tx;
 use crate::held::{Held, LeaseKey};
+use crate::query::query;
 use crate::values::{from_json, number, page, parse, present, to_json};
-use crate::{Lease, Store, StoreError, sqlite};
+use crate::{Lease, Store, StoreError};
 
 macro_rules! columns {
     () => {
@@ -47,9 +49,9 @@ fn read_state(word: &str, reason: Option<String>) -> Result<ReleaseState, StoreE
 }
 
 /// Finds a release on any connection.
-pub(crate) async fn find(db: &mut SqliteConnection, service: &str, number: u32) -> Result<Option<Release>, StoreError> {
+pub(crate) async fn find(db: &mut Db, service: &str, number: u32) -> Result<Option<Release>, StoreError> {
     let row: Option<ReleaseRow> =
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM release WHERE service = $1 AND number = $2"))
+        query(concat!("SELECT ", columns!(), " FROM release WHERE service = $1 AND number = $2"))
             .bind(service)
             .bind(i64::from(number))
             .fetch_optional(db)
@@ -94,14 +96,10 @@ impl Store {
     pub async fn find_live_release(&self, service: ServiceId) -> Result<Option<Release>, StoreError> {
         let row: Option<ReleaseRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM release WHERE service = $1 AND state = 'live'"
-                ))
-                .bind(service.to_string())
-                .fetch_optional(db)
-                .await?)
+                Ok(query(concat!("SELECT ", columns!(), " FROM release WHERE service = $1 AND state = 'live'"))
+                    .bind(service.to_string())
+                    .fetch_optional(db)
+                    .await?)
             })
             .await?;
         row.map(ReleaseRow::read).transpose()
@@ -121,7 +119,7 @@ impl Store {
     ) -> Result<Vec<Release>, StoreError> {
         let rows: Vec<ReleaseRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!(
+                Ok(query(concat!(
                     "SELECT ",
                     columns!(),
                     " FROM release WHERE service = $1 AND number < $2
@@ -150,13 +148,8 @@ impl Tx {
             self.needs_image(image).await?;
         }
         let service = held.service(self).await?;
-        let row: ReleaseRow = sqlx::query_as(concat!(
-            "INSERT INTO release (service, number, project, spec, image, state, created_at)
-                 SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, 'starting', ",
-            sqlite::now!(),
-            " FROM release WHERE service = $1 RETURNING ",
-            columns!()
-        ))
+        let row: ReleaseRow = query(concat!("INSERT INTO release (service, number, project, spec, image, state, created_at)
+                 SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, 'starting', {now} FROM release WHERE service = $1 RETURNING ", columns!()))
         .bind(service.id.to_string())
         .bind(service.project.as_str())
         .bind(&spec)

@@ -6,8 +6,9 @@ use std::time::Duration;
 use shipway_model::{ServiceId, TaskPayload};
 
 use crate::door::Tx;
-use crate::values::micros;
-use crate::{Store, StoreError, services, sqlite};
+use crate::query::query;
+use crate::values::{micros, subject_of};
+use crate::{Store, StoreError, services};
 
 /// Who asks for a repair, in the task's row.
 const ACTOR: &str = "system";
@@ -32,6 +33,7 @@ impl Store {
 
 impl Tx {
     async fn request_repair(&mut self, service: ServiceId, delay: i64) -> Result<(), StoreError> {
+        self.lock(subject_of(service)).await?;
         let found = services::find(self.db(), &service.to_string()).await?.ok_or(StoreError::NotFound("service"))?;
         if self.is_being_deleted(service).await? {
             return Ok(());
@@ -44,30 +46,26 @@ impl Tx {
 
     /// Returns whether a repair is queued; it is then due in `delay` at the latest.
     async fn bring_repair_forward(&mut self, service: ServiceId, delay: i64) -> Result<bool, StoreError> {
-        let queued: bool = sqlx::query_scalar(
+        let queued: bool = query(
             "SELECT EXISTS (SELECT 1 FROM task
                  WHERE subject = $1 AND state = 'queued' AND kind = 'repair')",
         )
         .bind(service.to_string())
-        .fetch_one(self.db())
+        .scalar(self.db())
         .await?;
         if !queued {
             return Ok(false);
         }
-        let moved = sqlx::query(concat!(
-            "UPDATE task SET not_before = ",
-            sqlite::now!(),
-            " + $2
+        let moved = query(
+            "UPDATE task SET not_before = {now} + $2
              WHERE subject = $1 AND state = 'queued' AND kind = 'repair'
-               AND not_before > ",
-            sqlite::now!(),
-            " + $2"
-        ))
+               AND not_before > {now} + $2",
+        )
         .bind(service.to_string())
         .bind(delay)
         .execute(self.db())
         .await?;
-        self.changed.tasks |= moved.rows_affected() > 0;
+        self.changed.tasks |= moved > 0;
         Ok(true)
     }
 }

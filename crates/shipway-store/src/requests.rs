@@ -8,9 +8,10 @@ use shipway_model::{
 use uuid::Uuid;
 
 use crate::door::Tx;
+use crate::query::query;
 use crate::services::{self, wanted_word};
 use crate::values::{number, subject_of, to_json};
-use crate::{Accepted, Request, Store, StoreError, Target, sqlite};
+use crate::{Accepted, Request, Store, StoreError, Target};
 
 /// How often a task is tried that never comes to an end. More, and one that kills
 /// the process does so ten times; fewer, and a row of restarts fails an innocent.
@@ -51,14 +52,29 @@ impl Tx {
     /// Finds the service of a request; `None` when it is to be made.
     async fn target(&mut self, request: &Request) -> Result<Option<Service>, StoreError> {
         let found = match &request.target {
-            Target::Existing(id) => services::find(self.db(), &id.to_string()).await?,
-            Target::NamedOrNew(name, _) => services::find_by_name(self.db(), &request.project, name).await?,
+            Target::Existing(id) => {
+                self.lock(subject_of(*id)).await?;
+                services::find(self.db(), &id.to_string()).await?
+            }
+            Target::NamedOrNew(name, _) => self.named(&request.project, name).await?,
         };
         match (&request.target, &request.payload, found) {
             (_, _, Some(service)) if service.project == request.project => Ok(Some(service)),
             (Target::NamedOrNew(..), TaskPayload::Deploy(_), None) => Ok(None),
             _ => Err(StoreError::NotFound("service")),
         }
+    }
+
+    /// Finds a service by its name, and locks both: of two that are to make it, one does.
+    async fn named(&mut self, project: &ProjectName, name: &ServiceName) -> Result<Option<Service>, StoreError> {
+        self.lock(format!("name/{project}/{name}")).await?;
+        let found = services::find_by_name(self.db(), project, name).await?;
+        let Some(service) = &found else { return Ok(None) };
+        if self.lock(subject_of(service.id)).await? {
+            // It may have been deleted, or changed, while we waited for the lock.
+            return services::find_by_name(self.db(), project, name).await;
+        }
+        Ok(found)
     }
 
     async fn accept_first(&mut self, request: &Request) -> Result<Accepted, StoreError> {
@@ -109,15 +125,11 @@ impl Tx {
         delay: i64,
     ) -> Result<TaskId, StoreError> {
         let id = TaskId(Uuid::new_v4());
-        sqlx::query(concat!(
+        query(
             "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state,
                  attempt, attempts_max, lease_token, not_before, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, 0, ",
-            sqlite::now!(),
-            " + $9, ",
-            sqlite::now!(),
-            ")"
-        ))
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, 0, {now} + $9, {now})",
+        )
         .bind(id.to_string())
         .bind(service.project.as_str())
         .bind(service.id.to_string())
@@ -139,14 +151,10 @@ impl Tx {
         project: &ProjectName,
         name: &ServiceName,
     ) -> Result<(), StoreError> {
-        sqlx::query(concat!(
+        query(
             "INSERT INTO service (id, project, name, wanted, state, version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, 1, ",
-            sqlite::now!(),
-            ", ",
-            sqlite::now!(),
-            ")"
-        ))
+             VALUES ($1, $2, $3, $4, $5, 1, {now}, {now})",
+        )
         .bind(id.to_string())
         .bind(project.as_str())
         .bind(name.as_str())
@@ -161,21 +169,21 @@ impl Tx {
     /// Whether a `delete` of the service is queued or running.
     pub(crate) async fn is_being_deleted(&mut self, id: ServiceId) -> Result<bool, StoreError> {
         // Two lookups, each by an index of its own.
-        Ok(sqlx::query_scalar(
+        Ok(query(
             "SELECT EXISTS (SELECT 1 FROM task
                  WHERE subject = $1 AND state = 'queued' AND kind = 'delete')
              OR EXISTS (SELECT 1 FROM task
                  WHERE subject = $1 AND state = 'running' AND kind = 'delete')",
         )
         .bind(id.to_string())
-        .fetch_one(self.db())
+        .scalar(self.db())
         .await?)
     }
 
     async fn check_room(&mut self, id: ServiceId) -> Result<(), StoreError> {
-        let queued: i64 = sqlx::query_scalar("SELECT count(*) FROM task WHERE subject = $1 AND state = 'queued'")
+        let queued: i64 = query("SELECT count(*) FROM task WHERE subject = $1 AND state = 'queued'")
             .bind(id.to_string())
-            .fetch_one(self.db())
+            .scalar(self.db())
             .await?;
         let queued: u32 = number("a count", queued)?;
         if queued < QUEUED_OF_SUBJECT_MAX {

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use crate::instances::InstanceRow;
+use crate::query::query;
 use crate::services::read_state;
 use crate::values::{parse, present};
 use crate::{Route, Store, StoreError};
@@ -63,7 +64,7 @@ impl Store {
     pub async fn list_routes(&self) -> Result<Vec<Route>, StoreError> {
         let rows: Vec<RouteRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(
+                Ok(query(
                     "SELECT s.id, s.name, s.project, s.state, s.release, s.reason,
                          i.container, i.release AS instance_release, i.role, i.endpoint,
                          i.failures, i.started_at, i.handle

@@ -1,12 +1,14 @@
 //! Services: finding, listing, and the changes of their state.
 
 use shipway_model::{EventKind, ProjectName, Service, ServiceId, ServiceName, ServiceState, Wanted};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
+use crate::db::Db;
 use crate::door::Tx;
 use crate::held::{Held, LeaseKey, NOTHING_LEFT};
+use crate::query::query;
 use crate::values::{number, page, parse, present, subject_of};
-use crate::{Lease, Store, StoreError, sqlite};
+use crate::{Lease, Store, StoreError};
 
 macro_rules! columns {
     () => {
@@ -99,22 +101,20 @@ fn state_event(from: &ServiceState, to: &ServiceState) -> EventKind {
 }
 
 /// Finds a service on any connection.
-pub(crate) async fn find(db: &mut SqliteConnection, id: &str) -> Result<Option<Service>, StoreError> {
-    let row: Option<ServiceRow> = sqlx::query_as(concat!("SELECT ", columns!(), " FROM service WHERE id = $1"))
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+pub(crate) async fn find(db: &mut Db, id: &str) -> Result<Option<Service>, StoreError> {
+    let row: Option<ServiceRow> =
+        query(concat!("SELECT ", columns!(), " FROM service WHERE id = $1")).bind(id).fetch_optional(db).await?;
     row.map(ServiceRow::read).transpose()
 }
 
 /// Finds a service by its name on any connection.
 pub(crate) async fn find_by_name(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     project: &ProjectName,
     name: &ServiceName,
 ) -> Result<Option<Service>, StoreError> {
     let row: Option<ServiceRow> =
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM service WHERE project = $1 AND name = $2"))
+        query(concat!("SELECT ", columns!(), " FROM service WHERE project = $1 AND name = $2"))
             .bind(project.as_str())
             .bind(name.as_str())
             .fetch_optional(db)
@@ -125,7 +125,7 @@ pub(crate) async fn find_by_name(
 impl Tx {
     async fn delete_service(&mut self, lease: LeaseKey) -> Result<(), StoreError> {
         let held = Held::by(self, lease).await?;
-        sqlx::query("DELETE FROM service WHERE id = $1").bind(&held.subject).execute(self.db()).await?;
+        query("DELETE FROM service WHERE id = $1").bind(&held.subject).execute(self.db()).await?;
         self.changed.services = true;
         self.event(&held.event_subject(), &held.project, &EventKind::Deleted).await?;
         self.end_queued_of(&held.subject).await?;
@@ -159,11 +159,9 @@ impl Tx {
         state: &ServiceState,
         wanted: Wanted,
     ) -> Result<Service, StoreError> {
-        let row: ServiceRow = sqlx::query_as(concat!(
+        let row: ServiceRow = query(concat!(
             "UPDATE service SET state = $2, release = $3, reason = $4, wanted = $5,
-                 version = version + 1, updated_at = ",
-            sqlite::now!(),
-            " WHERE id = $1 RETURNING ",
+                 version = version + 1, updated_at = {now} WHERE id = $1 RETURNING ",
             columns!()
         ))
         .bind(id.to_string())
@@ -211,7 +209,7 @@ impl Store {
     ) -> Result<Vec<Service>, StoreError> {
         let rows: Vec<ServiceRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!(
+                Ok(query(concat!(
                     "SELECT ",
                     columns!(),
                     " FROM service WHERE project = $1 AND name > $2 ORDER BY name LIMIT $3"
@@ -237,8 +235,8 @@ impl Store {
         let after = after.map_or_else(String::new, |id| id.to_string());
         let rows: Vec<ServiceRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!("SELECT ", columns!(), " FROM service WHERE id > $1 ORDER BY id LIMIT $2"))
-                    .bind(after)
+                Ok(query(concat!("SELECT ", columns!(), " FROM service WHERE id > $1 ORDER BY id LIMIT $2"))
+                    .bind(&after)
                     .bind(page(limit))
                     .fetch_all(db)
                     .await?)

@@ -1,12 +1,14 @@
-//! What is SQLite's own: its clock, its errors, how a connection is set up, the
-//! statement that claims. All other SQL of this crate is in the dialect that
-//! SQLite and PostgreSQL share.
+//! What is SQLite's own: its words in the shared SQL, its errors, how a connection is
+//! set up.
+
+mod open;
 
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::error::DatabaseError as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteError, SqliteJournalMode, SqliteSynchronous};
 
 use crate::StoreError;
 
@@ -26,64 +28,26 @@ const PAGES_MAX: u32 = 4 << 20;
 /// The WAL file is cut back to this after a checkpoint, in bytes.
 const WAL_BYTES_KEPT: u32 = 16 << 20;
 
-/// The database's clock in microseconds, to the millisecond: SQLite keeps no
-/// finer time. One statement sees one time. The half rounds away what the
-/// fraction lost as a floating-point number.
-macro_rules! now {
-    () => {
-        "(CAST(unixepoch('subsec') * 1000 + 0.5 AS INTEGER) * 1000)"
-    };
-}
-pub(crate) use now;
+/// What the words in braces of the shared SQL are here.
+///
+/// The clock is in microseconds, to the millisecond: SQLite keeps no finer time. One
+/// statement sees one time. The half rounds away what the fraction lost as a
+/// floating-point number.
+pub(crate) const WORDS: &[(&str, &str)] = &[
+    ("{now}", "(CAST(unixepoch('subsec') * 1000 + 0.5 AS INTEGER) * 1000)"),
+    ("{next_token}", "(SELECT value + 1 FROM counter WHERE name = 'lease')"),
+    // The writer holds the only write lock: nothing comes between choice and change.
+    ("{skip_locked}", ""),
+    ("{each_label}", "json_each(t.labels) AS label"),
+    ("{place_of}", "instr"),
+];
+
+/// Counts what `{next_token}` gave away.
+pub(crate) const TOKEN_TAKEN: &str = "UPDATE counter SET value = value + 1 WHERE name = 'lease'";
 
 /// Starts a writing transaction: the lock is taken now, not at the first write,
 /// so that what was read inside still holds when it is written.
 pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
-
-/// A queued task `t` that nothing of the same subject stands before: no running
-/// task, and none asked for earlier that still has to run. A `repair` that waits
-/// for its time is the exception: it lets the changes of users pass.
-macro_rules! unblocked {
-    () => {
-        concat!(
-            "t.state = 'queued'
-             AND NOT EXISTS (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running')
-             AND NOT EXISTS (
-                 SELECT 1 FROM task e
-                 WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
-                   AND (e.kind <> 'repair' OR e.not_before <= ",
-            $crate::sqlite::now!(),
-            "))"
-        )
-    };
-}
-pub(crate) use unblocked;
-
-/// Takes the next task: `$1` the worker, `$2` the heartbeat and `$3` the deadline
-/// in microseconds. The writer holds the only write lock, so no other claim can
-/// come between the choice and the change.
-pub(crate) const CLAIM: &str = concat!(
-    "UPDATE task SET
-         state = 'running', worker = $1, attempt = attempt + 1, claimed_at = ",
-    now!(),
-    ",
-         lease_token = (SELECT value + 1 FROM counter WHERE name = 'lease'),
-         lease_until = ",
-    now!(),
-    " + $2, deadline_at = ",
-    now!(),
-    " + $3
-     WHERE number = (
-         SELECT t.number FROM task t
-         WHERE t.not_before <= ",
-    now!(),
-    " AND ",
-    unblocked!(),
-    "
-         ORDER BY t.priority DESC, t.number LIMIT 1)
-     RETURNING id, project, subject, kind, payload, state, not_before, outcome, attempt,
-         attempts_max, lease_token, lease_until, deadline_at"
-);
 
 /// How the writer's connection is set up. `FULL`, because what was answered must
 /// survive a power cut; in WAL mode that is one `fsync` a commit.
@@ -133,7 +97,7 @@ pub(crate) fn is_about_the_file(error: &sqlx::Error) -> bool {
 /// The kind of an error of the library's: the low byte of its code
 /// (<https://www.sqlite.org/rescode.html>).
 fn kind(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    let code: i32 = error.as_database_error()?.try_downcast_ref::<SqliteError>()?.code()?.parse().ok()?;
     Some(code & 0xff)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shipway_model::{Outcome, Task, TaskId, TaskState};
 use sqlx::FromRow;
 
+use crate::query::query;
 use crate::values::{from_json, number, parse, present};
 use crate::{Store, StoreError};
 
@@ -17,7 +18,6 @@ pub(crate) struct TaskRow {
     pub(crate) id: String,
     pub(crate) project: String,
     pub(crate) subject: String,
-    pub(crate) kind: String,
     payload: String,
     state: String,
     not_before: i64,
@@ -59,8 +59,8 @@ impl Store {
     pub async fn find_task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let row: Option<TaskRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(
-                    "SELECT id, project, subject, kind, payload, state, not_before, outcome, attempt
+                Ok(query(
+                    "SELECT id, project, subject, payload, state, not_before, outcome, attempt
                      FROM task WHERE id = $1",
                 )
                 .bind(id.to_string())

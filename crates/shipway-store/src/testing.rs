@@ -1,6 +1,7 @@
 //! For tests, behind the feature `testing`: a throwaway store, and a way to make
 //! its disk look full. Never in a release build.
 
+use crate::db::Pools;
 use crate::{OpenError, Store, StoreError, sqlite};
 
 impl Store {
@@ -26,17 +27,24 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`].
     pub async fn limit_pages(&self, pages: Option<u32>) -> Result<(), StoreError> {
-        let options = self.0.writer.connect_options();
+        let options = self.writer().connect_options();
         let path = options.get_filename().to_owned();
         let mut options = sqlite::writer(&path);
         if let Some(pages) = pages {
             options = options.pragma("max_page_count", pages.to_string());
         }
-        self.0.writer.set_connect_options(options);
+        self.writer().set_connect_options(options);
         // The next writer gets a new connection, with the new limit.
-        let connection = self.0.writer.acquire().await?;
+        let connection = self.writer().acquire().await?;
         connection.close().await?;
         Ok(())
+    }
+
+    fn writer(&self) -> &sqlx::SqlitePool {
+        match &self.0.pools {
+            Pools::Sqlite { writer, .. } => writer,
+            Pools::Postgres { .. } => panic!("only SQLite has pages and pragmas"),
+        }
     }
 
     /// Reads a setting (`PRAGMA`) of the writing connection.
@@ -45,7 +53,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`] when it is no number.
     pub async fn setting(&self, name: &'static str) -> Result<i64, StoreError> {
-        let mut connection = self.0.writer.acquire().await?;
+        let mut connection = self.writer().acquire().await?;
         let sql = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
         Ok(sqlx::query_scalar(sql).fetch_one(&mut *connection).await?)
     }

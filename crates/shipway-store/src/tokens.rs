@@ -4,9 +4,11 @@
 use shipway_model::{EventKind, Micros, TokenId};
 use sqlx::FromRow;
 
+use crate::db::Db;
 use crate::door::Tx;
+use crate::query::query;
 use crate::values::parse;
-use crate::{Store, StoreError, Token, sqlite};
+use crate::{Store, StoreError, Token};
 
 /// How exactly a token's last use is known. Finer costs a write for each call.
 const USE_GRAIN: Micros = 60 * 1_000_000;
@@ -102,9 +104,7 @@ impl Store {
     pub async fn list_tokens(&self) -> Result<Vec<Token>, StoreError> {
         let rows: Vec<TokenRow> = self
             .read(async |db| {
-                Ok(sqlx::query_as(concat!("SELECT ", columns!(), " FROM token ORDER BY created_at, id"))
-                    .fetch_all(db)
-                    .await?)
+                Ok(query(concat!("SELECT ", columns!(), " FROM token ORDER BY created_at, id")).fetch_all(db).await?)
             })
             .await?;
         rows.into_iter().map(TokenRow::read).collect()
@@ -132,19 +132,12 @@ struct FoundRow {
     now: i64,
 }
 
-async fn find(
-    db: &mut sqlx::SqliteConnection,
-    secret_sha256: &[u8; 32],
-) -> Result<Option<(TokenRow, Micros)>, StoreError> {
-    let row: Option<FoundRow> = sqlx::query_as(concat!(
+async fn find(db: &mut Db, secret_sha256: &[u8; 32]) -> Result<Option<(TokenRow, Micros)>, StoreError> {
+    let row: Option<FoundRow> = query(concat!(
         "SELECT ",
         columns!(),
-        ", ",
-        sqlite::now!(),
-        " AS now FROM token
-         WHERE secret_sha256 = $1 AND (expires_at IS NULL OR expires_at > ",
-        sqlite::now!(),
-        ")"
+        ", {now} AS now FROM token
+         WHERE secret_sha256 = $1 AND (expires_at IS NULL OR expires_at > {now})"
     ))
     .bind(secret_sha256.to_vec())
     .fetch_optional(db)
@@ -154,7 +147,7 @@ async fn find(
 
 impl Tx {
     async fn add_token(&mut self, token: Token, secret_sha256: [u8; 32], actor: String) -> Result<(), StoreError> {
-        sqlx::query(
+        query(
             "INSERT INTO token
                      (id, project, name, role, secret_sha256, created_at, expires_at, last_used_at)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -173,7 +166,7 @@ impl Tx {
     }
 
     async fn note_use(&mut self, token: TokenId, at: Micros) -> Result<(), StoreError> {
-        sqlx::query("UPDATE token SET last_used_at = $2 WHERE id = $1")
+        query("UPDATE token SET last_used_at = $2 WHERE id = $1")
             .bind(token.to_string())
             .bind(at)
             .execute(self.db())
@@ -182,9 +175,9 @@ impl Tx {
     }
 
     async fn revoke_token(&mut self, id: TokenId, actor: String) -> Result<bool, StoreError> {
-        let project: Option<String> = sqlx::query_scalar("DELETE FROM token WHERE id = $1 RETURNING project")
+        let project: Option<String> = query("DELETE FROM token WHERE id = $1 RETURNING project")
             .bind(id.to_string())
-            .fetch_optional(self.db())
+            .scalar_optional(self.db())
             .await?;
         let Some(project) = project else {
             return Ok(false);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use shipway_plan::Policy;
 use shipway_stdx::backoff::Backoff;
-use shipway_store::LeaseTerms;
+use shipway_store::{Claimant, LeaseTerms};
 
 /// Configures a worker for life.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Its name, in leases and logs.
-    pub name: String,
+    /// Its name, in leases and logs, and which tasks are for it.
+    pub claimant: Claimant,
     /// Tasks at work at once, each of another service.
     pub concurrency: usize,
     /// How long leases last. The heartbeat decides how soon a dead worker's task
@@ -34,7 +34,7 @@ pub struct WorkerConfig {
 impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
-            name: "worker".to_owned(),
+            claimant: Claimant::named("worker"),
             concurrency: 8,
             // A dead worker's task is claimable again within 30 s;
             // beats come three times as often as they must.

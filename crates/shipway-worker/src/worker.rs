@@ -144,15 +144,15 @@ impl Worker {
 
     async fn claim(&self) -> Result<Option<Job>, StoreError> {
         let Core { store, config, .. } = self.core.as_ref();
-        let lease = store.claim(&config.name, config.lease).await?;
+        let lease = store.claim(&config.claimant, config.lease).await?;
         Ok(lease.map(|lease| Job::new(Arc::clone(&self.core), lease)))
     }
 
     /// How long until a queued task becomes due. Tasks that wait for another of their
     /// subject are not counted: that one's end is a notice.
     async fn until_due(&self) -> Duration {
-        let store = &self.core.store;
-        let (Ok(Some(due)), Ok(now)) = (store.next_due().await, store.now().await) else {
+        let Core { store, config, .. } = self.core.as_ref();
+        let (Ok(Some(due)), Ok(now)) = (store.next_due(&config.claimant).await, store.now().await) else {
             return SLEEP_MAX;
         };
         match u64::try_from(due - now) {

@@ -17,12 +17,13 @@ pub(crate) struct Other {
 }
 
 impl Other {
-    /// Starts this binary in `role` on the database at `path`.
-    pub(crate) fn start(role: &str, path: &Path) -> Self {
+    /// Starts this binary in `role` on the database at `place`.
+    pub(crate) fn start(role: &str, place: &str) -> Self {
+        let (_, part) = module_path!().split_once("::").unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child::the_other_process", "--nocapture", "--test-threads=1"])
+            .args(["--exact", &format!("{part}::the_other_process"), "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
-            .env(DATABASE, path)
+            .env(DATABASE, place)
             .stdout(Stdio::piped())
             .stdin(Stdio::piped())
             .spawn()
@@ -66,12 +67,12 @@ pub(crate) fn say(line: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_other_process() {
-    let (Some(role), Some(path)) = (std::env::var_os(ROLE), std::env::var_os(DATABASE)) else {
+    let (Ok(role), Ok(place)) = (std::env::var(ROLE), std::env::var(DATABASE)) else {
         return;
     };
-    match role.to_str().unwrap() {
-        "lock" => crate::trouble::hold_the_lock(Path::new(&path)).await,
-        "work" => crate::crash::work_for_ever(Path::new(&path)).await,
+    match role.as_str() {
+        "lock" => crate::trouble::hold_the_lock(Path::new(&place)).await,
+        "work" => super::crash::work_for_ever(&place).await,
         role => panic!("no role {role}"),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shipway_store::{ServiceCount, TaskCounts};
 
-use crate::world::*;
+use super::world::*;
 
 #[tokio::test]
 async fn open_tasks_are_counted_by_what_they_wait_for() {

@@ -1,22 +1,21 @@
 //! `kill -9` in the middle of everything: what was answered is there, and
 //! nothing is there by half.
 
-use std::path::Path;
 use std::time::Duration;
 
 use shipway_model::{InstanceRole, Outcome, ReleaseState, ServiceId, ServiceState, TaskId, TaskState};
 use shipway_store::Store;
 
-use crate::child::{Other, say};
-use crate::world::*;
+use super::child::{Other, say};
+use super::world::*;
 
 /// Kills in one run of the suite. The torture bench does thousands.
 const KILLS: usize = 12;
 
 /// The child: four askers and two workers as fast as they can, telling the
 /// parent each answer as soon as they have it.
-pub(crate) async fn work_for_ever(path: &Path) {
-    let store = Store::open(path).await.unwrap();
+pub(crate) async fn work_for_ever(place: &str) {
+    let store = open(place).await;
     store.rescue(true).await.unwrap();
     let askers = (0..4).map(|n| tokio::spawn(ask_for_ever(store.clone(), n)));
     let workers = (0..2).map(|_| tokio::spawn(deploy_for_ever(store.clone())));
@@ -39,7 +38,7 @@ async fn ask_for_ever(store: Store, asker: usize) {
 
 async fn deploy_for_ever(store: Store) {
     loop {
-        let Some(lease) = store.claim("worker", LONG).await.unwrap() else {
+        let Some(lease) = store.claim(&who("worker"), LONG).await.unwrap() else {
             tokio::task::yield_now().await;
             continue;
         };
@@ -54,31 +53,30 @@ async fn deploy_for_ever(store: Store) {
 
 #[tokio::test]
 async fn what_was_answered_survives_kill_9_and_nothing_is_half() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("shipway.sqlite");
+    let world = world().await;
     let mut said = Vec::new();
     for kill in 0..KILLS {
-        let mut other = Other::start("work", &path);
+        let mut other = Other::start("work", &world.place());
         // A different moment each time, counted in answers, not in time.
         for _ in 0..5 + kill * 7 {
             said.push(other.hear().expect("it works until it is killed"));
         }
         said.extend(other.kill());
-        check(&path, &said).await;
+        check(&world, &said).await;
     }
     assert!(said.iter().any(|line| line.starts_with("published")), "{said:?}");
 }
 
-async fn check(path: &Path, said: &[String]) {
-    let store = Store::open(path).await.unwrap();
-    let mut db = connect(path).await;
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut db).await.unwrap();
-    assert_eq!(sound, "ok");
+async fn check(world: &World, said: &[String]) {
+    let store = world.again().await;
+    if !is_postgres() {
+        assert_eq!(world.texts("PRAGMA integrity_check").await, ["ok"]);
+    }
     for line in said {
         check_answer(&store, line).await;
     }
     for service in store.list_all_services(None, 1000).await.unwrap() {
-        check_service(&store, &mut db, service.id).await;
+        check_service(world, &store, service.id).await;
     }
     store.close().await;
 }
@@ -103,7 +101,7 @@ async fn check_answer(store: &Store, line: &str) {
 }
 
 /// The parts of a service agree with each other.
-async fn check_service(store: &Store, db: &mut sqlx::SqliteConnection, id: ServiceId) {
+async fn check_service(world: &World, store: &Store, id: ServiceId) {
     let service = store.find_service_by_id(id).await.unwrap().unwrap();
     let releases = store.list_releases(id, None, 1000).await.unwrap();
     let instances = store.list_instances(Some(id)).await.unwrap();
@@ -122,11 +120,7 @@ async fn check_service(store: &Store, db: &mut sqlx::SqliteConnection, id: Servi
         assert_eq!(event.seq, index as u64 + 1);
     }
     // A task and its event are one: as many requests told as tasks there are.
-    let tasks: i64 = sqlx::query_scalar("SELECT count(*) FROM task WHERE subject = $1")
-        .bind(id.to_string())
-        .fetch_one(db)
-        .await
-        .unwrap();
+    let tasks = world.number(format!("SELECT count(*) FROM task WHERE subject = '{id}'")).await;
     if events.len() < 1000 {
         let asked = events.iter().filter(|event| event_word(event) == "change_requested").count();
         assert_eq!(i64::try_from(asked).unwrap(), tasks);
@@ -144,10 +138,10 @@ async fn the_work_of_a_killed_worker_is_done_by_the_next() {
     let lease = world.take().await;
     world.add_release(&lease, &spec()).await.unwrap();
     // A new process opens the file; the old one is only gone as far as it knows.
-    let next = Store::open(&world.path()).await.unwrap();
+    let next = world.again().await;
     assert_eq!(next.rescue(true).await.unwrap(), 1);
     let (outcome, ()) = tokio::join!(next.wait_task(accepted.task, LIMIT), async {
-        let lease = next.claim("next", LONG).await.unwrap().unwrap();
+        let lease = next.claim(&who("next"), LONG).await.unwrap().unwrap();
         next.finish(&lease, &Outcome::Done { release: None, changed: true }).await.unwrap();
     });
     assert_eq!(outcome.unwrap(), Some(done(None)));

@@ -2,7 +2,7 @@
 
 use shipway_model::{EventKind, TaskPayload};
 
-use crate::world::*;
+use super::world::*;
 
 #[tokio::test]
 async fn a_cursor_reads_everything_once_whatever_the_size_of_the_page() {
@@ -66,7 +66,6 @@ async fn the_clock_is_the_hosts_to_the_millisecond() {
         let now = world.now().await.unwrap();
         let after = host();
         assert!((before - 1000..=after + 1000).contains(&now), "{before} {now} {after}");
-        assert_eq!(now % 1000, 0);
         assert!(now >= last);
         last = now;
     }

@@ -3,7 +3,7 @@
 use shipway_model::{Digest, Outcome, Protocol, ReleaseProgram, ReleaseSpec, RootFs, TaskPayload};
 use shipway_store::{Image, StoreError};
 
-use crate::world::*;
+use super::world::*;
 
 pub(crate) fn image(name: &str, byte: u8) -> Image {
     Image {

@@ -3,7 +3,7 @@
 use shipway_model::{InstanceRole, ServiceState, TaskPayload};
 use shipway_store::StoreError;
 
-use crate::world::*;
+use super::world::*;
 
 #[tokio::test]
 async fn an_instance_is_read_back_as_it_was_put_and_put_again() {

@@ -1,24 +1,17 @@
-//! One suite for the store, whatever database is behind it. A file is a promise
-//! of the store's; the names of the tests are its small print.
+//! One suite for the store, run on SQLite and on a real PostgreSQL; and what each of them
+//! has of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so and stops")]
+#![expect(clippy::duplicate_mod, reason = "the suite runs on each of the two databases")]
 
-mod child;
-mod counts;
-mod crash;
-mod events;
-mod images;
-mod instances;
-mod model;
-mod notices;
+// The whole suite, on each of the two.
+#[path = "suite.rs"]
+mod postgres;
+#[path = "suite.rs"]
+mod sqlite;
+
+// What only one of them can do, or suffer.
 mod opening;
-mod publishing;
-mod queue;
-mod races;
-mod requests;
-mod services;
-mod tokens;
 mod trouble;
-mod world;
 
 #[test]
 fn no_file_of_the_suite_was_forgotten() {
@@ -26,7 +19,8 @@ fn no_file_of_the_suite_was_forgotten() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let module = name.trim_end_matches(".rs");
-        let declared = include_str!("main.rs").lines().any(|line| line == format!("mod {module};"));
-        assert!(declared || module == "main", "{name} is declared nowhere");
+        let lines = include_str!("main.rs").lines().chain(include_str!("suite.rs").lines());
+        let declared = lines.into_iter().any(|line| line.trim_start_matches("pub(crate) ") == format!("mod {module};"));
+        assert!(declared || ["main", "suite"].contains(&module), "{name} is declared nowhere");
     }
 }

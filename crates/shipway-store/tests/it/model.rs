@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use shipway_model::{InstanceRole, Outcome, ReleaseState, ServiceId, ServiceState, TaskId, TaskPayload, TaskState};
 use shipway_store::{Lease, StoreError};
 
-use crate::world::*;
+use super::world::*;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -221,9 +221,7 @@ impl Both {
         let mut queued: Vec<_> = self.model.tasks.iter_mut().filter(waiting).collect();
         if queued.is_empty() {
             // Its id is not told; the last row is it.
-            let mut db = self.world.stranger().await;
-            let sql = "SELECT id FROM task ORDER BY number DESC LIMIT 1";
-            let task: String = sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap();
+            let task = self.world.texts("SELECT id FROM task ORDER BY number DESC LIMIT 1").await.remove(0);
             let state = if later { "later" } else { "queued" };
             self.model.tasks.push(Queued { id: task.parse().unwrap(), subject: id, kind: "repair", state, attempt: 0 });
         } else if !later {
@@ -232,7 +230,7 @@ impl Both {
     }
 
     async fn claim(&mut self) {
-        let lease = self.world.claim("worker", LONG).await.unwrap();
+        let lease = self.world.claim(&who("worker"), LONG).await.unwrap();
         let expected = self.model.next();
         assert_eq!(lease.as_ref().map(|lease| lease.task.id), expected.map(|index| self.model.tasks[index].id));
         let Some(lease) = lease else { return };

@@ -6,7 +6,7 @@ use shipway_model::{ServiceState, TaskId, TaskPayload};
 use shipway_store::Notice;
 use uuid::Uuid;
 
-use crate::world::*;
+use super::world::*;
 
 /// Runs `work` and returns which numbers grew.
 async fn grew(world: &World, work: impl Future<Output = ()>) -> [bool; 4] {
@@ -62,9 +62,10 @@ async fn what_a_notice_tells_of_can_be_read() {
     let world = world().await;
     let store = world.store.clone();
     let mut notices = store.notices();
+    let before = notices.borrow().services;
     let watcher = tokio::spawn(async move {
         for round in 1..=50_usize {
-            notices.wait_for(|notice| notice.services >= round as u64).await.unwrap();
+            notices.wait_for(|notice| notice.services >= before + round as u64).await.unwrap();
             let services = store.list_services(&default_project(), None, 100).await.unwrap();
             assert!(services.len() >= round, "told of {round}, found {}", services.len());
         }
@@ -108,7 +109,7 @@ async fn a_lost_notice_costs_a_second_and_no_more() {
     let task = world.ask_first("hello").await.task;
     let lease = world.take().await;
     // Another store on the same file: its notices do not reach the first one.
-    let other = shipway_store::Store::open(&world.path()).await.unwrap();
+    let other = world.again().await;
     let (outcome, ()) = tokio::join!(world.wait_task(task, LIMIT), async {
         other.finish(&lease, &done(None)).await.unwrap();
     });
@@ -122,7 +123,7 @@ async fn the_futures_of_the_store_may_move_between_threads() {
     }
     let world = world().await;
     let accepted = movable(world.request(first_deploy("hello"))).await.unwrap();
-    let lease = movable(world.claim("worker", LONG)).await.unwrap().unwrap();
+    let lease = movable(world.claim(&who("worker"), LONG)).await.unwrap().unwrap();
     movable(world.heartbeat(&lease, LONG)).await.unwrap();
     movable(world.set_service_state(&lease, ServiceState::Starting, None)).await.unwrap();
     movable(world.add_release(&lease, &spec())).await.unwrap();

@@ -3,7 +3,7 @@
 use shipway_model::{InstanceRole, Outcome, ReleaseState, ServiceState, TaskPayload, TaskState};
 use shipway_store::StoreError;
 
-use crate::world::*;
+use super::world::*;
 
 async fn release_state(world: &World, id: shipway_model::ServiceId, number: u32) -> ReleaseState {
     world.find_release(id, number).await.unwrap().unwrap().state

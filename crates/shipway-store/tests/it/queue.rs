@@ -6,13 +6,13 @@ use shipway_model::{FailureCode, Outcome, ServiceId, TaskPayload, TaskState};
 use shipway_store::{LeaseTerms, StoreError};
 use uuid::Uuid;
 
-use crate::world::*;
+use super::world::*;
 
 #[tokio::test]
 async fn nothing_to_do_is_nothing_claimed() {
     let world = world().await;
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
-    assert_eq!(world.next_due().await.unwrap(), None);
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
+    assert_eq!(world.next_due(&who("worker")).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -34,11 +34,10 @@ async fn no_lease_lasts_past_its_deadline() {
     let world = world().await;
     world.ask_first("hello").await;
     let terms = LeaseTerms { heartbeat: Duration::MAX, deadline: Duration::from_secs(5) };
-    let lease = world.claim("worker", terms).await.unwrap().unwrap();
+    let lease = world.claim(&who("worker"), terms).await.unwrap().unwrap();
     assert_eq!(lease.until, lease.deadline);
     world.heartbeat(&lease, terms).await.unwrap();
-    let mut db = world.stranger().await;
-    let until: i64 = sqlx::query_scalar("SELECT lease_until FROM task").fetch_one(&mut db).await.unwrap();
+    let until = world.number("SELECT lease_until FROM task").await;
     assert_eq!(until, lease.deadline);
 }
 
@@ -47,7 +46,7 @@ async fn a_heartbeat_prolongs_the_lease_and_nothing_else() {
     let world = world().await;
     let id = world.ask_first("hello").await.service.id;
     let short = LeaseTerms { heartbeat: Duration::from_millis(1), ..LONG };
-    let lease = world.claim("worker", short).await.unwrap().unwrap();
+    let lease = world.claim(&who("worker"), short).await.unwrap().unwrap();
     world.heartbeat(&lease, LONG).await.unwrap();
     wait_until("the first term is over", async || world.now().await.unwrap() > lease.until).await;
     assert_eq!(world.rescue(false).await.unwrap(), 0);
@@ -74,7 +73,7 @@ async fn the_larger_priority_goes_first_but_never_past_its_own_service() {
         .await;
     assert_eq!(world.take().await.task.id, other.task);
     assert_eq!(world.take().await.task.id, first.task);
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -86,8 +85,8 @@ async fn tasks_of_one_service_run_one_after_another_in_the_order_of_asking() {
     for task in [first.task, second.task, third.task] {
         let lease = world.take().await;
         assert_eq!(lease.task.id, task);
-        assert!(world.claim("another", LONG).await.unwrap().is_none(), "one at a time");
-        assert_eq!(world.next_due().await.unwrap(), None, "and nobody is woken for the others");
+        assert!(world.claim(&who("another"), LONG).await.unwrap().is_none(), "one at a time");
+        assert_eq!(world.next_due(&who("worker")).await.unwrap(), None, "and nobody is woken for the others");
         world.finish(&lease, &done(None)).await.unwrap();
     }
 }
@@ -99,8 +98,8 @@ async fn a_task_given_back_is_not_overtaken_by_later_ones() {
     world.ask(first.service.id, TaskPayload::Stop).await;
     let lease = world.take().await;
     world.give_back(&lease, Duration::from_secs(3600), true).await.unwrap();
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
-    let due = world.next_due().await.unwrap().unwrap();
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
+    let due = world.next_due(&who("worker")).await.unwrap().unwrap();
     assert!(due > world.now().await.unwrap() + 3_500_000_000, "nothing until the first one's time");
 }
 
@@ -124,8 +123,8 @@ async fn tokens_grow_over_all_tasks_and_restarts() {
     let mut last = 0;
     for round in 0..3 {
         world.ask_first(&format!("a{round}")).await;
-        let store = shipway_store::Store::open(&world.path()).await.unwrap();
-        let lease = store.claim("worker", LONG).await.unwrap().unwrap();
+        let store = world.again().await;
+        let lease = store.claim(&who("worker"), LONG).await.unwrap().unwrap();
         assert!(lease.token > last);
         last = lease.token;
         store.finish(&lease, &done(None)).await.unwrap();
@@ -141,7 +140,7 @@ async fn a_task_that_never_ends_is_given_up_after_ten_attempts() {
         assert_eq!(lease.task.attempt, attempt);
         world.give_back(&lease, Duration::ZERO, true).await.unwrap();
     }
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
     let task = world.find_task(accepted.task).await.unwrap().unwrap();
     let TaskState::Ended(Outcome::Failed(failure)) = task.state else { panic!("{task:?}") };
     assert_eq!(failure.code, FailureCode::Internal);
@@ -178,7 +177,7 @@ async fn a_missed_heartbeat_is_enough_for_the_rescue() {
     let world = world().await;
     world.ask_first("hello").await;
     let terms = LeaseTerms { heartbeat: Duration::from_millis(1), ..LONG };
-    let lease = world.claim("worker", terms).await.unwrap().unwrap();
+    let lease = world.claim(&who("worker"), terms).await.unwrap().unwrap();
     wait_until("the heartbeat is missed", async || world.rescue(false).await.unwrap() == 1).await;
     assert_stale(world.heartbeat(&lease, LONG).await);
 }
@@ -212,13 +211,13 @@ async fn a_repair_that_waits_lets_others_pass() {
     let id = world.live_service("hello").await;
     world.request_repair(id, Duration::from_secs(3600)).await.unwrap();
     let stop = world.ask(id, TaskPayload::Stop).await;
-    let due = world.next_due().await.unwrap().unwrap();
+    let due = world.next_due(&who("worker")).await.unwrap().unwrap();
     assert!(due <= world.now().await.unwrap(), "the stop is due, whatever waits before it");
     let lease = world.take().await;
     assert_eq!(lease.task.id, stop.task);
     world.finish(&lease, &done(None)).await.unwrap();
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
-    assert!(world.next_due().await.unwrap().unwrap() > world.now().await.unwrap());
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
+    assert!(world.next_due(&who("worker")).await.unwrap().unwrap() > world.now().await.unwrap());
 }
 
 #[tokio::test]
@@ -228,7 +227,7 @@ async fn a_repair_whose_time_has_come_keeps_its_place() {
     world.request_repair(id, Duration::ZERO).await.unwrap();
     world.ask(id, TaskPayload::Stop).await;
     assert_eq!(world.take().await.task.payload, TaskPayload::Repair);
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -239,7 +238,7 @@ async fn repairs_coalesce_into_the_earliest() {
         world.request_repair(id, Duration::from_secs(seconds)).await.unwrap();
     }
     assert_eq!(world.task_counts().await.unwrap().queued, 1);
-    let due = world.next_due().await.unwrap().unwrap() - world.now().await.unwrap();
+    let due = world.next_due(&who("worker")).await.unwrap().unwrap() - world.now().await.unwrap();
     assert!((50_000_000..=60_000_000).contains(&due), "{due}");
     world.request_repair(id, Duration::ZERO).await.unwrap();
     let lease = world.take().await;
@@ -339,5 +338,5 @@ async fn a_task_nobody_can_read_does_not_stand_in_the_way() {
     assert_eq!(world.take().await.task.id, sound.task);
     let story = world.story(broken.service.id).await;
     assert_eq!(story, ["deploy asked", "starting to failed", "deploy failed: internal"]);
-    assert!(world.claim("worker", LONG).await.unwrap().is_none());
+    assert!(world.claim(&who("worker"), LONG).await.unwrap().is_none());
 }

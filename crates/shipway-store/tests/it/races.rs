@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use shipway_model::{ServiceId, TaskId, TaskState};
 use shipway_store::{LeaseTerms, Store};
 
-use crate::world::*;
+use super::world::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_equal_requests_at_once_are_both_answered_and_make_one_service() {
@@ -55,7 +55,7 @@ async fn eight_workers_never_share_a_service_and_keep_its_order() {
         let (store, log) = (world.store.clone(), Arc::clone(&log));
         tokio::spawn(async move {
             while store.task_counts().await.unwrap().queued > 0 {
-                let Some(lease) = store.claim("worker", LONG).await.unwrap() else {
+                let Some(lease) = store.claim(&who("worker"), LONG).await.unwrap() else {
                     tokio::task::yield_now().await;
                     continue;
                 };
@@ -110,7 +110,7 @@ async fn of_many_who_believe_to_hold_a_task_one_ends_it() {
 async fn end_one(store: &Store, sleepy: bool, ended: &Mutex<HashMap<TaskId, u32>>) -> bool {
     store.rescue(false).await.unwrap();
     let terms = LeaseTerms { heartbeat: Duration::from_millis(1), ..LONG };
-    let Some(lease) = store.claim("worker", if sleepy { terms } else { LONG }).await.unwrap() else {
+    let Some(lease) = store.claim(&who("worker"), if sleepy { terms } else { LONG }).await.unwrap() else {
         let counts = store.task_counts().await.unwrap();
         return counts.queued + counts.running > 0;
     };

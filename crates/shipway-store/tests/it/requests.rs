@@ -4,7 +4,7 @@ use shipway_model::{ServiceId, ServiceState, TaskPayload, TaskState, Wanted};
 use shipway_store::{Request, StoreError, Target};
 use uuid::Uuid;
 
-use crate::world::*;
+use super::world::*;
 
 #[tokio::test]
 async fn the_first_deploy_makes_the_service_with_the_id_given() {

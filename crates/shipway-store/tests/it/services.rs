@@ -3,7 +3,7 @@
 use shipway_model::{ServiceState, TaskPayload, TaskState, Wanted};
 use shipway_store::StoreError;
 
-use crate::world::*;
+use super::world::*;
 
 fn states() -> [ServiceState; 5] {
     let reason = || "because".to_owned();
@@ -25,12 +25,7 @@ async fn every_arrow_of_the_state_machine_is_taken_and_no_other() {
     for from in states() {
         for to in states() {
             let word = from.word();
-            let mut db = world.stranger().await;
-            sqlx::query("UPDATE service SET state = $1, release = 1, reason = 'because'")
-                .bind(word)
-                .execute(&mut db)
-                .await
-                .unwrap();
+            world.spoil(format!("UPDATE service SET state = '{word}', release = 1, reason = 'because'")).await;
             let before = world.service(id).await;
             let result = world.set_service_state(&lease, to.clone(), None).await;
             if from.may_become(&to) {

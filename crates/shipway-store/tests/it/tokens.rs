@@ -4,7 +4,7 @@ use shipway_model::TokenId;
 use shipway_store::{StoreError, Token};
 use uuid::Uuid;
 
-use crate::world::*;
+use super::world::*;
 
 fn token(of: &str, expires_at: Option<i64>) -> Token {
     Token {
@@ -51,7 +51,8 @@ async fn a_token_works_until_it_expires() {
     let now = world.now().await.unwrap();
     let soon = token("soon", Some(now + 30_000));
     world.add_token(&soon, [1; 32], "local").await.unwrap();
-    assert!(world.use_token([1; 32]).await.unwrap().is_some());
+    let used = world.use_token([1; 32]).await.unwrap();
+    assert!(used.is_some() || world.now().await.unwrap() >= now + 30_000, "unless this machine is slow");
     wait_until("it expires", async || world.use_token([1; 32]).await.unwrap().is_none()).await;
     assert!(world.now().await.unwrap() >= now + 30_000);
     assert_eq!(world.list_tokens().await.unwrap().len(), 1, "it is still listed");

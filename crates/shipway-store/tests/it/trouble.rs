@@ -1,17 +1,17 @@
-//! Full, locked, read-only, damaged, abandoned: each is said in plain words, and
-//! each is over when its cause is.
+//! SQLite's file full, locked, read-only: each is said in plain words, and each is over
+//! when its cause is.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use shipway_model::{TaskPayload, TaskState};
-use shipway_store::{OpenError, Store, StoreError};
+use shipway_model::TaskPayload;
+use shipway_store::{OpenError, Store};
 use sqlx::Connection;
 
-use crate::child::{Other, say};
-use crate::world::*;
+use crate::sqlite::child::{Other, say};
+use crate::sqlite::world::*;
 
 const FULL: &str = "the disk is full, or the database has reached its largest size";
 
@@ -120,7 +120,7 @@ async fn a_full_disk_says_so_and_is_over_when_there_is_room() {
     fill_up();
     wait_until("the check notices", async || store.check_writable().await.is_err()).await;
     assert_eq!(unavailable(store.check_writable().await), FULL);
-    assert_eq!(unavailable(store.claim("worker", LONG).await), FULL);
+    assert_eq!(unavailable(store.claim(&who("worker"), LONG).await), FULL);
     assert!(store.find_task(first.task).await.unwrap().is_some(), "reading goes on");
 
     std::fs::remove_file(&filler).unwrap();
@@ -128,7 +128,7 @@ async fn a_full_disk_says_so_and_is_over_when_there_is_room() {
     store.check_writable().await.unwrap();
     store.request(first_deploy("later")).await.unwrap();
     assert_whole(&store, accepted + 2).await;
-    let lease = store.claim("worker", LONG).await.unwrap().unwrap();
+    let lease = store.claim(&who("worker"), LONG).await.unwrap().unwrap();
     assert_eq!(lease.task.id, first.task);
     store.close().await;
 }
@@ -193,7 +193,7 @@ pub(crate) async fn hold_the_lock(path: &Path) {
 async fn a_lock_held_by_another_process_says_so_and_is_over_with_it() {
     let world = world().await;
     let id = world.ask_first("hello").await.service.id;
-    let mut other = Other::start("lock", &world.path());
+    let mut other = Other::start("lock", &world.place());
     assert_eq!(other.hear().as_deref(), Some("locked"));
     let started = std::time::Instant::now();
     let reason = unavailable(world.request(change(id, TaskPayload::Stop)).await);
@@ -218,132 +218,4 @@ async fn a_short_lock_is_waited_for() {
     });
     accepted.unwrap();
     db.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_row_that_makes_no_sense_is_an_error_and_no_panic() {
-    let spoilt = [
-        "UPDATE service SET state = 'sleepy'",
-        "UPDATE service SET state = 'live', release = NULL",
-        "UPDATE service SET state = 'live', release = -1",
-        "UPDATE service SET state = 'unhealthy', reason = NULL",
-        "UPDATE service SET wanted = 'maybe'",
-        "UPDATE service SET version = -1",
-        "UPDATE service SET project = ''",
-        "UPDATE service SET name = 'Not A Label'",
-        "UPDATE service SET id = 'x' || id",
-        "UPDATE service SET reason = CAST(x'ff' AS TEXT), state = 'failed'",
-    ];
-    for sql in spoilt {
-        let world = world().await;
-        let accepted = world.ask_first("hello").await;
-        world.spoil("PRAGMA ignore_check_constraints = ON").await;
-        world.spoil(sql).await;
-        for result in [
-            world.list_all_services(None, 10).await.map(drop),
-            world.list_services(&default_project(), None, 10).await.map(drop),
-            world.request(first_deploy("hello")).await.map(drop),
-        ] {
-            match result {
-                Err(StoreError::Corrupt(_)) => {}
-                // Where the damage hides the row from this question.
-                Ok(()) if sql.contains("project") || sql.contains("name") => {}
-                other => panic!("{sql}: {other:?}"),
-            }
-        }
-        let lease = world.claim("worker", LONG).await.unwrap();
-        assert_eq!(lease.map(|lease| lease.task.id), Some(accepted.task), "{sql}");
-        world.spoil("DELETE FROM service").await;
-        world.ask_first("hello").await;
-    }
-}
-
-#[tokio::test]
-async fn a_damaged_task_is_an_error_for_who_asks_and_no_obstacle_for_others() {
-    for sql in [
-        "UPDATE task SET payload = '{'",
-        "UPDATE task SET subject = 'nobody'",
-        "UPDATE task SET project = 'No Label'",
-        "UPDATE task SET attempt = -5",
-        "UPDATE task SET attempt = 9000000000",
-    ] {
-        let world = world().await;
-        let accepted = world.ask_first("hello").await;
-        world.spoil(sql).await;
-        let found = world.find_task(accepted.task).await;
-        assert!(matches!(found, Err(StoreError::Corrupt(_))), "{sql}: {found:?}");
-        let waited = world.wait_task(accepted.task, LIMIT).await;
-        assert!(matches!(waited, Err(StoreError::Corrupt(_))), "{sql}: {waited:?}");
-        let next = world.ask_first("next").await;
-        assert_eq!(world.take().await.task.id, next.task, "{sql}");
-    }
-}
-
-#[tokio::test]
-async fn a_caller_that_goes_away_in_the_middle_leaves_nothing_half() {
-    let world = world().await;
-    let mut went = 0;
-    for round in 0..60 {
-        let of = format!("service-{round}");
-        if poll_times(world.request(first_deploy(&of)), round % 4).await.is_none() {
-            went += 1;
-        }
-        // The next one does not suffer from it.
-        world.ask_first("survivor").await;
-        let lease = world.take().await;
-        world.finish(&lease, &done(None)).await.unwrap();
-    }
-    assert!(went > 15, "{went} went away");
-    for service in world.list_all_services(None, 1000).await.unwrap() {
-        let story = world.story(service.id).await;
-        assert_eq!(story[0], "deploy asked");
-    }
-    let mut db = world.stranger().await;
-    let tasks: i64 = sqlx::query_scalar("SELECT count(DISTINCT subject) FROM task").fetch_one(&mut db).await.unwrap();
-    assert_eq!(tasks, i64::try_from(world.list_all_services(None, 1000).await.unwrap().len()).unwrap());
-}
-
-/// The other branch of a `select!` is still there, but nobody polls it while this
-/// one waits.
-#[tokio::test]
-async fn a_caller_that_is_not_polled_does_not_keep_the_only_writer() {
-    let world = world().await;
-    for polls in 1..20 {
-        let of = format!("suspended-{polls}");
-        let mut suspended = std::pin::pin!(world.request(first_deploy(&of)));
-        if let Some(early) = poll_times(suspended.as_mut(), polls).await {
-            early.unwrap();
-            continue;
-        }
-        let started = std::time::Instant::now();
-        world.ask_first(&format!("other-{polls}")).await;
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-        suspended.await.unwrap();
-    }
-}
-
-/// Polls a future so many times, each time after it asked for it, then drops it.
-async fn poll_times<F: Future>(future: F, times: usize) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    let mut left = times;
-    std::future::poll_fn(|context| {
-        if left == 0 {
-            return std::task::Poll::Ready(None);
-        }
-        left -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_closed_store_says_so() {
-    let world = world().await;
-    let accepted = world.ask_first("hello").await;
-    world.close().await;
-    assert_eq!(unavailable(world.request(first_deploy("more")).await), "it is closed");
-    assert_eq!(unavailable(world.check_writable().await.and(world.find_task(accepted.task).await)), "it is closed");
-    let store = Store::open(&world.path()).await.unwrap();
-    let task = store.find_task(accepted.task).await.unwrap().unwrap();
-    assert!(matches!(task.state, TaskState::Queued { .. }));
 }

@@ -2,7 +2,7 @@
 //! tasks by what they do.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shipway_model::task::{Content, Deploy, DeployProgram, Failure};
@@ -11,8 +11,10 @@ use shipway_model::{
     ProjectName, Release, ReleaseProgram, ReleaseSpec, RootFs, Runner, Service, ServiceId, ServiceName, Source,
     TaskPayload,
 };
-use shipway_store::{Accepted, Lease, LeaseTerms, Request, Store, StoreError, Target};
-use sqlx::{Connection, SqliteConnection};
+use shipway_store::{Accepted, Claimant, Lease, LeaseTerms, Migrate, Request, Store, StoreError, Target};
+use shipway_testkit::Postgres;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 /// Longer than any test takes.
@@ -24,7 +26,21 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     pub(crate) store: Store,
-    pub(crate) folder: tempfile::TempDir,
+    place: Place,
+}
+
+/// Where a world's database is.
+enum Place {
+    File(tempfile::TempDir),
+    Server(String),
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Server(database) = self {
+            drop(Postgres::shared().remove(database));
+        }
+    }
 }
 
 impl std::ops::Deref for World {
@@ -34,14 +50,59 @@ impl std::ops::Deref for World {
     }
 }
 
+/// Which of the two this part of the suite runs on.
+pub(crate) fn is_postgres() -> bool {
+    module_path!().contains("::postgres::")
+}
+
 pub(crate) async fn world() -> World {
-    let (store, folder) = Store::open_temporary().await.unwrap();
-    World { store, folder }
+    if !is_postgres() {
+        let (store, folder) = Store::open_temporary().await.unwrap();
+        return World { store, place: Place::File(folder) };
+    }
+    let database = Postgres::shared().create(Some(template().await)).unwrap();
+    let store = open(&Postgres::shared().url(&database)).await;
+    World { store, place: Place::Server(database) }
+}
+
+/// A database that has the tables, to be copied.
+async fn template() -> &'static str {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let make = async || {
+        let database = Postgres::shared().create(None).unwrap();
+        open(&Postgres::shared().url(&database)).await.close().await;
+        // A database that somebody is in is not copied, and a session takes a moment to end.
+        Postgres::shared().disconnect(&database).unwrap();
+        database
+    };
+    TEMPLATE.get_or_init(make).await
+}
+
+/// Opens a file by its path, a database by its URL.
+pub(crate) async fn open(place: &str) -> Store {
+    if is_postgres() {
+        Store::connect(place, Migrate::Yes).await.unwrap()
+    } else {
+        Store::open(Path::new(place)).await.unwrap()
+    }
 }
 
 impl World {
+    /// What [`open`] takes.
+    pub(crate) fn place(&self) -> String {
+        match &self.place {
+            Place::File(folder) => folder.path().join("shipway.sqlite").display().to_string(),
+            Place::Server(database) => Postgres::shared().url(database),
+        }
+    }
+
+    /// The same database in another process, as far as it knows.
+    pub(crate) async fn again(&self) -> Store {
+        open(&self.place()).await
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("shipway.sqlite")
+        PathBuf::from(self.place())
     }
 
     /// A connection of somebody else's, to look at and to spoil rows.
@@ -49,11 +110,37 @@ impl World {
         connect(&self.path()).await
     }
 
-    /// Runs a statement behind the store's back.
-    pub(crate) async fn spoil(&self, sql: &'static str) {
+    /// Runs statements behind the store's back.
+    pub(crate) async fn spoil(&self, sql: impl Into<String>) {
+        let sql = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.into()));
+        if is_postgres() {
+            let mut db = PgConnection::connect(&self.place()).await.unwrap();
+            sql.execute(&mut db).await.unwrap();
+            return db.close().await.unwrap();
+        }
         let mut db = self.stranger().await;
-        sqlx::raw_sql(sql).execute(&mut db).await.unwrap();
+        sql.execute(&mut db).await.unwrap();
         db.close().await.unwrap();
+    }
+
+    /// Reads texts behind the store's back.
+    pub(crate) async fn texts(&self, sql: impl Into<String>) -> Vec<String> {
+        let sql = sqlx::AssertSqlSafe(sql.into());
+        if is_postgres() {
+            let mut db = PgConnection::connect(&self.place()).await.unwrap();
+            return sqlx::query_scalar(sql).fetch_all(&mut db).await.unwrap();
+        }
+        sqlx::query_scalar(sql).fetch_all(&mut self.stranger().await).await.unwrap()
+    }
+
+    /// Reads a number behind the store's back.
+    pub(crate) async fn number(&self, sql: impl Into<String>) -> i64 {
+        let sql = sqlx::AssertSqlSafe(sql.into());
+        if is_postgres() {
+            let mut db = PgConnection::connect(&self.place()).await.unwrap();
+            return sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap();
+        }
+        sqlx::query_scalar(sql).fetch_one(&mut self.stranger().await).await.unwrap()
     }
 
     /// The words of the events of a service, for reading aloud.
@@ -70,7 +157,7 @@ impl World {
     }
 }
 
-pub(crate) async fn connect(path: &std::path::Path) -> SqliteConnection {
+pub(crate) async fn connect(path: &Path) -> SqliteConnection {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).foreign_keys(false);
     SqliteConnection::connect_with(&options).await.unwrap()
 }
@@ -103,6 +190,11 @@ pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> b
         }
     };
     tokio::time::timeout(LIMIT, holds).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}
+
+/// A worker that takes everything.
+pub(crate) fn who(worker: &str) -> Claimant {
+    Claimant::named(worker)
 }
 
 pub(crate) fn default_project() -> ProjectName {
@@ -212,13 +304,13 @@ impl World {
 
     /// Claims, expecting a task.
     pub(crate) async fn take(&self) -> Lease {
-        self.claim("worker", LONG).await.unwrap().expect("a task is due")
+        self.claim(&who("worker"), LONG).await.unwrap().expect("a task is due")
     }
 
     /// Claims under a lease that runs out at once, and waits until it has.
     pub(crate) async fn take_and_lose(&self) -> Lease {
         let terms = LeaseTerms { heartbeat: Duration::from_millis(1), deadline: Duration::from_millis(1) };
-        let lease = self.claim("slow", terms).await.unwrap().expect("a task is due");
+        let lease = self.claim(&who("slow"), terms).await.unwrap().expect("a task is due");
         wait_until("the lease runs out", async || self.now().await.unwrap() >= lease.deadline).await;
         lease
     }

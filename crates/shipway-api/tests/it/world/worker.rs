@@ -9,7 +9,7 @@ use shipway_model::{
     ServiceState, Source, TaskPayload, Wanted,
 };
 use shipway_stdx::shutdown::Shutdown;
-use shipway_store::{Lease, LeaseTerms, Store};
+use shipway_store::{Claimant, Lease, LeaseTerms, Store};
 use tokio::sync::watch;
 
 const TERMS: LeaseTerms = LeaseTerms { heartbeat: Duration::from_secs(60), deadline: Duration::from_secs(60) };
@@ -22,7 +22,7 @@ pub(super) async fn work(store: Store, mut working: watch::Receiver<bool>, mut s
         let at_work = *working.borrow_and_update();
         let lease = match at_work {
             // A store that a test has broken comes back, or the test ends.
-            true => store.claim("world", TERMS).await.unwrap_or(None),
+            true => store.claim(&Claimant::named("world"), TERMS).await.unwrap_or(None),
             false => None,
         };
         if let Some(lease) = lease {

@@ -11,10 +11,12 @@ use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::Errno;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
+use crate::db::Pools;
 use crate::door::{Doubt, Inner};
-use crate::{OpenError, Store, sqlite};
+use crate::query::worded;
+use crate::{OpenError, SCHEMA, Store, sqlite};
 
 /// Connections for reading. More would not read faster on a small machine, and
 /// each has a thread and a cache of its own.
@@ -30,13 +32,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 2] = [
-    (1, include_str!("../migrations/sqlite/0001_services_and_tasks.sql")),
-    (2, include_str!("../migrations/sqlite/0002_images.sql")),
+const MIGRATIONS: [(i64, &str); 3] = [
+    (1, include_str!("../../migrations/sqlite/0001_services_and_tasks.sql")),
+    (2, include_str!("../../migrations/sqlite/0002_images.sql")),
+    (3, include_str!("../../migrations/sqlite/0003_workers.sql")),
 ];
-
-/// The schema that this version brings a database to.
-pub const SCHEMA: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 impl Store {
     /// Opens or makes the database at `path`, migrates it, and checks it.
@@ -56,15 +56,17 @@ impl Store {
         let doubt = Doubt::default();
         let writer = pool(1, &doubt).connect_lazy_with(options);
         let readers = pool(READERS, &doubt).connect_lazy_with(sqlite::reader(path));
-        let store = Self(Arc::new(Inner::new(writer, readers, doubt)));
+        let store = Self(Arc::new(Inner::new(Pools::Sqlite { writer, readers }, doubt)));
         tracing::debug!(path = %path.display(), "store opened");
         Ok(store)
     }
 
     /// Closes all connections; later calls fail. Waits for writes under way.
     pub async fn close(&self) {
-        self.0.readers.close().await;
-        self.0.writer.close().await;
+        if let Some(listener) = self.0.listener.get() {
+            listener.abort();
+        }
+        self.0.pools.close().await;
     }
 }
 
@@ -160,10 +162,8 @@ async fn migrate(db: &mut SqliteConnection) -> Checked {
 
 async fn apply(db: &mut SqliteConnection, version: i64, sql: &'static str) -> sqlx::Result<()> {
     sqlx::raw_sql(sql).execute(&mut *db).await?;
-    sqlx::query(concat!("INSERT INTO schema_version (version, applied_at) VALUES ($1, ", sqlite::now!(), ")"))
-        .bind(version)
-        .execute(db)
-        .await?;
+    let sql = worded("INSERT INTO schema_version (version, applied_at) VALUES ($1, {now})".into(), sqlite::WORDS);
+    sqlx::query(AssertSqlSafe(sql)).bind(version).execute(db).await?;
     tracing::info!(version, "database schema migrated");
     Ok(())
 }

@@ -1,0 +1,133 @@
+//! What is PostgreSQL's own: its words in the shared SQL, its locks, its errors, how a
+//! connection is set up.
+//!
+//! Writers run side by side here. What keeps them apart is said by the code that writes:
+//! [`Tx::lock`](crate::door::Tx::lock) names what it is about to change, and waits for
+//! whoever named the same. Beside that, unique indexes refuse what must never be.
+//!
+//! No state of a session is relied on, so that a pooler in transaction mode may stand in
+//! between: locks and settings are the transaction's, and with `statement-cache-capacity=0`
+//! in the URL nothing is prepared, nothing is asked for at the start of a connection, and
+//! even reading happens in a transaction. Only the connection that listens is a session.
+
+mod listen;
+pub(crate) mod open;
+
+use std::time::Duration;
+
+use sqlx::postgres::PgDatabaseError;
+
+use crate::StoreError;
+use crate::db::Db;
+use crate::query::{Value, query};
+
+/// What the words in braces of the shared SQL are here.
+///
+/// The clock is the statement's start: one statement sees one time, and a transaction that
+/// waited for a lock does not go on with the time before.
+pub(crate) const WORDS: &[(&str, &str)] = &[
+    ("{now}", "((extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"),
+    ("{next_token}", "nextval('lease_token')"),
+    ("{skip_locked}", "FOR UPDATE OF t SKIP LOCKED"),
+    ("{each_label}", "json_array_elements_text(t.labels::json) AS label(value)"),
+    ("{place_of}", "strpos"),
+];
+
+/// Begins a writing transaction. The limits keep a caller from hanging: on a lock, in one
+/// statement, and (when this process is paused inside) the others from hanging on us.
+pub(crate) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s';
+    SET LOCAL idle_in_transaction_session_timeout = '15s'";
+
+/// Begins a transaction of a reader behind a pooler.
+pub(crate) const BEGIN_READ: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'";
+
+/// Whatever a server that hangs does, a caller hears within this.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// The channel of notices.
+pub(crate) const CHANNEL: &str = "shipway";
+
+/// What is between us and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// A session of our own: statements are prepared once.
+    Direct,
+    /// Perhaps a pooler, which may give each transaction another session.
+    Pooled,
+}
+
+impl Link {
+    pub(crate) const fn keeps_statements(self) -> bool {
+        matches!(self, Self::Direct)
+    }
+}
+
+/// PostgreSQL's text has no zero byte. What a program printed may: it is shown as what
+/// cannot be shown.
+pub(crate) fn storable(value: Value) -> Value {
+    match value {
+        Value::Text(Some(text)) if text.contains('\0') => Value::Text(Some(text.replace('\0', "\u{fffd}"))),
+        other => other,
+    }
+}
+
+/// Waits until nobody else changes what has this name, until the transaction's end.
+pub(crate) async fn lock(db: &mut Db, name: &str) -> sqlx::Result<()> {
+    query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(name).execute(db).await.map(drop)
+}
+
+/// Tells other processes what this transaction changes, when it commits.
+pub(crate) async fn notify(db: &mut Db, payload: &str) -> sqlx::Result<()> {
+    query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(db).await.map(drop)
+}
+
+/// Whether two claims met on one subject, and this one came second.
+pub(crate) fn is_claim_conflict(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.constraint() == Some("task_running"))
+}
+
+/// Whether the connection failed, not the statement, so that others may have failed too.
+pub(crate) fn is_about_the_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
+        _ => code(error).is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "25006"),
+    }
+}
+
+/// The SQLSTATE of an error, if it is PostgreSQL's
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn code(error: &sqlx::Error) -> Option<&str> {
+    Some(error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.code())
+}
+
+/// Says what the server's error means to the caller; `None` when it is not the server's.
+pub(crate) fn classify(error: &sqlx::Error) -> Option<Result<&'static str, String>> {
+    let code = code(error)?;
+    Some(Ok(match code {
+        "55P03" => "it is locked by another process",
+        "57014" => "it took too long",
+        "40001" | "40P01" => "too much changed at once",
+        "25006" => "it is read-only",
+        "53100" | "54000" => "the disk is full, or the database has reached its largest size",
+        "53200" => "there is no memory left",
+        "53300" => "it has too many connections",
+        "57P01" | "57P02" | "57P03" => "it is starting or stopping",
+        "58030" => "the disk failed to read or write",
+        "XX001" | "XX002" => "its file is damaged",
+        "3D000" => "there is no database of this name",
+        "42501" => "its user may not do this",
+        _ if code.starts_with("08") => "its connection was lost",
+        _ if code.starts_with("28") => "it does not know us: user or password is wrong",
+        _ if code.starts_with("23") => return Some(Err(format!("a rule of the tables refused a row: {error}"))),
+        _ => return Some(Err(error.to_string())),
+    }))
+}
+
+/// An answer that did not come.
+pub(crate) fn no_answer() -> StoreError {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()
+}
+
+#[cfg(test)]
+mod tests;

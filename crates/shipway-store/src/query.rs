@@ -1,0 +1,180 @@
+//! One statement, for whichever database is behind the store.
+//!
+//! SQL stands once in this crate, in the dialect that SQLite and PostgreSQL share. Where
+//! they differ in a word, the text has a name in braces (`{now}`), and each dialect puts in
+//! its own. Values are bound as `$1`, `$2` …, and rows are read by name, on both alike.
+
+use std::borrow::Cow;
+
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Encode, FromRow, Postgres, Sqlite, Type};
+
+use crate::db::Db;
+use crate::{postgres, sqlite};
+
+/// What a row of either database can be read into.
+pub(crate) trait Readable: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+
+impl<T> Readable for T where T: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+
+/// What a column of either database can be read into.
+pub(crate) trait Scalar:
+    Send + Unpin + Type<Sqlite> + Type<Postgres> + for<'r> Decode<'r, Sqlite> + for<'r> Decode<'r, Postgres>
+{
+}
+
+impl<T> Scalar for T where
+    T: Send + Unpin + Type<Sqlite> + Type<Postgres> + for<'r> Decode<'r, Sqlite> + for<'r> Decode<'r, Postgres>
+{
+}
+
+/// A value to be bound. `None` keeps its type, which PostgreSQL wants to know.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Number(Option<i64>),
+    Text(Option<String>),
+    Truth(bool),
+    Bytes(Vec<u8>),
+}
+
+macro_rules! value_of {
+    ($($from:ty => |$value:ident| $make:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from($value: $from) -> Self {
+                $make
+            }
+        }
+    )*};
+}
+
+value_of! {
+    i64 => |value| Self::Number(Some(value));
+    Option<i64> => |value| Self::Number(value);
+    &str => |value| Self::Text(Some(value.to_owned()));
+    &String => |value| Self::Text(Some(value.clone()));
+    String => |value| Self::Text(Some(value));
+    Option<&str> => |value| Self::Text(value.map(str::to_owned));
+    Option<String> => |value| Self::Text(value);
+    &Option<String> => |value| Self::Text(value.clone());
+    bool => |value| Self::Truth(value);
+    Vec<u8> => |value| Self::Bytes(value);
+}
+
+/// A statement with its values.
+#[derive(Debug)]
+pub(crate) struct Query {
+    sql: Cow<'static, str>,
+    values: Vec<Value>,
+}
+
+/// Begins a statement.
+pub(crate) fn query(sql: impl Into<Cow<'static, str>>) -> Query {
+    Query { sql: sql.into(), values: Vec::new() }
+}
+
+impl Query {
+    /// Binds the next value.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Runs it; returns how many rows it changed.
+    pub(crate) async fn execute(self, db: &mut Db) -> sqlx::Result<u64> {
+        match db {
+            Db::Sqlite(db) => {
+                let (sql, bound) = self.for_sqlite();
+                Ok(sqlx::query_with(sql, bound?).execute(&mut **db).await?.rows_affected())
+            }
+            Db::Postgres(db, link) => {
+                let (sql, bound) = self.for_postgres();
+                let query = sqlx::query_with(sql, bound?).persistent(link.keeps_statements());
+                Ok(query.execute(&mut **db).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Reads all its rows.
+    pub(crate) async fn fetch_all<T: Readable>(self, db: &mut Db) -> sqlx::Result<Vec<T>> {
+        match db {
+            Db::Sqlite(db) => {
+                let (sql, bound) = self.for_sqlite();
+                sqlx::query_as_with(sql, bound?).fetch_all(&mut **db).await
+            }
+            Db::Postgres(db, link) => {
+                let (sql, bound) = self.for_postgres();
+                let query = sqlx::query_as_with(sql, bound?).persistent(link.keeps_statements());
+                query.fetch_all(&mut **db).await
+            }
+        }
+    }
+
+    /// Reads its first row, if it has any. Only for statements with one row at most.
+    pub(crate) async fn fetch_optional<T: Readable>(self, db: &mut Db) -> sqlx::Result<Option<T>> {
+        Ok(self.fetch_all(db).await?.into_iter().next())
+    }
+
+    /// Reads its first row; none is an error.
+    pub(crate) async fn fetch_one<T: Readable>(self, db: &mut Db) -> sqlx::Result<T> {
+        self.fetch_optional(db).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// Reads the first column of all its rows.
+    pub(crate) async fn scalars<T: Scalar>(self, db: &mut Db) -> sqlx::Result<Vec<T>> {
+        let rows: Vec<(T,)> = self.fetch_all(db).await?;
+        Ok(rows.into_iter().map(|(value,)| value).collect())
+    }
+
+    /// Reads the first column of its first row; no row is an error.
+    pub(crate) async fn scalar<T: Scalar>(self, db: &mut Db) -> sqlx::Result<T> {
+        let (value,) = self.fetch_one(db).await?;
+        Ok(value)
+    }
+
+    /// Reads the first column of its first row, if it has any.
+    pub(crate) async fn scalar_optional<T: Scalar>(self, db: &mut Db) -> sqlx::Result<Option<T>> {
+        let row: Option<(T,)> = self.fetch_optional(db).await?;
+        Ok(row.map(|(value,)| value))
+    }
+
+    fn for_sqlite(self) -> (AssertSqlSafe<String>, Bound<Sqlite>) {
+        (AssertSqlSafe(worded(self.sql, sqlite::WORDS)), arguments::<Sqlite>(self.values))
+    }
+
+    fn for_postgres(self) -> (AssertSqlSafe<String>, Bound<Postgres>) {
+        let values = self.values.into_iter().map(postgres::storable);
+        (AssertSqlSafe(worded(self.sql, postgres::WORDS)), arguments::<Postgres>(values))
+    }
+}
+
+type Bound<D> = sqlx::Result<<D as Database>::Arguments>;
+
+fn arguments<D: Database>(values: impl IntoIterator<Item = Value>) -> Bound<D>
+where
+    D::Arguments: Arguments<Database = D>,
+    Option<i64>: Encode<'static, D> + Type<D>,
+    Option<String>: Encode<'static, D> + Type<D>,
+    bool: Encode<'static, D> + Type<D>,
+    Vec<u8>: Encode<'static, D> + Type<D>,
+{
+    let mut arguments = D::Arguments::default();
+    for value in values {
+        match value {
+            Value::Number(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text),
+            Value::Truth(truth) => arguments.add(truth),
+            Value::Bytes(bytes) => arguments.add(bytes),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+/// A statement with the dialect's words put in.
+pub(crate) fn worded(sql: Cow<'static, str>, words: &[(&str, &str)]) -> String {
+    if !sql.contains('{') {
+        return sql.into_owned();
+    }
+    words.iter().fold(sql.into_owned(), |sql, (name, word)| sql.replace(name, word))
+}

@@ -1,0 +1,20 @@
+//! What the store promises, whichever database is behind it. Each file is a promise; the
+//! names of the tests are its small print.
+
+mod callers;
+pub(crate) mod child;
+mod counts;
+mod crash;
+mod damage;
+mod events;
+mod images;
+mod instances;
+mod model;
+mod notices;
+mod publishing;
+mod queue;
+mod races;
+mod requests;
+mod services;
+mod tokens;
+pub(crate) mod world;

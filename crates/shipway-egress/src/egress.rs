@@ -140,7 +140,14 @@ impl Egress {
             upstreams: config.upstreams,
             forwarding: Forwarding::new(&config.memory),
             members,
-            kernel: Mutex::new(Kernel { table, links, mtu: None, adopted: false, tended: false, attached: BTreeMap::new() }),
+            kernel: Mutex::new(Kernel {
+                table,
+                links,
+                mtu: None,
+                adopted: false,
+                tended: false,
+                attached: BTreeMap::new(),
+            }),
         };
         Ok((egress, forwarder))
     }

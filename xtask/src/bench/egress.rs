@@ -135,7 +135,7 @@ impl Ours {
             let field = Field::new()?;
             let tree = tree.to_string_lossy();
             let cpus = std::thread::available_parallelism()?.to_string();
-            let limits = ["--cpus", &cpus, "--memory", "256M", "--bandwidth", "1000G", "--connections", "65535"];
+            let limits = ["--cpus", &cpus, "--memory", "256M", "--bandwidth", "12G", "--connections", "65535"];
             let deploy = ["deploy", "--image", "traffic", "--port", IDLE_PORT, "--name", "traffic"];
             let command = ["--egress", "internet", "--", PROGRAM, "serve", IDLE_PORT];
             for words in [&["image", "import", "traffic", &tree][..], &[&deploy[..], &limits, &command].concat()] {

@@ -58,3 +58,12 @@ fn connections_have_a_bound_and_room_comes_back() {
     drop(open);
     wait_until("there is room again", || connect().is_ok());
 }
+
+#[test]
+fn a_rate_that_no_kernel_can_count_is_the_highest_it_can() {
+    let world = World::new();
+    let fast = world.container(1, &Policy { bytes_per_second: NonZeroU64::new(1 << 40), ..Policy::default() });
+    there_and_back(&fast.net, 1 << 20);
+    assert_eq!(world.seen(&fast).packets.rate, 0);
+    assert!(crate::world::sh("nft list ruleset").contains("limit rate over"));
+}

@@ -6,6 +6,8 @@
 
 mod change;
 mod deploy;
+mod docker;
+mod egress;
 mod idle;
 mod proxy;
 mod routes;
@@ -22,7 +24,7 @@ use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade; all of them when none is named
+    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade, egress; all of them when none is named
     names: Vec<String>,
     /// One JSON object a row
     #[arg(long)]
@@ -38,7 +40,7 @@ pub(crate) struct Options {
 /// A bench by its name, and whether it measures the whole binary.
 type Bench = (&'static str, bool, fn(usize) -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 10] = [
     ("start", false, start::start),
     ("exec", false, start::exec),
     ("deploy", true, deploy::deploy),
@@ -48,6 +50,7 @@ const BENCHES: [Bench; 9] = [
     ("routes", false, routes::routes),
     ("redeploy", true, change::redeploy),
     ("upgrade", true, change::upgrade),
+    ("egress", true, egress::egress),
 ];
 
 /// Measures what was named, prints a row for each comparison.

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::sh::{self, say, tell};
 
 /// Crates whose tests need a kernel of this kind to mean something.
-const PACKAGES: [&str; 3] = ["shipway-shim", "shipway-engine", "shipway-driver-embedded"];
+const PACKAGES: [&str; 4] = ["shipway-shim", "shipway-egress", "shipway-engine", "shipway-driver-embedded"];
 
 /// Programs this needs, and Debian's packages of them.
 const TOOLS: [(&str, &str); 3] =

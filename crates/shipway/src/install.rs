@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail, ensure};
 use shipway_stdx::fs::{Durability, remove_if_there, write_atomic};
 
 use crate::config::{self, Config, Sources};
-use crate::program;
+use crate::{program, upgrade};
 
 /// What `/etc/shipway/config.yml` says at first.
 const FIRST_CONFIG: &str = include_str!("../../../packaging/config.yml");
@@ -44,15 +44,20 @@ pub(crate) fn install() -> anyhow::Result<()> {
     check_host("install")?;
     ensure!(!is_packaged(), "a package has installed shipway already (/usr/bin/shipway); use its own commands");
     let plan = Plan::new();
-    let addresses = addresses(&plan)?;
-    copy_binary(&plan.binary)?;
+    let config = first_config(&plan)?;
+    let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
+    let runs = is_active(SERVICE);
+    if !runs {
+        copy_binary(&plan.binary)?;
+    }
     write_unit(&plan, SERVICE, &units::service(&plan.binary, &plan.config))?;
     write_unit(&plan, SOCKET, &units::socket(&plan.config, &addresses))?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", SOCKET, SERVICE])?;
-    if is_active(SERVICE) {
+    if runs {
         say("telling the running shipway to make room for this one");
-        systemctl(&["reload", SERVICE])?;
+        // As by hand: in its place, watched until it serves, and taken back if it does not.
+        upgrade::upgrade(&config, Path::new(program::OWN), false)?;
     } else {
         say("starting (the first time makes an image of this host's packages)");
         systemctl(&["start", SOCKET, SERVICE])?;
@@ -62,14 +67,14 @@ pub(crate) fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration's listeners; the first configuration is written if there is none.
-fn addresses(plan: &Plan) -> anyhow::Result<Vec<SocketAddr>> {
+/// The configuration; a first one is written if there is none.
+fn first_config(plan: &Plan) -> anyhow::Result<Config> {
     if !plan.config.exists() {
         fs::create_dir_all(plan.config.parent().context("the configuration has no folder")?)?;
         write_atomic(&plan.config, FIRST_CONFIG.as_bytes(), 0o644, Durability::Power)?;
         say(&format!("wrote {}", plan.config.display()));
     }
-    Ok(load(plan)?.listeners.iter().map(|listener| listener.address).collect())
+    load(plan)
 }
 
 /// The configuration as the unit will have it: nothing of this terminal's environment.

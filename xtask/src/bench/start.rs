@@ -6,14 +6,14 @@
 //! limits, Docker on an image of it. The limit is a bare program making the same calls.
 
 mod bundle;
-mod docker;
 mod ours;
 
 use std::time::{Duration, Instant};
 
 use self::bundle::Bundle;
-use self::docker::Docker;
+pub(super) use self::bundle::finish;
 use self::ours::{crowd, cycle};
+use super::docker::{Bridge, Docker};
 use super::row::{Row, median};
 use crate::sh;
 
@@ -75,7 +75,7 @@ pub(super) fn exec(rounds: usize) -> anyhow::Result<Vec<Row>> {
 }
 
 fn beside_docker(promise: Promise, bundle: &Bundle, mode: &str, rounds: usize) -> anyhow::Result<Row> {
-    let docker = match Docker::start(bundle) {
+    let docker = match Docker::start(&bundle.tree(), Bridge::None) {
         Ok(docker) => docker,
         Err(error) => return Ok(skipped(promise, "docker", &error)),
     };

@@ -12,15 +12,17 @@ use crate::sh::{self, say};
 
 /// What the machine has beside Debian's minimum: an init, a kernel, and what the tests start.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,linux-image-amd64,initramfs-tools,busybox-static,ca-certificates,\
-                        curl,gawk,iproute2,nodejs,perl,procps,python3,strace";
+                        curl,gawk,iproute2,iptables,nftables,nodejs,perl,procps,python3,strace";
 
 /// Room for Debian, the tests, and what they write.
 const DISK_SIZE: &str = "6G";
 
-/// Makes the tree of a stock Debian, unless it is there.
+/// Makes the tree of a stock Debian, unless it is there and has the same packages.
 pub(super) fn make_tree(folder: &Path, fresh: bool) -> anyhow::Result<()> {
     let (tree, partial) = (folder.join("tree"), folder.join("tree.partial"));
-    if fresh && tree.exists() {
+    let list = folder.join("tree.packages");
+    let is_current = fs::read_to_string(&list).is_ok_and(|packages| packages == PACKAGES);
+    if (fresh || !is_current) && tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
     if tree.exists() {
@@ -37,7 +39,8 @@ pub(super) fn make_tree(folder: &Path, fresh: bool) -> anyhow::Result<()> {
     let sources = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
     words.extend(sources.iter().find(|path| Path::new(path).exists()));
     sh::run("mmdebstrap", &words)?;
-    fs::rename(&partial, &tree).context("cannot put the tree in its place")
+    fs::rename(&partial, &tree).context("cannot put the tree in its place")?;
+    Ok(write_atomic(&list, PACKAGES.as_bytes(), 0o644, Durability::Process)?)
 }
 
 /// Puts the test binaries where cargo built them (tests know each other's

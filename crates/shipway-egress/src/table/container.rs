@@ -21,6 +21,9 @@ const NAME_CONNECTIONS: u32 = 8;
 /// a few of the kernel's largest packets (64 KiB before they are cut up), or nothing
 /// would pass at all.
 const BURST_BYTES_MIN: u64 = 256 << 10;
+/// 100 Gbit/s. The kernel counts rate and burst in nanoseconds' worth, in 64 bits: from
+/// 18 GB/s on it refuses, and older ones would count wrong.
+const RATE_MAX: u64 = 12_500_000_000;
 
 /// The names of a container's chains.
 pub(crate) fn chain_names(slot: Slot) -> [String; 5] {
@@ -128,8 +131,9 @@ fn into(slot: Slot, policy: &Policy) -> Vec<Rule> {
 /// step, in both directions, with no queue of the host's filling up.
 fn rate(slot: Slot, policy: &Policy) -> Vec<Rule> {
     let limit = |rate: NonZeroU64| {
-        let burst = u32::try_from((rate.get() / 10).max(BURST_BYTES_MIN)).unwrap_or(u32::MAX);
-        Rule::new().over(true, rate.get(), burst).count(&name(slot, "rate")).drop()
+        let rate = rate.get().min(RATE_MAX);
+        let burst = u32::try_from((rate / 10).max(BURST_BYTES_MIN)).unwrap_or(u32::MAX);
+        Rule::new().over(true, rate, burst).count(&name(slot, "rate")).drop()
     };
     policy.bytes_per_second.map(limit).into_iter().collect()
 }

@@ -1,6 +1,14 @@
 //! Doctor on the host the tests run on, and its readers on texts of others.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::*;
+
+/// Checks make children that the test of their traces would take for leftovers.
+fn alone() -> MutexGuard<'static, ()> {
+    static CHECKS: Mutex<()> = Mutex::new(());
+    CHECKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn config(state_dir: PathBuf) -> DoctorConfig {
     let engine_root = state_dir.join("engine");
@@ -38,6 +46,7 @@ fn traces(dir: &std::path::Path) -> Vec<String> {
 
 #[test]
 fn every_check_answers_and_leaves_nothing_behind() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let before = traces(dir.path());
     let findings = examine(&config(dir.path().join("not/yet/made")));
@@ -59,6 +68,7 @@ fn every_check_answers_and_leaves_nothing_behind() {
 
 #[test]
 fn what_is_missing_is_found_missing() {
+    let _alone = alone();
     let find = |config: &DoctorConfig, name: &str| {
         let check = checks().find(|(check, _)| *check == name).unwrap();
         probe::within_time(check.1, config)
@@ -86,6 +96,7 @@ fn what_is_missing_is_found_missing() {
 
 #[test]
 fn a_state_directory_that_cannot_be_id_mapped_is_found_out() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_owned();
     // Threads inherit their maker's mounts, so the check sees this overlay and nobody else does.

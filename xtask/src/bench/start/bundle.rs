@@ -97,7 +97,7 @@ impl Drop for Sleeper<'_> {
 
 /// Runs a program to its end. What it says goes to a file, not to a pipe: a
 /// container that runs on would hold that open.
-pub(super) fn finish(command: &mut Command) -> anyhow::Result<()> {
+pub(in super::super) fn finish(command: &mut Command) -> anyhow::Result<()> {
     let said = tempfile::NamedTempFile::new()?;
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.reopen()?);

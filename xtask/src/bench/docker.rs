@@ -1,5 +1,6 @@
-//! Docker as a peer: a daemon of the bench's own, with its own root, socket and cgroups,
-//! and no bridge, so that no rule and no link of the host's is touched.
+//! Docker as a peer: a daemon of the bench's own, with its own root, socket and cgroups.
+//! It has no bridge, so that no rule and no link of the host's is touched, unless the
+//! calling thread is in a network namespace of the bench's own.
 //!
 //! Installed by hand (`apt-get install docker.io`, with a `policy-rc.d` that forbids its
 //! service); where it is not, the rows say so. What the daemon makes outside of its
@@ -14,7 +15,7 @@ use anyhow::{Context as _, ensure};
 use shipway_testkit::wait_until;
 use tempfile::TempDir;
 
-use super::bundle::{Bundle, finish};
+use super::start::finish;
 use crate::sh;
 
 /// Longest the daemon takes to answer, or to end.
@@ -23,6 +24,15 @@ const IMAGE: &str = "shipway-bench";
 const NAME: &str = "shipway-bench-sleeper";
 /// Made by daemon or containerd wherever their roots are, emptied by themselves.
 const FOLDERS: [&str; 4] = ["/run/docker/plugins", "/run/docker", "/run/containerd/s", "/run/containerd"];
+
+/// What the daemon has of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bridge {
+    /// Nothing.
+    None,
+    /// Its own, with the rules it makes, as by default.
+    Default,
+}
 
 /// A daemon that is ended when dropped.
 pub(super) struct Docker {
@@ -35,8 +45,8 @@ pub(super) struct Docker {
 }
 
 impl Docker {
-    /// Starts a daemon and imports the bundle's root file system.
-    pub(super) fn start(bundle: &Bundle) -> anyhow::Result<Self> {
+    /// Starts a daemon and imports a root file system.
+    pub(super) fn start(tree: &Path, bridge: Bridge) -> anyhow::Result<Self> {
         for program in ["dockerd", "docker"] {
             let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
             ensure!(found.is_ok_and(|status| status.success()), "{program} is not installed");
@@ -44,11 +54,11 @@ impl Docker {
         let folder = tempfile::Builder::new().prefix("shipway-docker-").tempdir()?;
         let group = format!("shipway-bench-{}", std::process::id());
         let made = FOLDERS.into_iter().filter(|path| !Path::new(path).exists()).collect();
-        let daemon = daemon(folder.path(), &group)?;
+        let daemon = daemon(folder.path(), &group, bridge)?;
         let mut docker = Self { folder, daemon, group, made };
         docker.wait()?;
         let tar = docker.folder.path().join("image.tar").to_string_lossy().into_owned();
-        sh::run("tar", &["-C", &bundle.tree().to_string_lossy(), "-cf", &tar, "."])?;
+        sh::run("tar", &["-C", &tree.to_string_lossy(), "-cf", &tar, "."])?;
         docker.call(&["import", &tar, IMAGE])?;
         Ok(docker)
     }
@@ -67,6 +77,22 @@ impl Docker {
     /// Runs another process in the one that is kept running.
     pub(super) fn exec(&self) -> anyhow::Result<()> {
         self.call(&["exec", NAME, "/bin/true"])
+    }
+
+    /// Starts a container with the bridge's network; it ends with the daemon.
+    pub(super) fn keep_connected(&self, command: &[&str]) -> anyhow::Result<()> {
+        let words =
+            ["run", "--detach", "--network", "bridge", "--memory", "256m", "--cpus", "2", "--name", NAME, IMAGE];
+        self.call(&[&words[..], command].concat())
+    }
+
+    /// What a command in the container that is kept running prints.
+    pub(super) fn said(&self, command: &[&str]) -> anyhow::Result<String> {
+        let mut docker = Command::new("docker");
+        docker.arg("--host").arg(socket(self.folder.path())).args(["exec", NAME]).args(command);
+        let output = docker.stdin(Stdio::null()).output().context("cannot run docker")?;
+        ensure!(output.status.success(), "docker exec: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn call(&self, words: &[&str]) -> anyhow::Result<()> {
@@ -122,15 +148,18 @@ fn socket(folder: &Path) -> String {
     format!("unix://{}/sock", folder.display())
 }
 
-fn daemon(folder: &Path, group: &str) -> anyhow::Result<Child> {
+fn daemon(folder: &Path, group: &str, bridge: Bridge) -> anyhow::Result<Child> {
     let log = File::create(folder.join("log"))?;
     let mut command = Command::new("dockerd");
     command.arg("--host").arg(socket(folder)).args(["--cgroup-parent", &format!("/{group}")]);
     for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
         command.arg(flag).arg(folder.join(name));
     }
-    // No link, no rule, no sysctl of the host's.
-    command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]);
+    if bridge == Bridge::None {
+        // No link, no rule, no sysctl of the host's.
+        let flags = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"];
+        command.args(flags);
+    }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("cannot run dockerd")
 }
 

@@ -37,9 +37,13 @@ async fn main() -> std::io::Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(8000);
     let is_h2c = std::env::args().nth(2).as_deref() == Some("h2c");
     let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).await?;
+    // The first process of a container ends by a signal only if it listens to it.
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     loop {
-        let (socket, _) = listener.accept().await?;
-        tokio::spawn(serve(socket, is_h2c));
+        tokio::select! {
+            accepted = listener.accept() => drop(tokio::spawn(serve(accepted?.0, is_h2c))),
+            _ = terminate.recv() => return Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! `make test` and nothing that a laptop cannot.
 
 mod bench;
+mod conform;
 mod deb;
 mod down;
 mod generate;
@@ -44,6 +45,8 @@ enum Command {
     Gen,
     /// Measure Shipway and its peers in turn and print the ratios
     Bench(bench::Options),
+    /// Let h2spec, slowhttptest and grpc-go judge the edge of a debug build
+    Conform(conform::Options),
     /// Make a Debian package of the release binary
     Deb(deb::Options),
     /// Run the engine's tests in a stock Debian 12 virtual machine (cgroup v2, systemd)
@@ -69,6 +72,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::tidy(),
         Command::Gen => generate::generate(),
         Command::Bench(options) => bench::bench(&options),
+        Command::Conform(options) => conform::conform(&options),
         Command::Deb(options) => deb::deb(&options),
         Command::Vm(options) => vm::vm(&options),
     }

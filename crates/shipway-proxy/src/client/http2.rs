@@ -20,13 +20,13 @@ use crate::metrics::Limit;
 use crate::streams::{Rewound, Visitor};
 
 /// Streams at a time, and bytes a visitor may send ahead of its reader or
-/// we ahead of the visitor. Together they bound one connection's memory to some 10 MiB.
+/// we ahead of the visitor. Together they bound one connection's memory to some 15 MiB.
 const STREAMS_MAX: u32 = 100;
-const STREAM_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 128 * 1024;
 /// It also decides how many small frames may wait for their reader (see
-/// `upstream::h2c`): some 8000, so that calls which stream small messages to a slow
-/// service are slowed down, not ended.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// `upstream::h2c`): some 17,000, so that a call that streams messages of a few bytes to a
+/// slow service is slowed down, not ended.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const STREAM_SEND_BUFFER: usize = 64 * 1024;
 
 /// How often a quiet peer is asked whether it is there, and how long it may take.

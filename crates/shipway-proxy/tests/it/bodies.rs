@@ -1,6 +1,6 @@
 //! Bodies: streamed, bounded, and honest about how they ended.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use crate::support::*;
@@ -28,72 +28,6 @@ fn events_are_passed_on_as_they_come() {
         read_until(&mut visitor, &format!("data: {n}\n\n"));
         next.send(()).unwrap();
     }
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-const LARGE: usize = 256 * 1024 * 1024;
-
-#[test]
-fn a_large_download_needs_little_memory() {
-    let world = World::new();
-    world.origin("hello", |stream, _| {
-        read_request(stream);
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").unwrap();
-        let chunk = vec![7_u8; 1024 * 1024];
-        for _ in 0..LARGE / chunk.len() {
-            stream.write_all(&chunk).unwrap();
-        }
-    });
-    let mut visitor = world.connect();
-    visitor.write_all(b"GET / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n").unwrap();
-    read_until(&mut visitor, "\r\n\r\n");
-    // The origin fills what it can before anybody reads: back-pressure holds it.
-    let mut chunk = vec![0; 1024 * 1024];
-    let (mut total, mut most) = (0, 0);
-    loop {
-        let count = visitor.read(&mut chunk).unwrap();
-        if count == 0 {
-            break;
-        }
-        assert!(chunk[..count].iter().all(|byte| *byte == 7));
-        total += count;
-        most = most.max(resident_kib(world.child.id()));
-    }
-    assert_eq!(total, LARGE);
-    assert!(most < 64 * 1024, "{most} KiB");
-}
-
-#[test]
-fn a_large_upload_needs_little_memory() {
-    let world = World::new();
-    world.origin("hello", |stream, _| {
-        let head = read_until(stream, "\r\n\r\n");
-        assert!(head.to_lowercase().contains(&format!("content-length: {LARGE}")));
-        let mut chunk = vec![0; 1024 * 1024];
-        let mut left = LARGE;
-        while left > 0 {
-            let count = stream.read(&mut chunk).unwrap();
-            assert!(count > 0 && chunk[..count].iter().all(|byte| *byte == 7));
-            left -= count;
-        }
-        stream.write_all(ok("all there").as_bytes()).unwrap();
-    });
-    let mut visitor = world.connect();
-    write!(visitor, "POST / HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n")
-        .unwrap();
-    let chunk = vec![7_u8; 1024 * 1024];
-    let mut most = 0;
-    for _ in 0..LARGE / chunk.len() {
-        visitor.write_all(&chunk).unwrap();
-        most = most.max(resident_kib(world.child.id()));
-    }
-    assert_eq!(body(&read_to_end(&mut visitor)), "all there");
-    assert!(most < 64 * 1024, "{most} KiB");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod images;
 mod killed;
 mod life;
 mod old_contract;
+mod streams;
 mod upgrade;
 mod visitors;
 mod world;

@@ -188,10 +188,10 @@ impl Config {
     }
 }
 
-/// Whether a variable says something to the runner and nothing to a script.
+/// Whether a variable is the runner's own, and not for a script.
 #[must_use]
 pub fn is_ours(name: &OsStr) -> bool {
-    variable_at(name).is_some()
+    name.as_encoded_bytes().starts_with(b"SHIPWAY_")
 }
 
 fn variable_at(name: &OsStr) -> Option<usize> {
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(variables("SHIPWAY_KIND=x").unwrap_err(), "SHIPWAY_KIND must be `static` or `script`");
         let missing = variables("SHIPWAY_KIND=script SHIPWAY_CONTENT=/c").unwrap_err();
         assert!(missing.starts_with("SHIPWAY_DIGEST must be"), "{missing}");
-        assert!(is_ours("SHIPWAY_OUTPUT_BYTES".as_ref()) && !is_ours("SHIPWAY_REQUEST_ID".as_ref()));
+        assert!(is_ours("SHIPWAY_OUTPUT_BYTES".as_ref()) && !is_ours("SHIP".as_ref()));
     }
 
     #[test]

@@ -36,5 +36,8 @@ pub const WRAPPER: &str = "shipway-cgi";
 /// The variable that names the folder for what is made at the start.
 pub const HOME: &str = "SHIPWAY_HOME";
 
+/// The variable that names a folder of the script's own, which is handed over to it.
+pub const DATA: &str = "SHIPWAY_DATA";
+
 /// The wrapper's: number of the descriptor that is the container's log.
 pub const LOG: &str = "SHIPWAY_LOG";

@@ -1,8 +1,8 @@
 //! A deploy of a command in an image: what belongs to it, and what does not.
 
 use shipway_api_types::{ProblemCode, ServicePut};
-use shipway_model::ProjectName;
 use shipway_model::task::DeployProgram;
+use shipway_model::{Digest, ProjectName};
 use shipway_oci::ImageName;
 
 use super::Mistakes;
@@ -27,16 +27,20 @@ pub(super) async fn read(
     if port.is_none() {
         mistakes.add("#/port", "expected the port that the command listens on, 1 to 65535");
     }
-    let name: ImageName = match image.parse() {
-        Ok(name) => name,
-        Err(error) => {
-            mistakes.add("#/image", format!("{error}"));
-            return Ok(None);
-        }
-    };
-    let (Some(command), Some(port)) = (command, port) else {
+    let (Some(name), Some(command), Some(port)) = (name(image, mistakes), command, port) else {
         return Ok(None);
     };
+    let image_digest = digest(app, project, &name).await?;
+    Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest, command, port }))
+}
+
+/// Reads an image's name.
+pub(super) fn name(image: &str, mistakes: &mut Mistakes) -> Option<ImageName> {
+    image.parse().map_err(|error| mistakes.add("#/image", format!("{error}"))).ok()
+}
+
+/// What an image's name means now.
+pub(super) async fn digest(app: &App, project: &ProjectName, name: &ImageName) -> Result<Digest, Reject> {
     let found = app.parts.store.find_image(project, name.as_str()).await?;
     let found = found.ok_or_else(|| {
         let detail = format!("there is no image `{name}`");
@@ -44,7 +48,7 @@ pub(super) async fn read(
             .field("#/image", detail)
             .hint("`shipway image import` makes one; `shipway image ls` lists them")
     })?;
-    Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest: found.digest, command, port }))
+    Ok(found.digest)
 }
 
 fn command(put: &ServicePut, mistakes: &mut Mistakes) -> Option<Vec<String>> {
@@ -69,18 +73,29 @@ fn of_content_only(put: &ServicePut, mistakes: &mut Mistakes) {
         ("#/file_name", put.file_name.is_some()),
         ("#/content_type", put.content_type.is_some()),
         ("#/kind", put.kind.is_some()),
-        ("#/runner", put.runner.is_some()),
     ];
     for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
-        mistakes.add(pointer, "an image has a command instead");
+        mistakes.add(pointer, "an image has a command instead; with the runner nginx it can have content");
+    }
+    if put.runner.is_some() {
+        mistakes.add("#/runner", "a command serves itself: a runner is for a url or an upload");
     }
 }
 
 /// Without an image there is nothing for a command to run in.
 pub(super) fn of_image_only(put: &ServicePut, mistakes: &mut Mistakes) {
+    without_command(put, mistakes, "only an image has one: give its name as image");
+}
+
+/// What is served by nginx is not served by a command.
+pub(super) fn of_command_only(put: &ServicePut, mistakes: &mut Mistakes) {
+    without_command(put, mistakes, "nginx serves this: leave out either the runner or the command");
+}
+
+fn without_command(put: &ServicePut, mistakes: &mut Mistakes, why: &str) {
     for (pointer, given) in [("#/command", put.command.is_some()), ("#/port", put.port.is_some())] {
         if given {
-            mistakes.add(pointer, "only an image has one: give its name as image");
+            mistakes.add(pointer, why);
         }
     }
 }

@@ -12,9 +12,9 @@ use tokio::net::UnixStream;
 
 use crate::world::World;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
+pub(crate) async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
     Workload {
         container: ContainerId(uuid::Uuid::new_v4()),
         root: driver.current_root().await.unwrap(),
@@ -34,7 +34,7 @@ async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
 }
 
 /// One request, one whole answer.
-async fn ask(endpoint: &Endpoint, request: &str) -> String {
+pub(crate) async fn ask(endpoint: &Endpoint, request: &str) -> String {
     let Endpoint::Unix { path } = endpoint else {
         panic!("a runner answers on a unix socket, not {endpoint:?}");
     };
@@ -49,7 +49,7 @@ async fn ask(endpoint: &Endpoint, request: &str) -> String {
     tokio::time::timeout(PATIENCE, talk).await.expect("it answers")
 }
 
-async fn clear(driver: &EmbeddedDriver, container: ContainerId) {
+pub(crate) async fn clear(driver: &EmbeddedDriver, container: ContainerId) {
     driver.stop(container, Duration::from_secs(5)).await.unwrap();
     driver.remove(container).await.unwrap();
 }

@@ -101,7 +101,12 @@ impl Home {
         Ok(socket.into())
     }
 
-    fn give(&self, path: &Path, group: u32, mode: u32) -> io::Result<()> {
+    /// Hands a file or folder of ours over to a group.
+    ///
+    /// # Errors
+    ///
+    /// It is not ours.
+    pub fn give(&self, path: &Path, group: u32, mode: u32) -> io::Result<()> {
         if self.has_users {
             // The group is one of ours, so this takes no capability.
             std::os::unix::fs::chown(path, None, Some(group))?;

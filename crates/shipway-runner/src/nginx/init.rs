@@ -25,7 +25,7 @@ use crate::family::{self, Family};
 use crate::nginx::conf::{self, Facts};
 use crate::nginx::home::{Home, SCRIPT, SERVER};
 use crate::nginx::watch::Watch;
-use crate::nginx::{HOME, WRAPPER};
+use crate::nginx::{DATA, HOME, WRAPPER};
 use crate::server::limits;
 use crate::server::log::Log;
 use crate::sys::{self, Ending};
@@ -91,6 +91,9 @@ impl Init {
         let family = Family::open()?;
         let program = find("nginx")?;
         home.make()?;
+        if let Some(data) = std::env::var_os(DATA).map(PathBuf::from).filter(|path| path.exists()) {
+            home.give(&data, SCRIPT, 0o770)?;
+        }
         let seats = match config.kind {
             Kind::Static => None,
             Kind::Script => Some(Seats::make(&home, &config, &variables)?),

@@ -83,7 +83,7 @@ impl Wrapper {
         let home = Home::at(home);
         let given = home.environment()?;
         let config = Config::from_environment(given.iter()).map_err(io::Error::other)?;
-        let own = given.into_iter().filter(|(name, _)| !config::is_ours(name) && name != HOME);
+        let own = given.into_iter().filter(|(name, _)| !config::is_ours(name));
         Ok(Self {
             config,
             base: Base::new(own),

@@ -102,6 +102,9 @@ async fn in_image(
     let Some(name) = command::name(image, mistakes) else {
         return Ok(None);
     };
+    if !mistakes.0.is_empty() {
+        return Ok(None);
+    }
     let image_digest = command::digest(app, project, &name).await?;
     let (kind, runner) = (kind(put), Runner::Nginx);
     Ok(content.map(|content| DeployProgram::ContentInImage { content, kind, runner, image_digest }))

@@ -146,9 +146,11 @@ impl Family {
         if self.members.is_empty() {
             return false;
         }
+        if self.members.iter().any(|member| member.root == pid) {
+            return true;
+        }
         let session = session_of(pid);
-        let by_session = |member: &Member| member.root == pid || Some(member.root) == session;
-        self.members.iter().any(by_session)
+        self.members.iter().any(|member| Some(member.root) == session)
             || marker_of(pid).is_some_and(|marker| self.members.iter().any(|member| member.marker == marker))
     }
 }

@@ -30,6 +30,9 @@ pub(super) async fn read(
     let (Some(name), Some(command), Some(port)) = (name(image, mistakes), command, port) else {
         return Ok(None);
     };
+    if !mistakes.0.is_empty() {
+        return Ok(None);
+    }
     let image_digest = digest(app, project, &name).await?;
     Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest, command, port }))
 }

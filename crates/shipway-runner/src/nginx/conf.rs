@@ -34,6 +34,10 @@ pub struct Facts<'a> {
     pub obstacle: Option<&'a str>,
 }
 
+/// nginx counts its listening socket and its channel to the master as connections; a few
+/// are for visitors who are told to come back.
+const OWN_CONNECTIONS: usize = 16;
+
 /// Answers of ours are text; content's own type stands in its location.
 const TEXT: &str = "default_type \"text/plain; charset=utf-8\";";
 
@@ -132,7 +136,10 @@ fn script(text: &mut String, facts: &Facts<'_>) {
     add!(text, "    location = //ended {{ internal; return 502 \"the script ended without an answer\\n\"; }}");
     add!(text, "    location = //busy {{ internal; {busy} is taken and many wait\\n\"; }}");
     add!(text, "    location = //late {{ internal; {busy} stayed taken\\n\"; }}");
-    add!(text, "    location / {{\n      limit_conn seats {};", seats.saturating_mul(1 + limits::QUEUE_PER_SEAT));
+    // Each has a connection to fcgiwrap beside its own.
+    let most =
+        seats.saturating_mul(1 + limits::QUEUE_PER_SEAT).min(facts.connections.saturating_sub(OWN_CONNECTIONS) / 2);
+    add!(text, "    location / {{\n      limit_conn seats {};", most.max(1));
     add!(text, "      fastcgi_pass {};", quoted(&format!("unix:{}", facts.fcgi.display())));
     add!(text, "      fastcgi_keep_conn on; fastcgi_request_buffering off; fastcgi_buffer_size 40k;");
     add!(text, "      fastcgi_buffers 4 40k; fastcgi_busy_buffers_size 80k;");

@@ -43,6 +43,12 @@ const CONNECTIONS_MAX: u64 = 1024;
 /// fcgiwrap opens.
 const LOG_FROM: i32 = 10;
 
+/// An fcgiwrap that ends before this was not worth its start.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// How often the wait before the next start is doubled: 160 ms at most.
+const DOUBLINGS_MAX: u32 = 4;
+
 /// Size of `struct signalfd_siginfo` (signalfd(2)); the first four bytes are the number.
 const SIGNAL_BYTES: usize = 128;
 
@@ -60,6 +66,9 @@ pub struct Init {
     seats: Option<Seats>,
     sweep_at: Option<Instant>,
     again_at: Option<Instant>,
+    /// How many in a row did not live long.
+    short_lives: u32,
+    filled_at: Instant,
     draining_until: Option<Instant>,
     has_ended: Option<Ending>,
 }
@@ -111,6 +120,8 @@ impl Init {
             seats,
             sweep_at: None,
             again_at: None,
+            short_lives: 0,
+            filled_at: Instant::now(),
             draining_until: None,
             has_ended: None,
         };
@@ -195,14 +206,21 @@ impl Init {
             }
             if let Some(seat) = self.fcgiwrap.iter_mut().find(|seat| **seat == Some(pid)) {
                 *seat = None;
-                // A script that keeps killing it is not to keep us busy.
-                self.again_at = Some(Instant::now() + limits::RETRY);
+                self.plan_again();
             }
         }
         self.end_stopped();
         if self.family.may_have_orphans() {
             self.sweep_at = Some(Instant::now());
         }
+    }
+
+    /// fcgiwrap is started again soon; less soon while it keeps dying, whoever kills it.
+    fn plan_again(&mut self) {
+        let now = Instant::now();
+        let is_short = now < self.filled_at + SHORT_LIFE;
+        self.short_lives = if is_short { (self.short_lives + 1).min(DOUBLINGS_MAX) } else { 0 };
+        self.again_at.get_or_insert(now + limits::RETRY * (1 << self.short_lives));
     }
 
     /// A script can stop fcgiwrap, which would then answer nobody: it is begun anew.
@@ -218,7 +236,12 @@ impl Init {
     fn on_time(&mut self, now: Instant) {
         if let Some(seats) = &mut self.seats {
             let parents = &self.fcgiwrap;
-            if seats.watch.look(now, |pid| parents.contains(&Some(pid))) > 0 {
+            let seen = seats.watch.look(now, |pid| parents.contains(&Some(pid)));
+            if seen.ended > 0 {
+                // Nearly always it has left nothing; one that was killed has.
+                self.sweep_at = Some(now);
+            }
+            if seen.killed > 0 {
                 self.log.say("a wrapper outlived its request and was killed");
             }
         }
@@ -244,6 +267,7 @@ impl Init {
             self.family.adopt(pid, family::marker(), 0);
             *seat = Some(pid);
         }
+        self.filled_at = Instant::now();
         Ok(())
     }
 }

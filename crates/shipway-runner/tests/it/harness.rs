@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -57,6 +58,7 @@ pub(crate) struct Setup {
     content: Vec<u8>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    last: Vec<(String, String)>,
     stderr: Option<Stdio>,
     wrapper: &'static str,
 }
@@ -69,6 +71,7 @@ impl Setup {
             content: content.to_vec(),
             arguments: Vec::new(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+            last: Vec::new(),
             stderr: None,
             wrapper: "",
         };
@@ -90,6 +93,12 @@ impl Setup {
 
     pub(crate) fn stderr(mut self, stderr: Stdio) -> Self {
         self.stderr = Some(stderr);
+        self
+    }
+
+    /// A variable that goes before the one of its name.
+    pub(crate) fn at_last(mut self, name: &str, value: &str) -> Self {
+        self.last.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -123,6 +132,7 @@ impl Setup {
             .env_clear()
             .env("LISTEN_FDS", "1")
             .envs(setup.environment)
+            .envs(setup.last)
             .stdin(Stdio::from(listener))
             .stdout(Stdio::null())
             .stderr(setup.stderr.unwrap_or_else(|| log.into()))
@@ -360,9 +370,22 @@ pub(crate) fn count_processes(word: &str) -> usize {
         .count()
 }
 
+/// The only child of a process.
+pub(crate) fn child_of(parent: u32) -> i32 {
+    let found = fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        let fields = stat.rsplit(')').next()?.to_owned();
+        let is_child = fields.split_ascii_whitespace().nth(1) == Some(parent.to_string().as_str());
+        path.file_name()?.to_str()?.parse().ok().filter(|_| is_child)
+    });
+    found.unwrap()
+}
+
 /// A number of seconds nobody else sleeps for, to find a process by.
 pub(crate) fn unique_seconds(salt: u32) -> String {
-    format!("9{salt}{}", std::process::id())
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("9{salt}{}{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 pub(crate) fn exists(path: &Path) -> bool {

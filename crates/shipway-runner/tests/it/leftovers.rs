@@ -1,6 +1,6 @@
 //! What a script leaves behind dies with its request.
 
-use crate::harness::{Reader, Which, count_processes, exists, send, unique_seconds, wait_until};
+use crate::harness::{Reader, Which, child_of, count_processes, exists, send, unique_seconds, wait_until};
 
 on_both![
     a_background_child_that_holds_the_output_open,
@@ -138,17 +138,6 @@ fn the_first_process_of_a_container_does_the_same() {
     let pid = rustix::process::Pid::from_raw(first).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(runner.wait().code(), Some(0));
-}
-
-fn child_of(parent: u32) -> i32 {
-    let found = std::fs::read_dir("/proc").unwrap().find_map(|entry| {
-        let path = entry.unwrap().path();
-        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-        let fields = stat.rsplit(')').next()?.to_owned();
-        let is_child = fields.split_ascii_whitespace().nth(1) == Some(parent.to_string().as_str());
-        path.file_name()?.to_str()?.parse().ok().filter(|_| is_child)
-    });
-    found.unwrap()
 }
 
 fn no_zombie_stays(which: Which) {

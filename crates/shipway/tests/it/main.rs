@@ -11,6 +11,7 @@ mod hostile;
 mod images;
 mod killed;
 mod life;
+mod nginx;
 mod old_contract;
 mod upgrade;
 mod visitors;

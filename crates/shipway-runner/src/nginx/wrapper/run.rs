@@ -162,8 +162,21 @@ impl Run {
         }
         self.script = None;
         self.family.end_all();
-        self.log.flush();
+        self.finish_log()?;
         Ok(outcome)
+    }
+
+    /// Nobody else will write what this script said, so the log is waited for, a while.
+    fn finish_log(&mut self) -> io::Result<()> {
+        let until = Instant::now() + limits::LINGER;
+        self.log.flush();
+        while !self.log.is_empty() && Instant::now() < until {
+            let stderr = rustix::stdio::stderr();
+            let mut fds = [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::OUT)];
+            poll(&mut fds, Some(&time(limits::RETRY)))?;
+            self.log.flush();
+        }
+        Ok(())
     }
 
     /// Whether there is nothing left to do.

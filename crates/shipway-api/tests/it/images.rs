@@ -121,7 +121,7 @@ async fn content_is_served_by_the_nginx_of_an_image() {
     let root = world.root();
     import(&root, "box", archive("a", "b")).await;
     let image = root.image("box").await.unwrap().digest;
-    let upload = root.upload("hello".into()).await.unwrap().digest;
+    let upload = root.upload_bytes("hello".into()).await.unwrap().digest;
     let body = format!(r#"{{"upload":"{upload}","runner":"nginx","image":"box"}}"#);
     assert_eq!(outcome(&put(&root, "/v1/services/web", &body).await), "201");
     let release = root.release("web", 1).await.unwrap();

@@ -5,7 +5,7 @@ use shipway_driver::{Driver, DriverError, Program, Workload};
 use shipway_driver_embedded::EmbeddedDriver;
 use shipway_model::{ContentKind, Runner};
 
-use crate::service::{ask, clear, workload};
+use crate::service::{ask, clear, post, workload};
 use crate::world::World;
 
 async fn served(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
@@ -90,6 +90,24 @@ async fn a_script_that_kills_all_it_can_hurts_its_own_requests_only() {
         let answer = ask(&endpoint, "GET /").await;
         assert!(answer.ends_with("alive\n"), "{answer}");
     }
+    clear(&driver, script.container).await;
+    world.finish(driver).await;
+}
+
+#[tokio::test]
+async fn a_body_that_finds_no_room_is_told_so() {
+    let world = World::with_nginx();
+    let driver = world.open().await;
+    let deaf = world.content("deaf", "#!/bin/sh\nsleep 20\n");
+    let mut script = served(&driver, ContentKind::Script).await;
+    script.limits.disk_bytes = 256 << 10;
+    let endpoint = driver.start(&script, Some(&deaf)).await.unwrap().endpoint.unwrap();
+    let body = "x".repeat(600 << 10);
+    let answer = post(&endpoint, &body).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("has no room"), "{answer}");
+    // What waited is gone with its request.
+    let answer = post(&endpoint, &body).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     clear(&driver, script.container).await;
     world.finish(driver).await;
 }

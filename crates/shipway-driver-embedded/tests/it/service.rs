@@ -35,12 +35,23 @@ pub(crate) async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Work
 
 /// One request, one whole answer.
 pub(crate) async fn ask(endpoint: &Endpoint, request: &str) -> String {
+    exchange(endpoint, &format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nshipway-probe: ready\r\n\r\n"))
+        .await
+}
+
+/// The same with a body.
+pub(crate) async fn post(endpoint: &Endpoint, body: &str) -> String {
+    let length = body.len();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    exchange(endpoint, &format!("{head}{body}")).await
+}
+
+async fn exchange(endpoint: &Endpoint, text: &str) -> String {
     let Endpoint::Unix { path } = endpoint else {
         panic!("a runner answers on a unix socket, not {endpoint:?}");
     };
     let talk = async {
         let mut connection = UnixStream::connect(path).await.unwrap();
-        let text = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nshipway-probe: ready\r\n\r\n");
         connection.write_all(text.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();

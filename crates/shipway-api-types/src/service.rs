@@ -112,9 +112,24 @@ pub enum Runner {
     /// Shipway's own small program.
     #[default]
     Native,
+    /// Nginx, with fcgiwrap for scripts: packages `nginx` and `fcgiwrap` of the host, or of
+    /// the image given.
+    Nginx,
 }
 
-/// What a deploy asks for. Exactly one of `url`, `upload` and `image` is given.
+impl Runner {
+    /// The word, as in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Nginx => "nginx",
+        }
+    }
+}
+
+/// What a deploy asks for. Exactly one of `url`, `upload` and `image` is given; with the
+/// runner `nginx` an image may stand beside the url or the upload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServicePut {
@@ -126,8 +141,9 @@ pub struct ServicePut {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9")]
     pub upload: Option<String>,
-    /// Name of an imported image that `command` runs in. What it means now is kept with the
-    /// release: another import under the name changes nothing that runs.
+    /// Name of an imported image that `command` runs in, or, with the runner `nginx`, that
+    /// content is served in. What it means now is kept with the release: another import under
+    /// the name changes nothing that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "debian:bookworm-slim")]
     pub image: Option<String>,
@@ -151,7 +167,7 @@ pub struct ServicePut {
     /// `static` (served as it is) or `script` (run on every request). `static` unless told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ContentKind>,
-    /// What serves it. `native` unless told.
+    /// What serves content: `native` unless told, or `nginx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<Runner>,
     /// Environment of the script or command.

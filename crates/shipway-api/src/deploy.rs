@@ -50,6 +50,7 @@ pub(crate) async fn read(app: &App, project: &ProjectName, put: ServicePut) -> R
     let health = health(put.health.clone().unwrap_or_default(), &mut mistakes);
     env(&put.env, &mut mistakes);
     let program = match &put.image {
+        Some(image) if is_served_in_image(&put) => in_image(app, project, image, &put, &mut mistakes).await?,
         Some(image) => command::read(app, project, image, &put, &mut mistakes).await?,
         None => served(app, &put, &mut mistakes).await?,
     };
@@ -66,14 +67,47 @@ pub(crate) async fn read(app: &App, project: &ProjectName, put: ServicePut) -> R
 async fn served(app: &App, put: &ServicePut, mistakes: &mut Mistakes) -> Result<Option<DeployProgram>, Reject> {
     command::of_image_only(put, mistakes);
     let content = content(app, put, mistakes).await?;
-    let kind = match put.kind {
-        Some(api::ContentKind::Script) => ContentKind::Script,
-        Some(api::ContentKind::Static) | None => ContentKind::Static,
-    };
     let runner = match put.runner.unwrap_or_default() {
         api::Runner::Native => Runner::Native,
+        api::Runner::Nginx => {
+            env_of_nginx(&put.env, mistakes);
+            Runner::Nginx
+        }
     };
-    Ok(content.map(|content| DeployProgram::Content { content, kind, runner }))
+    Ok(content.map(|content| DeployProgram::Content { content, kind: kind(put), runner }))
+}
+
+const fn kind(put: &ServicePut) -> ContentKind {
+    match put.kind {
+        Some(api::ContentKind::Script) => ContentKind::Script,
+        Some(api::ContentKind::Static) | None => ContentKind::Static,
+    }
+}
+
+/// Content in an image is nginx's: the image is where nginx comes from.
+fn is_served_in_image(put: &ServicePut) -> bool {
+    put.runner == Some(api::Runner::Nginx) && (put.url.is_some() || put.upload.is_some())
+}
+
+async fn in_image(
+    app: &App,
+    project: &ProjectName,
+    image: &str,
+    put: &ServicePut,
+    mistakes: &mut Mistakes,
+) -> Result<Option<DeployProgram>, Reject> {
+    command::of_command_only(put, mistakes);
+    env_of_nginx(&put.env, mistakes);
+    let content = content(app, put, mistakes).await?;
+    let Some(name) = command::name(image, mistakes) else {
+        return Ok(None);
+    };
+    if !mistakes.0.is_empty() {
+        return Ok(None);
+    }
+    let image_digest = command::digest(app, project, &name).await?;
+    let (kind, runner) = (kind(put), Runner::Nginx);
+    Ok(content.map(|content| DeployProgram::ContentInImage { content, kind, runner, image_digest }))
 }
 
 /// Fields that are wrong, so far.
@@ -252,6 +286,13 @@ fn env(env: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
             let key = name.replace('~', "~0").replace('/', "~1");
             mistakes.add(format!("#/env/{key}"), detail);
         }
+    }
+}
+
+/// The nginx runner is told by its environment what to serve.
+fn env_of_nginx(env: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
+    for name in env.keys().filter(|name| name.starts_with("SHIPWAY_")) {
+        mistakes.add(format!("#/env/{name}"), "with the nginx runner, names that begin with SHIPWAY_ are its own");
     }
 }
 

@@ -101,10 +101,13 @@ pub(crate) fn release(release: &model::Release) -> api::Release {
         created_at: rfc3339(release.created_at),
     };
     match &spec.program {
-        model::ReleaseProgram::Content { source: content, kind, runner: model::Runner::Native } => {
+        model::ReleaseProgram::Content { source: content, kind, runner } => {
             shown.source = Some(source(content));
             shown.kind = Some(content_kind(*kind));
-            shown.runner = Some(api::Runner::Native);
+            shown.runner = Some(match runner {
+                model::Runner::Native => api::Runner::Native,
+                model::Runner::Nginx => api::Runner::Nginx,
+            });
         }
         model::ReleaseProgram::Command { image, command, port, protocol } => {
             shown.image = Some(image.clone());

@@ -14,7 +14,7 @@ use crate::units::{self, KeyValue};
 mod deploy;
 mod image;
 
-pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg};
+pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 pub(crate) use image::ImageCommand;
 
 const STYLES: Styles = Styles::styled()

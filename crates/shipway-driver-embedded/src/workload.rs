@@ -6,6 +6,9 @@
 //! nobody in particular outside, without any capability. The listening socket comes
 //! as descriptor 3, never as a path.
 //!
+//! Served by nginx, the runner's own first process is the container's root where there is a
+//! script to be kept from it (see [`nginx`]); scripts are user [`USER`] all the same.
+//!
 //! Of a command in an image: the image below a private tmpfs that takes every write and
 //! lasts one run; the command is the container's root, and is reached at the one address
 //! and port that were registered for it.
@@ -23,6 +26,8 @@ use shipway_engine::{
     Tmpfs, Upper,
 };
 use shipway_model::{ContentKind, Egress, RootFs, Runner};
+
+mod nginx;
 
 /// Where the runner is, inside.
 const RUNNER: &str = "/.shipway/runner";
@@ -46,6 +51,8 @@ const ENVIRONMENT: [(&str, &str); 3] =
 /// Who a container's program is.
 struct User {
     id: u32,
+    /// Beside its own.
+    groups: &'static [u32],
     /// A set of bits, by capabilities(7).
     capabilities: u64,
     home: &'static str,
@@ -53,14 +60,19 @@ struct User {
 }
 
 /// Of a URL service: nobody in particular.
-const SCRIPT: User = User { id: USER, capabilities: 0, home: "/tmp", cwd: "/tmp" };
+const SCRIPT: User = User { id: USER, groups: &[], capabilities: 0, home: "/tmp", cwd: "/tmp" };
 
 /// Of an image: its root, as the programs in one expect, over its own files and ids and
 /// nothing else. `CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `KILL`, `SETGID`, `SETUID` and
 /// `NET_BIND_SERVICE`, by their numbers: what a server needs to open its port and become
 /// somebody else. They hold in the container's user namespace only.
-const IMAGE: User =
-    User { id: 0, capabilities: 1 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 10, home: "/root", cwd: "/" };
+const IMAGE: User = User {
+    id: 0,
+    groups: &[],
+    capabilities: 1 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 10,
+    home: "/root",
+    cwd: "/",
+};
 
 /// What is on this host for it.
 #[derive(Debug, Clone, Copy)]
@@ -78,19 +90,29 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
     let limits = &workload.limits;
     limits.check().map_err(|error| DriverError::Invalid(error.to_string()))?;
     let scratch = Tmpfs { size_bytes: limits.disk_bytes, inodes: u64::from(limits.inodes) };
-    let (root, user) = match &workload.root {
-        RootFs::HostImage { .. } => (Root::Tree { path: places.root.to_owned(), scratch }, &SCRIPT),
+    let root = match &workload.root {
+        RootFs::HostImage { .. } => Root::Tree { path: places.root.to_owned(), scratch },
         RootFs::Image { .. } => {
             let upper = Upper::Tmpfs(scratch);
-            (Root::Overlay { lowers: vec![places.root.to_owned()], upper }, &IMAGE)
+            Root::Overlay { lowers: vec![places.root.to_owned()], upper }
         }
     };
+    let user = user(workload);
+    let mut env = environment(&workload.env, user.home)?;
     let (argv, binds) = match &workload.program {
         Program::Command { argv } => (argv.clone(), Vec::new()),
-        Program::Runner { kind, .. } => {
+        Program::Runner { runner, kind, .. } => {
             let content = content(places.content)?;
             let binds = runner_binds(*kind, places.runner, content);
-            (runner_argv(workload), binds)
+            let argv = match runner {
+                Runner::Native => runner_argv(workload),
+                Runner::Nginx => {
+                    nginx::check(workload, places.root)?;
+                    env.extend(nginx::environment(workload));
+                    vec![RUNNER.to_owned(), "nginx".to_owned()]
+                }
+            };
+            (argv, binds)
         }
     };
     let (network, ingress) = reach(workload.ingress);
@@ -100,11 +122,11 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
         root,
         process: Process {
             argv,
-            env: environment(&workload.env, user.home)?,
+            env,
             cwd: PathBuf::from(user.cwd),
             uid: user.id,
             gid: user.id,
-            groups: Vec::new(),
+            groups: user.groups.to_vec(),
             capabilities: user.capabilities,
             rlimits: vec![rlimit(CORE, 0), rlimit(OPEN_FILES, u64::from(limits.open_files))],
             terminal: false,
@@ -118,6 +140,15 @@ pub(crate) fn spec(workload: &Workload, places: &Places<'_>) -> Result<Container
         ingress,
         log: LogLimits { segment_bytes: limits.log_bytes / u64::from(LOG_SEGMENTS), segments: LOG_SEGMENTS },
     })
+}
+
+/// Who its program is: by what it is, and a command by where it comes from.
+const fn user(workload: &Workload) -> &'static User {
+    match (&workload.program, &workload.root) {
+        (Program::Runner { runner: Runner::Nginx, kind: ContentKind::Script, .. }, _) => &nginx::STARTER,
+        (Program::Runner { .. }, _) | (_, RootFs::HostImage { .. }) => &SCRIPT,
+        (Program::Command { .. }, RootFs::Image { .. }) => &IMAGE,
+    }
 }
 
 /// Turns a further process into what the engine takes.
@@ -190,7 +221,13 @@ fn runner_binds(kind: ContentKind, runner: &Path, content: &Path) -> Vec<Bind> {
 /// The runner's command line. Every value stands alone in its argument, after its
 /// flag, so none can be taken for a flag.
 fn runner_argv(workload: &Workload) -> Vec<String> {
-    let Program::Runner { runner: Runner::Native, kind, digest, content_type, file_name } = &workload.program else {
+    let words = told(workload).into_iter().flat_map(|(name, value)| [format!("--{name}"), value]);
+    [RUNNER.to_owned(), "serve".to_owned()].into_iter().chain(words).collect()
+}
+
+/// What a runner is told, in the words of its flags.
+fn told(workload: &Workload) -> Vec<(&'static str, String)> {
+    let Program::Runner { runner: _, kind, digest, content_type, file_name } = &workload.program else {
         return Vec::new();
     };
     let kind = match kind {
@@ -198,21 +235,17 @@ fn runner_argv(workload: &Workload) -> Vec<String> {
         ContentKind::Script => "script",
     };
     let limits = &workload.limits;
-    let mut argv = vec![RUNNER.to_owned(), "serve".to_owned()];
-    let mut flag = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
-    flag("kind", kind.to_owned());
-    flag("content", CONTENT.to_owned());
-    flag("digest", digest.to_string());
-    if let Some(content_type) = content_type {
-        flag("content-type", content_type.clone());
-    }
-    if let Some(file_name) = file_name {
-        flag("file-name", file_name.clone());
-    }
-    flag("timeout-ms", limits.request_timeout_ms.to_string());
-    flag("output-bytes", limits.request_output_bytes.to_string());
-    flag("concurrency", limits.concurrency.to_string());
-    argv
+    let all = [
+        ("kind", Some(kind.to_owned())),
+        ("content", Some(CONTENT.to_owned())),
+        ("digest", Some(digest.to_string())),
+        ("content-type", content_type.clone()),
+        ("file-name", file_name.clone()),
+        ("timeout-ms", Some(limits.request_timeout_ms.to_string())),
+        ("output-bytes", Some(limits.request_output_bytes.to_string())),
+        ("concurrency", Some(limits.concurrency.to_string())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// Ours first; the user's own replace them.

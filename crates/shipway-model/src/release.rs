@@ -167,6 +167,8 @@ pub enum ContentKind {
 pub enum Runner {
     /// Our own small program.
     Native,
+    /// Nginx and fcgiwrap, which the root file system must have.
+    Nginx,
 }
 
 /// A container's root file system.

@@ -91,7 +91,19 @@ pub struct Deploy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DeployProgram {
-    /// Content.
+    /// Content, served on the root file system of an image. Before the next one, which
+    /// would be read in its place.
+    ContentInImage {
+        /// Where it is.
+        content: Content,
+        /// Served, or run.
+        kind: ContentKind,
+        /// What serves it.
+        runner: Runner,
+        /// What the image's name meant when this was asked for.
+        image_digest: Digest,
+    },
+    /// Content, served on the driver's own root file system.
     Content {
         /// Where it is.
         content: Content,

@@ -1,12 +1,16 @@
-//! What the runner is told on its command line.
+//! What the runner is told: on its command line, or, where nginx serves, in its
+//! environment.
 //!
 //! Parsed by hand: a dozen flags do not pay for a parser in a program that wants
 //! to stay under a megabyte. Its only caller is Shipway's driver, so a mistake
-//! names the flag and ends the program.
+//! names the flag, or the variable, and ends the program.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// A variable of an environment: its name and its value.
+pub type Variable = (OsString, OsString);
 
 /// What a visitor gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,13 @@ pub enum ConfigError {
         /// What it must be.
         expected: &'static str,
     },
+    /// A variable that is missing or does not fit.
+    BadVariable {
+        /// Which.
+        name: String,
+        /// What it must be.
+        expected: &'static str,
+    },
 }
 
 impl std::fmt::Display for ConfigError {
@@ -63,6 +74,7 @@ impl std::fmt::Display for ConfigError {
             ),
             Self::UnknownFlag(flag) => write!(f, "unknown argument {flag:?}"),
             Self::BadFlag { flag, expected } => write!(f, "{flag} must be {expected}"),
+            Self::BadVariable { name, expected } => write!(f, "{name} must be {expected}"),
         }
     }
 }
@@ -129,7 +141,29 @@ impl Config {
     ///
     /// The first argument that is missing, unknown, repeated or out of range.
     pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, ConfigError> {
-        let mut given = Given::collect(args)?;
+        Self::of(Given::collect(args)?)
+    }
+
+    /// Reads the same from variables: `--content-type` is `SHIPWAY_CONTENT_TYPE`. Those
+    /// of other names are nobody's concern here.
+    ///
+    /// # Errors
+    ///
+    /// The first variable that is missing or out of range.
+    pub fn from_environment<'a>(variables: impl Iterator<Item = &'a Variable>) -> Result<Self, ConfigError> {
+        let mut given = Given::default();
+        for (name, value) in variables {
+            if let Some(at) = variable_at(name) {
+                given.values[at] = Some(value.clone());
+            }
+        }
+        Self::of(given).map_err(|error| match error {
+            ConfigError::BadFlag { flag, expected } => ConfigError::BadVariable { name: variable_name(flag), expected },
+            other => other,
+        })
+    }
+
+    fn of(mut given: Given) -> Result<Self, ConfigError> {
         let kind = match given.text(0)?.as_deref() {
             Some("static") => Kind::Static,
             Some("script") => Kind::Script,
@@ -152,6 +186,20 @@ impl Config {
             concurrency: usize::try_from(given.number(7, 32, 4096)?).unwrap_or(4096),
         })
     }
+}
+
+/// Whether a variable is the runner's own, and not for a script.
+#[must_use]
+pub fn is_ours(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"SHIPWAY_")
+}
+
+fn variable_at(name: &OsStr) -> Option<usize> {
+    FLAGS.iter().position(|(flag, _)| name.to_str().is_some_and(|name| name == variable_name(flag)))
+}
+
+fn variable_name(flag: &str) -> String {
+    format!("SHIPWAY{}", flag[1..].replace('-', "_").to_ascii_uppercase())
 }
 
 const fn bad(at: usize) -> ConfigError {
@@ -185,6 +233,22 @@ mod tests {
         assert_eq!(config.timeout, Duration::from_secs(30));
         assert_eq!(config.output_bytes, 64 << 20);
         assert_eq!(config.concurrency, 32);
+    }
+
+    #[test]
+    fn variables_say_the_same() {
+        let variables = |text: &str| {
+            let pairs = text.replace("$D", DIGEST);
+            let pairs: Vec<Variable> =
+                pairs.split(' ').filter_map(|pair| pair.split_once('=')).map(|(n, v)| (n.into(), v.into())).collect();
+            Config::from_environment(pairs.iter()).map_err(|error| error.to_string())
+        };
+        let all = "SHIPWAY_KIND=script SHIPWAY_CONTENT=/c SHIPWAY_DIGEST=$D SHIPWAY_TIMEOUT_MS=7 KIND=static";
+        assert_eq!(variables(all), parse("serve --kind script --content /c --digest $D --timeout-ms 7"));
+        assert_eq!(variables("SHIPWAY_KIND=x").unwrap_err(), "SHIPWAY_KIND must be `static` or `script`");
+        let missing = variables("SHIPWAY_KIND=script SHIPWAY_CONTENT=/c").unwrap_err();
+        assert!(missing.starts_with("SHIPWAY_DIGEST must be"), "{missing}");
+        assert!(is_ours("SHIPWAY_OUTPUT_BYTES".as_ref()) && !is_ours("SHIP".as_ref()));
     }
 
     #[test]

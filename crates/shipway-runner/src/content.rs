@@ -62,13 +62,10 @@ impl Content {
     /// None for a file that is missing: readiness says so, every time it is asked.
     #[must_use]
     pub fn open(config: &Config) -> Self {
-        let content_type = types::decide(config.content_type.as_deref(), config.file_name.as_deref(), || {
-            is_utf8(&config.content).unwrap_or(false)
-        });
         Self {
             path: config.content.clone(),
-            etag: format!("\"{}\"", config.digest.trim_start_matches("sha256:")),
-            content_type,
+            etag: etag(config),
+            content_type: media_type(config),
             open: RefCell::default(),
         }
     }
@@ -195,6 +192,31 @@ pub fn plain(head: &Head, status: u16, message: &str) -> Reply {
         .header("Content-Length", text.len().to_string());
     let body = if head.method == "HEAD" { Vec::new() } else { vec![Segment::Bytes(text.into_bytes())] };
     Reply { answer, body }
+}
+
+/// Whether content can be read now; otherwise, why not.
+///
+/// # Errors
+///
+/// What stands in the way, in words.
+pub fn readable(path: &Path) -> Result<(), String> {
+    let mut byte = [0];
+    let read = File::open(path).and_then(|mut file| file.read(&mut byte));
+    read.map(drop).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+/// Its tag, with its quotes: the digest.
+#[must_use]
+pub fn etag(config: &Config) -> String {
+    format!("\"{}\"", config.digest.trim_start_matches("sha256:"))
+}
+
+/// Decides the type it is served as, for which it may have to be read once.
+#[must_use]
+pub fn media_type(config: &Config) -> String {
+    types::decide(config.content_type.as_deref(), config.file_name.as_deref(), || {
+        is_utf8(&config.content).unwrap_or(false)
+    })
 }
 
 /// Whether a file is UTF-8 from end to end, read in pieces of 64 KiB.

@@ -103,13 +103,17 @@ impl Family {
     /// Kills every orphan whose request is over. Says how many it killed: after
     /// any, their children may have become ours, so another sweep is due.
     pub fn sweep(&mut self) -> usize {
+        self.kill_strays().len()
+    }
+
+    fn kill_strays(&mut self) -> Vec<Pid> {
         let strays: Vec<Pid> = children(self.own).into_iter().filter(|pid| !self.is_spared(*pid)).collect();
         for pid in &strays {
             // Ours and not reaped, so the number is still its own; a zombie takes no harm.
             process::kill_process(*pid, Signal::KILL).ok();
         }
         self.may_have_orphans = !strays.is_empty();
-        strays.len()
+        strays
     }
 
     /// Kills everything, at the runner's own end.
@@ -122,11 +126,14 @@ impl Family {
         }
         for _ in 0..GENERATIONS_MAX {
             let is_first = self.own.as_raw_nonzero().get() == 1;
-            if self.sweep() == 0 || is_first {
+            let strays = self.kill_strays();
+            if strays.is_empty() || is_first {
                 return;
             }
-            // All of them have been sent SIGKILL.
-            while let Ok(Some(_)) = process::wait(process::WaitOptions::empty()) {}
+            // These and no others: what becomes ours when they end has not been killed.
+            for pid in strays {
+                process::waitpid(Some(pid), process::WaitOptions::empty()).ok();
+            }
         }
     }
 
@@ -139,11 +146,22 @@ impl Family {
         if self.members.is_empty() {
             return false;
         }
+        if self.members.iter().any(|member| member.root == pid) {
+            return true;
+        }
         let session = session_of(pid);
-        let by_session = |member: &Member| member.root == pid || Some(member.root) == session;
-        self.members.iter().any(by_session)
+        self.members.iter().any(|member| Some(member.root) == session)
             || marker_of(pid).is_some_and(|marker| self.members.iter().any(|member| member.marker == marker))
     }
+}
+
+/// A request's marker: 128 random bits, in hexadecimal.
+#[must_use]
+pub fn marker() -> String {
+    let mut bytes = [0_u8; 16];
+    // Blocks only before the kernel has ever had randomness, hours before us.
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).ok();
+    format!("{:032x}", u128::from_ne_bytes(bytes))
 }
 
 /// Kills a session leader's process group, and the leader should it be alone.
@@ -173,7 +191,9 @@ fn pid(text: &str) -> Option<Pid> {
     i32::from_str(text).ok().and_then(Pid::from_raw)
 }
 
-fn parent_of(pid: Pid) -> Option<Pid> {
+/// The parent of a process, while there is such a process.
+#[must_use]
+pub fn parent_of(pid: Pid) -> Option<Pid> {
     number_after_name(pid, 1)
 }
 

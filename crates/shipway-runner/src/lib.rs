@@ -9,8 +9,9 @@
 //! Read in this order: [`config`] (what it is told), [`http`] (requests in,
 //! answers out, ranges and conditions), [`content`], [`cgi`], [`strategy`] (how a
 //! script is started), [`family`] (which process belongs to which request, and
-//! why nothing outlives its own), [`server`] (the loop that joins them), [`sys`]
-//! (the system calls that need `unsafe`, and nothing else).
+//! why nothing outlives its own), [`server`] (the loop that joins them), [`nginx`]
+//! (another server in that loop's place), [`sys`] (the system calls that need `unsafe`,
+//! and nothing else).
 //!
 //! # What it never does
 //!
@@ -23,6 +24,7 @@ pub mod config;
 pub mod content;
 pub mod family;
 pub mod http;
+pub mod nginx;
 pub mod server;
 pub mod strategy;
 pub mod sys;

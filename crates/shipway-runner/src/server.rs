@@ -16,7 +16,7 @@
 //! generation of its [`slots::Token`] and is dropped.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventFlags};
@@ -82,12 +82,7 @@ impl Server {
     ///
     /// There is no listening socket at descriptor 3, or the kernel refused a call.
     pub fn open(config: Config) -> io::Result<Self> {
-        let announced = std::env::var_os("LISTEN_FDS");
-        if announced.as_deref() != Some("1".as_ref()) {
-            return Err(io::Error::other("LISTEN_FDS must be 1: a listening socket at descriptor 3"));
-        }
-        let listener = sys::take_listener()
-            .map_err(|error| io::Error::other(format!("no listening socket at descriptor 3: {error}")))?;
+        let listener = sys::announced_listener()?;
         rustix::io::ioctl_fionbio(&listener, true)?;
         let signals = sys::take_signals()?;
         let poller = Poller::open()?;
@@ -296,15 +291,11 @@ impl Server {
 
     /// Whether content could be served now; otherwise, why not.
     fn readiness(&mut self) -> Result<(), String> {
-        let name = self.config.content.display().to_string();
-        let explain = |error: io::Error| format!("{name} cannot be read: {error}");
-        let file = std::fs::File::open(&self.config.content).map_err(explain)?;
-        let mut byte = [0];
-        rustix::io::read(file.as_fd(), &mut byte).map_err(|error| explain(error.into()))?;
+        crate::content::readable(&self.config.content)?;
         if self.config.kind == Kind::Static {
             return Ok(());
         }
-        let program = self.program().map_err(explain)?;
+        let program = self.program().map_err(|error| error.to_string())?;
         program.obstacle().map_or(Ok(()), Err)
     }
 }

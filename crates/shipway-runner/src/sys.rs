@@ -48,6 +48,32 @@ pub fn take_listener() -> io::Result<OwnedFd> {
     Ok(listener)
 }
 
+/// Takes over the listening socket that this program was announced.
+///
+/// # Errors
+///
+/// Nothing was announced, or it is not there.
+pub fn announced_listener() -> io::Result<OwnedFd> {
+    if std::env::var_os("LISTEN_FDS").as_deref() != Some("1".as_ref()) {
+        return Err(io::Error::other("LISTEN_FDS must be 1: a listening socket at descriptor 3"));
+    }
+    take_listener().map_err(|error| io::Error::other(format!("no listening socket at descriptor 3: {error}")))
+}
+
+/// Takes over a descriptor that whoever started this program left open, and keeps it
+/// out of what is started later; `None` when there is none of this number.
+#[must_use]
+pub fn take_inherited(number: RawFd) -> Option<OwnedFd> {
+    if number < LISTENER {
+        return None;
+    }
+    // SAFETY: the call only sets a flag, and only of a descriptor that is open.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
+    // SAFETY: the descriptor is open, and nothing in this program owns it: the caller
+    // asks for each number once, before anything else opens a descriptor.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Blocks SIGCHLD, SIGTERM and SIGINT, which then arrive at the returned
 /// descriptor, and ignores SIGPIPE.
 ///

@@ -2,7 +2,7 @@
 
 use shipway_api_types::{self as api, ProblemCode, ServicePut};
 use shipway_model::task::DeployProgram;
-use shipway_model::{ProjectName, Protocol};
+use shipway_model::{Digest, ProjectName, Protocol};
 use shipway_oci::ImageName;
 
 use super::Mistakes;
@@ -27,16 +27,27 @@ pub(super) async fn read(
     if port.is_none() {
         mistakes.add("#/port", "expected the port that the command listens on, 1 to 65535");
     }
-    let name: ImageName = match image.parse() {
-        Ok(name) => name,
-        Err(error) => {
-            mistakes.add("#/image", format!("{error}"));
-            return Ok(None);
-        }
-    };
-    let (Some(command), Some(port)) = (command, port) else {
+    let (Some(name), Some(command), Some(port)) = (name(image, mistakes), command, port) else {
         return Ok(None);
     };
+    if !mistakes.0.is_empty() {
+        return Ok(None);
+    }
+    let protocol = match put.protocol.unwrap_or_default() {
+        api::Protocol::Http1 => Protocol::Http1,
+        api::Protocol::H2c => Protocol::H2c,
+    };
+    let image_digest = digest(app, project, &name).await?;
+    Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest, command, port, protocol }))
+}
+
+/// Reads an image's name.
+pub(super) fn name(image: &str, mistakes: &mut Mistakes) -> Option<ImageName> {
+    image.parse().map_err(|error| mistakes.add("#/image", format!("{error}"))).ok()
+}
+
+/// What an image's name means now.
+pub(super) async fn digest(app: &App, project: &ProjectName, name: &ImageName) -> Result<Digest, Reject> {
     let found = app.parts.store.find_image(project, name.as_str()).await?;
     let found = found.ok_or_else(|| {
         let detail = format!("there is no image `{name}`");
@@ -44,11 +55,7 @@ pub(super) async fn read(
             .field("#/image", detail)
             .hint("`shipway image import` makes one; `shipway image ls` lists them")
     })?;
-    let protocol = match put.protocol.unwrap_or_default() {
-        api::Protocol::Http1 => Protocol::Http1,
-        api::Protocol::H2c => Protocol::H2c,
-    };
-    Ok(Some(DeployProgram::Command { image: name.to_string(), image_digest: found.digest, command, port, protocol }))
+    Ok(found.digest)
 }
 
 fn command(put: &ServicePut, mistakes: &mut Mistakes) -> Option<Vec<String>> {
@@ -73,18 +80,31 @@ fn of_content_only(put: &ServicePut, mistakes: &mut Mistakes) {
         ("#/file_name", put.file_name.is_some()),
         ("#/content_type", put.content_type.is_some()),
         ("#/kind", put.kind.is_some()),
-        ("#/runner", put.runner.is_some()),
     ];
     for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
-        mistakes.add(pointer, "an image has a command instead");
+        mistakes.add(pointer, "an image has a command instead; with the runner nginx it can have content");
+    }
+    if put.runner.is_some() {
+        mistakes.add("#/runner", "a command serves itself: a runner is for a url or an upload");
     }
 }
 
 /// Without an image there is nothing for a command to run in.
 pub(super) fn of_image_only(put: &ServicePut, mistakes: &mut Mistakes) {
+    without_command(put, mistakes, "only an image has one: give its name as image");
+}
+
+/// What is served by nginx is not served by a command.
+pub(super) fn of_command_only(put: &ServicePut, mistakes: &mut Mistakes) {
+    without_command(put, mistakes, "nginx serves this: leave out either the runner or the command");
+}
+
+fn without_command(put: &ServicePut, mistakes: &mut Mistakes, why: &str) {
     let given =
         [("#/command", put.command.is_some()), ("#/port", put.port.is_some()), ("#/protocol", put.protocol.is_some())];
-    for (pointer, _) in given.into_iter().filter(|(_, given)| *given) {
-        mistakes.add(pointer, "only an image has one: give its name as image");
+    for (pointer, given) in given {
+        if given {
+            mistakes.add(pointer, why);
+        }
     }
 }

@@ -97,6 +97,13 @@ async fn a_deploy_on_an_image_names_every_field_that_is_wrong() {
         (r#"{"image":"Box","command":["a"],"port":80}"#, "#/image"),
         (r#"{"image":"box","command":["a"],"port":80,"url":"http://x","kind":"script"}"#, "#/url #/kind"),
         (r#"{"image":"other","command":["a"],"port":80}"#, "#/image"),
+        (r#"{"image":"box","command":["a"],"port":80,"runner":"nginx"}"#, "#/runner"),
+        (r#"{"image":"box","url":"https://example.com/x","runner":"native"}"#, "#/url #/runner #/command #/port"),
+        (
+            r#"{"image":"box","url":"https://example.com/x","runner":"nginx","command":["a"],"port":1}"#,
+            "#/command #/port",
+        ),
+        (r#"{"image":"other","url":"https://example.com/x","runner":"nginx"}"#, "#/image"),
         (r#"{"command":["a"],"port":80}"#, "#/command #/port #/url"),
         (r#"{"image":"box","command":"a b","port":80}"#, "#/command"),
         (r#"{"image":"box","command":["a"],"port":65536}"#, "#/port"),
@@ -106,6 +113,22 @@ async fn a_deploy_on_an_image_names_every_field_that_is_wrong() {
         let told: Vec<_> = errors.as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
         assert_eq!(told.join(" "), pointers, "{body}: {errors}");
     }
+}
+
+#[tokio::test]
+async fn content_is_served_by_the_nginx_of_an_image() {
+    let world = World::start().await;
+    let root = world.root();
+    import(&root, "box", archive("a", "b")).await;
+    let image = root.image("box").await.unwrap().digest;
+    let upload = root.upload_bytes("hello".into()).await.unwrap().digest;
+    let body = format!(r#"{{"upload":"{upload}","runner":"nginx","image":"box"}}"#);
+    assert_eq!(outcome(&put(&root, "/v1/services/web", &body).await), "201");
+    let release = root.release("web", 1).await.unwrap();
+    assert_eq!((release.root, release.runner), (image, Some(shipway_api_types::Runner::Nginx)));
+    assert!(release.source.is_some() && release.command.is_none());
+    let kept = ask(&root, Method::DELETE, "/v1/images/box", &[], "").await;
+    assert_eq!(outcome(&kept), "409 image_in_use");
 }
 
 #[tokio::test]

@@ -27,6 +27,11 @@ async fn a_wrong_body_is_named_field_by_field() {
         (r#"{"url": 5}"#, "400 invalid_field #/url"),
         (r#"{"uri": "https://example.com/x"}"#, "400 invalid_field #/uri"),
         (r#"{"url": "https://example.com/x", "kind": "cgi"}"#, "400 invalid_field #/kind"),
+        (r#"{"url": "https://example.com/x", "runner": "apache"}"#, "400 invalid_field #/runner"),
+        (
+            r#"{"url": "https://example.com/x", "runner": "nginx", "env": {"SHIPWAY_KIND": "x"}}"#,
+            "400 invalid_field #/env/SHIPWAY_KIND",
+        ),
         (r#"{"url": "https://example.com/x", "limits": {"pids": 1}}"#, "400 invalid_field #/limits/pids"),
         (r#"{"url": "https://example.com/x", "limits": []}"#, "400 invalid_field #/limits"),
         (r#"{"url": "https://example.com/x", "env": {"A=B": "x"}}"#, "400 invalid_field #/env/A=B"),

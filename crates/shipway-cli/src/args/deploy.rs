@@ -17,6 +17,7 @@ Examples:
   shipway deploy https://example.com/hello.sh --script
   shipway deploy ./report.py --name report --env LEVEL=full --timeout 60s
   shipway deploy ./index.html --static
+  shipway deploy ./site.html --runner nginx
   generate | shipway deploy - --name today --type text/html
   shipway deploy --image app --port 8000 -- httpd -f -p 8000")]
 pub struct DeployArgs {
@@ -43,6 +44,12 @@ pub struct DeployArgs {
     /// Serve it as it is
     #[arg(long = "static")]
     pub r#static: bool,
+    /// What serves it inside its container [default: native]
+    #[arg(long, value_name = "RUNNER", conflicts_with = "image", help_heading = "Runner")]
+    pub runner: Option<RunnerArg>,
+    /// With nginx: the image it is in [default: the host's packages nginx and fcgiwrap]
+    #[arg(long, value_name = "NAME", requires = "runner", help_heading = "Runner")]
+    pub runner_image: Option<String>,
     /// Name of the service [default: made of the file's or image's name]
     #[arg(short, long, value_name = "NAME")]
     pub name: Option<String>,
@@ -98,6 +105,15 @@ pub enum ProtocolArg {
     Http1,
     /// HTTP/2 without TLS, as gRPC needs it
     H2c,
+}
+
+/// What serves content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RunnerArg {
+    /// Shipway's own small program
+    Native,
+    /// Nginx, with fcgiwrap for scripts
+    Nginx,
 }
 
 /// What a service may reach.

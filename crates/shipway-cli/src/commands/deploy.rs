@@ -4,11 +4,11 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use shipway_api_types::{ContentKind, Egress, HealthCheck, Limits, Protocol, ServicePut, Upload};
+use shipway_api_types::{ContentKind, Egress, HealthCheck, Limits, Protocol, Runner, ServicePut, Upload};
 use shipway_client::{Client, Deployed};
 
 use super::Context;
-use crate::args::{DeployArgs, EgressArg, ProtocolArg};
+use crate::args::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 use crate::failure::{DONE, Failure};
 use crate::guess;
 
@@ -30,6 +30,11 @@ pub(super) async fn deploy(context: &mut Context, args: DeployArgs) -> Result<u8
     let name = name(&args, &source)?;
     let mut put = plain(&args)?;
     put.kind = Some(kind(context, &args, &source, content.as_deref()));
+    put.runner = args.runner.map(|runner| match runner {
+        RunnerArg::Native => Runner::Native,
+        RunnerArg::Nginx => Runner::Nginx,
+    });
+    put.image.clone_from(&args.runner_image);
     match &source {
         Source::Url(url) => put.url = Some(url.clone()),
         Source::File(_) | Source::Stdin => {

@@ -63,6 +63,54 @@ fn a_script_gets_a_runner_and_nothing_else() {
     assert_eq!(binds, ["/.shipway/runner false true", "/srv/content false true"]);
 }
 
+fn of_nginx(kind: ContentKind) -> Workload {
+    let mut workload = workload(kind);
+    if let Program::Runner { runner, .. } = &mut workload.program {
+        *runner = Runner::Nginx;
+    }
+    workload
+}
+
+/// Nothing is looked for but the two programs, so a folder with them is root enough.
+fn root_with_nginx() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
+    for name in ["nginx", "fcgiwrap"] {
+        std::fs::File::create(root.path().join("usr/sbin").join(name)).unwrap();
+    }
+    root
+}
+
+#[test]
+fn nginx_is_told_by_its_environment() {
+    let root = root_with_nginx();
+    let places = Places { root: root.path(), ..places() };
+    let script = spec(&of_nginx(ContentKind::Script), &places).unwrap();
+    script.check().unwrap();
+    assert_eq!(script.process.argv, ["/.shipway/runner", "nginx"]);
+    let env = script.process.env.join(" ");
+    assert!(
+        env.contains("LANG=de_DE SHIPWAY_KIND=script SHIPWAY_CONTENT=/srv/content SHIPWAY_DIGEST=sha256:"),
+        "{env}"
+    );
+    assert!(env.ends_with("SHIPWAY_CONCURRENCY=32 SHIPWAY_HOME=/run/shipway SHIPWAY_DATA=/data"), "{env}");
+    let process = &script.process;
+    assert_eq!((process.uid, process.capabilities, process.groups.as_slice()), (0, 0b1110_0000, &[1000, 1001][..]));
+    // Nobody is to be kept from anybody where no code of the user's runs.
+    let file = spec(&of_nginx(ContentKind::Static), &places).unwrap();
+    assert_eq!((file.process.uid, file.process.capabilities, file.process.groups.len()), (1000, 0, 0));
+
+    let mut small = of_nginx(ContentKind::Script);
+    small.limits.pids = 12;
+    let env = spec(&small, &places).unwrap().process.env.join(" ");
+    assert!(env.contains("SHIPWAY_CONCURRENCY=2 "), "three processes for each script: {env}");
+    small.limits.pids = 6;
+    assert!(spec(&small, &places).unwrap_err().to_string().contains("limits.pids of at least 7"));
+    small.limits.pids = 12;
+    small.env.insert("SHIPWAY_KIND".to_owned(), "static".to_owned());
+    assert!(spec(&small, &places).unwrap_err().to_string().contains("names that begin with SHIPWAY_"));
+}
+
 #[test]
 fn static_content_cannot_be_executed() {
     let spec = spec(&workload(ContentKind::Static), &places()).unwrap();

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something is wrong")]
 
 mod exam;
+mod nginx;
 mod service;
 mod world;

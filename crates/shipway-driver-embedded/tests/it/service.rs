@@ -12,9 +12,9 @@ use tokio::net::UnixStream;
 
 use crate::world::World;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
+pub(crate) async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
     Workload {
         container: ContainerId(uuid::Uuid::new_v4()),
         root: driver.current_root().await.unwrap(),
@@ -34,13 +34,24 @@ async fn workload(driver: &EmbeddedDriver, kind: ContentKind) -> Workload {
 }
 
 /// One request, one whole answer.
-async fn ask(endpoint: &Endpoint, request: &str) -> String {
+pub(crate) async fn ask(endpoint: &Endpoint, request: &str) -> String {
+    exchange(endpoint, &format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nshipway-probe: ready\r\n\r\n"))
+        .await
+}
+
+/// The same with a body.
+pub(crate) async fn post(endpoint: &Endpoint, body: &str) -> String {
+    let length = body.len();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    exchange(endpoint, &format!("{head}{body}")).await
+}
+
+async fn exchange(endpoint: &Endpoint, text: &str) -> String {
     let Endpoint::Unix { path } = endpoint else {
         panic!("a runner answers on a unix socket, not {endpoint:?}");
     };
     let talk = async {
         let mut connection = UnixStream::connect(path).await.unwrap();
-        let text = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nshipway-probe: ready\r\n\r\n");
         connection.write_all(text.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
@@ -49,7 +60,7 @@ async fn ask(endpoint: &Endpoint, request: &str) -> String {
     tokio::time::timeout(PATIENCE, talk).await.expect("it answers")
 }
 
-async fn clear(driver: &EmbeddedDriver, container: ContainerId) {
+pub(crate) async fn clear(driver: &EmbeddedDriver, container: ContainerId) {
     driver.stop(container, Duration::from_secs(5)).await.unwrap();
     driver.remove(container).await.unwrap();
 }

@@ -11,11 +11,20 @@ use tempfile::TempDir;
 
 pub(crate) struct World {
     folder: TempDir,
+    packages: Vec<Wanted>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::with_prefix("shipway-embedded-").unwrap() }
+        let packages = ["dash", "coreutils", "libc-bin"].map(Wanted::required).to_vec();
+        Self { folder: TempDir::with_prefix("shipway-embedded-").unwrap(), packages }
+    }
+
+    /// With what the runner `nginx` needs, too.
+    pub(crate) fn with_nginx() -> Self {
+        let mut world = Self::new();
+        world.packages.extend(["nginx", "fcgiwrap", "procps", "sed", "grep"].map(Wanted::required));
+        world
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -28,10 +37,7 @@ impl World {
             engine: EngineConfig::new(folder.join("engine"), "/run/shipway-test", 4711),
             images: folder.join("images"),
             layers: folder.join("layers"),
-            host_image: HostImageConfig {
-                packages: ["dash", "coreutils", "libc-bin"].map(Wanted::required).to_vec(),
-                ..HostImageConfig::default()
-            },
+            host_image: HostImageConfig { packages: self.packages.clone(), ..HostImageConfig::default() },
             content: folder.to_owned(),
         }
     }

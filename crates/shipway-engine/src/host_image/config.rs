@@ -49,7 +49,8 @@ const REQUIRED: [&str; 8] =
 
 /// What makes it a pleasant place, where the host has it. util-linux and mount are
 /// absent on purpose: inside a container their set-id and mount tools are of no use.
-const OPTIONAL: [&str; 20] = [
+/// nginx and fcgiwrap are what the runner `nginx` serves with.
+const OPTIONAL: [&str; 22] = [
     "bash",
     "bc",
     "bzip2",
@@ -57,11 +58,13 @@ const OPTIONAL: [&str; 20] = [
     "curl",
     "debianutils",
     "diffutils",
+    "fcgiwrap",
     "file",
     "gzip",
     "hostname",
     "jq",
     "netbase",
+    "nginx",
     "nodejs",
     "perl | perl-base",
     "procps",

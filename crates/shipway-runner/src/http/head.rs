@@ -112,6 +112,20 @@ impl Head {
     }
 }
 
+impl Head {
+    /// The request that a local redirect to `path` makes of this one (RFC 3875 §6.2.2):
+    /// a GET without a body.
+    #[must_use]
+    pub fn redirected(mut self, path: &str) -> Self {
+        if self.method != "HEAD" {
+            "GET".clone_into(&mut self.method);
+        }
+        self.target = split_query(path.split('#').next().unwrap_or("/"));
+        self.framing = Framing::None;
+        self
+    }
+}
+
 /// Reads a head at the beginning of `bytes`; `None` when its end has not arrived.
 ///
 /// `scanned` is how many bytes of it earlier calls have seen, so that a head that

@@ -240,17 +240,7 @@ fn pump(server: &mut Server, token: Token, connection: &mut Connection) -> Resul
 
 /// RFC 3875 §6.2.2: the answer is the one a GET of this path would have.
 fn redirect(connection: &mut Connection, path: &str) -> Result<(), Gone> {
-    let mut head = connection.head.as_deref().ok_or(Gone)?.clone();
-    if head.method != "HEAD" {
-        "GET".clone_into(&mut head.method);
-    }
-    let path = path.split('#').next().unwrap_or("/");
-    let (path, query) = match path.split_once('?') {
-        Some((path, query)) => (path, Some(query.to_owned())),
-        None => (path, None),
-    };
-    head.target = Target::Path { path: path.to_owned(), query };
-    head.framing = Framing::None;
+    let head = connection.head.as_deref().ok_or(Gone)?.clone().redirected(path);
     connection.head = Some(Rc::new(head));
     Ok(())
 }

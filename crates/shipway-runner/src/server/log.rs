@@ -41,6 +41,12 @@ impl Log {
         !self.pending.is_empty() || self.was_full
     }
 
+    /// Whether every line is written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Says, once, that it was full and no longer is.
     pub fn resume(&mut self) -> bool {
         self.flush();

@@ -27,7 +27,7 @@ use super::{Server, limits};
 use crate::cgi::environment;
 use crate::cgi::header::{self, Block};
 use crate::content::Reply;
-use crate::family::Family;
+use crate::family::{self, Family};
 use crate::http::body::Piece;
 use crate::http::head::{Head, Refusal};
 use crate::strategy::{Order, Strategy};
@@ -121,7 +121,7 @@ impl Script {
         deadline: Instant,
         redirects: u32,
     ) -> Result<Self, NotStarted> {
-        let marker = marker();
+        let marker = family::marker();
         let path = server.config.content.clone();
         let environment = environment::build(&server.base, head, &path.to_string_lossy(), &marker)
             .map_err(|environment::BadPath| NotStarted::bad_path())?;
@@ -395,7 +395,7 @@ impl Script {
             connection.reset();
             return Err(Gone);
         }
-        Ok(Outcome::Reply(crate::content::plain(head, 502, &message)))
+        Ok(Outcome::Reply(crate::content::plain(head, failure.status(), &message)))
     }
 
     /// Asks to be told of what it waits for.
@@ -429,12 +429,4 @@ fn whole(connection: &Connection, block: &Block, body: &[u8]) -> Reply {
     }
     let body = if is_head || !block.has_body() { Vec::new() } else { super::exchange::text(body.to_vec()) };
     Reply { answer, body }
-}
-
-/// 128 random bits, in hexadecimal.
-fn marker() -> String {
-    let mut bytes = [0_u8; 16];
-    // Blocks only before the kernel has ever had randomness, hours before us.
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).ok();
-    format!("{:032x}", u128::from_ne_bytes(bytes))
 }

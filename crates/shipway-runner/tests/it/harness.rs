@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -19,37 +21,68 @@ pub(crate) struct Runner {
     pub(crate) folder: tempfile::TempDir,
 }
 
+/// Which runner: each keeps what is promised to users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Our own.
+    Native,
+    /// Real nginx and fcgiwrap.
+    Nginx,
+}
+
+impl Which {
+    pub(crate) fn script(self, text: &str) -> Setup {
+        Setup::new(self, "script", text.as_bytes())
+    }
+
+    pub(crate) fn file(self, content: &[u8]) -> Setup {
+        Setup::new(self, "static", content)
+    }
+}
+
+/// Makes two tests of each function: one for each runner.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod native {
+            $(#[test] fn $name() { super::$name(crate::harness::Which::Native); })+
+        }
+        mod nginx {
+            $(#[test] fn $name() { super::$name(crate::harness::Which::Nginx); })+
+        }
+    };
+}
+
 /// How a runner is started.
 pub(crate) struct Setup {
+    which: Which,
     content: Vec<u8>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    last: Vec<(String, String)>,
     stderr: Option<Stdio>,
     wrapper: &'static str,
 }
 
 impl Setup {
-    pub(crate) fn script(text: &str) -> Self {
-        Self::new("script", text.as_bytes())
-    }
-
-    pub(crate) fn file(content: &[u8]) -> Self {
-        Self::new("static", content)
-    }
-
-    fn new(kind: &str, content: &[u8]) -> Self {
+    fn new(which: Which, kind: &str, content: &[u8]) -> Self {
         let digest = format!("sha256:{DIGEST}");
-        Self {
+        let setup = Self {
+            which,
             content: content.to_vec(),
-            arguments: ["--kind", kind, "--digest", &digest].map(str::to_owned).to_vec(),
+            arguments: Vec::new(),
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+            last: Vec::new(),
             stderr: None,
             wrapper: "",
-        }
+        };
+        setup.with("--kind", kind).with("--digest", &digest)
     }
 
     pub(crate) fn with(mut self, flag: &str, value: &str) -> Self {
-        self.arguments.extend([flag.to_owned(), value.to_owned()]);
+        match self.which {
+            Which::Native => self.arguments.extend([flag.to_owned(), value.to_owned()]),
+            Which::Nginx => self.environment.push((variable(flag), value.to_owned())),
+        }
         self
     }
 
@@ -60,6 +93,12 @@ impl Setup {
 
     pub(crate) fn stderr(mut self, stderr: Stdio) -> Self {
         self.stderr = Some(stderr);
+        self
+    }
+
+    /// A variable that goes before the one of its name.
+    pub(crate) fn at_last(mut self, name: &str, value: &str) -> Self {
+        self.last.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -79,22 +118,45 @@ impl Setup {
         let content = folder.path().join("content");
         fs::File::create(&content).unwrap().write_all(&self.content).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut setup = self.with("--content", content.to_str().unwrap());
+        let (program, first) = match setup.which {
+            Which::Native => (PathBuf::from(PROGRAM), "serve"),
+            Which::Nginx => (setup.prepare_nginx(folder.path()), "nginx"),
+        };
         // The shell moves the socket from its stdin to descriptor 3.
         let child = Command::new("/bin/sh")
-            .args(["-c", &format!(r#"exec {} "$0" "$@" 3<&0 0</dev/null"#, self.wrapper)])
-            .args([env!("CARGO_BIN_EXE_shipway-runner"), "serve", "--content"])
-            .arg(&content)
-            .args(&self.arguments)
+            .args(["-c", &format!(r#"exec {} "$0" "$@" 3<&0 0</dev/null"#, setup.wrapper)])
+            .arg(program)
+            .arg(first)
+            .args(&setup.arguments)
             .env_clear()
             .env("LISTEN_FDS", "1")
-            .envs(self.environment)
+            .envs(setup.environment)
+            .envs(setup.last)
             .stdin(Stdio::from(listener))
             .stdout(Stdio::null())
-            .stderr(self.stderr.unwrap_or_else(|| log.into()))
+            .stderr(setup.stderr.unwrap_or_else(|| log.into()))
             .spawn()
             .unwrap();
         Runner { child, folder }
     }
+
+    /// Scripts are another user there, who must reach the program, and whose tests write
+    /// beside their script.
+    fn prepare_nginx(&mut self, folder: &Path) -> PathBuf {
+        let home = folder.join("home");
+        self.environment.push(("SHIPWAY_HOME".to_owned(), home.to_str().unwrap().to_owned()));
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let program = folder.join("shipway-runner");
+        fs::copy(PROGRAM, &program).unwrap();
+        program
+    }
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_shipway-runner");
+
+fn variable(flag: &str) -> String {
+    format!("SHIPWAY{}", flag[1..].replace('-', "_").to_ascii_uppercase())
 }
 
 impl Runner {
@@ -308,9 +370,22 @@ pub(crate) fn count_processes(word: &str) -> usize {
         .count()
 }
 
+/// The only child of a process.
+pub(crate) fn child_of(parent: u32) -> i32 {
+    let found = fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        let fields = stat.rsplit(')').next()?.to_owned();
+        let is_child = fields.split_ascii_whitespace().nth(1) == Some(parent.to_string().as_str());
+        path.file_name()?.to_str()?.parse().ok().filter(|_| is_child)
+    });
+    found.unwrap()
+}
+
 /// A number of seconds nobody else sleeps for, to find a process by.
 pub(crate) fn unique_seconds(salt: u32) -> String {
-    format!("9{salt}{}", std::process::id())
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("9{salt}{}{:04}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 pub(crate) fn exists(path: &Path) -> bool {

@@ -1,15 +1,27 @@
 //! What a script leaves behind dies with its request.
 
-use crate::harness::{Reader, Setup, count_processes, exists, send, unique_seconds, wait_until};
+use crate::harness::{Reader, Which, child_of, count_processes, exists, send, unique_seconds, wait_until};
+
+on_both![
+    a_background_child_that_holds_the_output_open,
+    an_orphan_in_the_same_session,
+    a_daemon_with_a_session_of_its_own,
+    a_daemon_that_wiped_its_environment,
+    a_family_of_daemons_that_ignore_signals,
+    a_daemon_started_by_python,
+    a_daemon_lives_while_its_own_request_does_and_no_longer,
+    a_fork_bomb_ends_with_its_request,
+    no_zombie_stays,
+];
 
 /// Runs a script that leaves a `sleep` of `$S` seconds behind in some way, and
 /// checks that it was there and is gone.
 #[track_caller]
-fn check_gone(salt: u32, script: &str) {
+fn check_gone(which: Which, salt: u32, script: &str) {
     let seconds = unique_seconds(salt);
     // The answer is given only once we have seen the sleeper.
     let script = format!("S={seconds}\n{script}\nuntil [ -e seen ]; do sleep 0.01; done; rm seen; echo done");
-    let runner = Setup::script(&script).start();
+    let runner = which.script(&script).start();
     for _ in 0..2 {
         let mut stream = runner.connect();
         send(&mut stream, "GET / HTTP/1.1\nHost: a", b"");
@@ -32,55 +44,49 @@ fn count_sleepers(seconds: &str) -> usize {
         .count()
 }
 
-#[test]
-fn a_background_child_that_holds_the_output_open() {
-    check_gone(10, "sleep $S &");
+fn a_background_child_that_holds_the_output_open(which: Which) {
+    check_gone(which, 10, "sleep $S &");
 }
 
-#[test]
-fn an_orphan_in_the_same_session() {
-    check_gone(11, "(sleep $S > /dev/null 2>&1 &)");
+fn an_orphan_in_the_same_session(which: Which) {
+    check_gone(which, 11, "(sleep $S > /dev/null 2>&1 &)");
 }
 
-#[test]
-fn a_daemon_with_a_session_of_its_own() {
-    check_gone(12, "(setsid sleep $S > /dev/null 2>&1 &)");
+fn a_daemon_with_a_session_of_its_own(which: Which) {
+    check_gone(which, 12, "(setsid sleep $S > /dev/null 2>&1 &)");
 }
 
-#[test]
-fn a_daemon_that_wiped_its_environment() {
+fn a_daemon_that_wiped_its_environment(which: Which) {
     // Not in a subshell: an orphan without a mark may be killed before it has begun to sleep.
-    check_gone(13, "env -i /usr/bin/setsid /bin/sh -c \"sleep $S & sleep $S\" > /dev/null 2>&1 &");
+    check_gone(which, 13, "env -i /usr/bin/setsid /bin/sh -c \"sleep $S & sleep $S\" > /dev/null 2>&1 &");
 }
 
-#[test]
-fn a_family_of_daemons_that_ignore_signals() {
+fn a_family_of_daemons_that_ignore_signals(which: Which) {
     check_gone(
+        which,
         14,
         "for i in 1 2 3 4 5; do (setsid sh -c \"trap '' TERM HUP INT; setsid sleep $S & sleep $S\" > /dev/null 2>&1 &); done",
     );
 }
 
-#[test]
-fn a_daemon_started_by_python() {
+fn a_daemon_started_by_python(which: Which) {
     let seconds = unique_seconds(15);
     let script = format!(
         "#!/usr/bin/python3\nimport os, time\nr, w = os.pipe()\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n    os.write(w, b'x')\n    os.execvp('sleep', ['sleep', '{seconds}'])\n  os._exit(0)\nos.read(r, 1)\nprint('done')\n"
     );
-    let runner = Setup::script(&script).start();
+    let runner = which.script(&script).start();
     assert_eq!(runner.get("/").text(), "done\n");
     wait_until("its end", || count_processes(&seconds) == 0);
 }
 
-#[test]
-fn a_daemon_lives_while_its_own_request_does_and_no_longer() {
+fn a_daemon_lives_while_its_own_request_does_and_no_longer(which: Which) {
     let (mine, yours) = (unique_seconds(16), unique_seconds(17));
     // /slow starts a daemon and stays; /quick starts one that hides where it comes from,
     // and stands alone once the script has ended.
     let script = format!(
         "case $PATH_INFO in\n/slow) setsid -f sleep {mine}; touch started; until [ -e go ]; do sleep 0.01; done; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep {mine}';;\n/quick) env -i /usr/bin/setsid /bin/sh -c '> born; exec /bin/sleep {yours}' & until [ -e seen ]; do sleep 0.01; done; rm seen; echo quick;; esac"
     );
-    let runner = Setup::script(&script).start();
+    let runner = which.script(&script).start();
     let mut slow = runner.connect();
     send(&mut slow, "GET /slow HTTP/1.1\nHost: a", b"");
     wait_until("the daemon", || exists(&runner.folder.path().join("started")));
@@ -102,14 +108,13 @@ fn a_daemon_lives_while_its_own_request_does_and_no_longer() {
     wait_until("the daemon's end", || count_sleepers(&mine) == 0);
 }
 
-#[test]
-fn a_fork_bomb_ends_with_its_request() {
+fn a_fork_bomb_ends_with_its_request(which: Which) {
     let word = unique_seconds(18);
     // Bounded, because a test's machine has no limit on processes for it.
     let script = format!(
         "bomb() {{ [ $1 -gt 0 ] || exec sleep {word}; bomb $(($1 - 1)) & bomb $(($1 - 1)) & wait; }}\nif [ $PATH_INFO = /bomb ]; then bomb 6; else echo fine; fi"
     );
-    let runner = Setup::script(&script).with("--timeout-ms", "1000").start();
+    let runner = which.script(&script).with("--timeout-ms", "1000").start();
     let mut bomb = runner.connect();
     send(&mut bomb, "GET /bomb HTTP/1.1\nHost: a", b"");
     wait_until("the bomb", || count_processes(&word) > 8);
@@ -123,7 +128,7 @@ fn a_fork_bomb_ends_with_its_request() {
 fn the_first_process_of_a_container_does_the_same() {
     let seconds = unique_seconds(19);
     let script = format!("(env -i /usr/bin/setsid /bin/sleep {seconds} > /dev/null 2>&1 &)\necho $PPID");
-    let mut runner = Setup::script(&script).first_process().start();
+    let mut runner = Which::Native.script(&script).first_process().start();
     for _ in 0..3 {
         assert_eq!(runner.get("/").text(), "1\n", "the script's parent is the first process");
         wait_until("the daemon's end", || count_sleepers(&seconds) == 0);
@@ -135,29 +140,19 @@ fn the_first_process_of_a_container_does_the_same() {
     assert_eq!(runner.wait().code(), Some(0));
 }
 
-fn child_of(parent: u32) -> i32 {
-    let found = std::fs::read_dir("/proc").unwrap().find_map(|entry| {
-        let path = entry.unwrap().path();
-        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-        let fields = stat.rsplit(')').next()?.to_owned();
-        let is_child = fields.split_ascii_whitespace().nth(1) == Some(parent.to_string().as_str());
-        path.file_name()?.to_str()?.parse().ok().filter(|_| is_child)
-    });
-    found.unwrap()
-}
-
-#[test]
-fn no_zombie_stays() {
-    let runner = Setup::script("for i in 1 2 3; do (true &) ; done; (sleep 0 &) ; echo done").start();
+fn no_zombie_stays(which: Which) {
+    let runner = which.script("for i in 1 2 3; do (true &) ; done; (sleep 0 &) ; echo done").start();
     for _ in 0..20 {
         assert_eq!(runner.get("/").text(), "done\n");
     }
     let own = runner.child.id().to_string();
-    wait_until("no child", || {
+    wait_until("no zombie", || {
         std::fs::read_dir("/proc").unwrap().all(|entry| {
             let stat = std::fs::read_to_string(entry.unwrap().path().join("stat")).unwrap_or_default();
             let after = stat.rsplit(')').next().unwrap_or_default().to_owned();
-            after.split_ascii_whitespace().nth(1) != Some(own.as_str())
+            let mut fields = after.split_ascii_whitespace();
+            let state = fields.next();
+            state != Some("Z") || fields.next() != Some(own.as_str())
         })
     });
 }

@@ -1,13 +1,18 @@
-//! The real runner, on a unix socket, with real scripts.
+//! The real runners, on a unix socket, with real scripts: what both promise, each test
+//! once for each of them, and what is only the one's or the other's.
+
+#[cfg(test)]
+#[macro_use]
+mod harness;
 
 #[cfg(test)]
 mod cgi;
 #[cfg(test)]
-mod harness;
-#[cfg(test)]
 mod leftovers;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod nginx;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]

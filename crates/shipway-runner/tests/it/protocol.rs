@@ -4,11 +4,19 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 
-use crate::harness::{Reader, Setup, count_processes, send, unique_seconds, wait_until};
+use crate::harness::{Reader, Which, count_processes, exists, send, unique_seconds, wait_until};
+
+on_both![
+    a_broken_chunk_ends_script_and_connection,
+    requests_drip_in_and_connections_are_reused,
+    scripts_asked_for_at_once_are_answered_in_order,
+    a_tcp_socket_does_as_well,
+    without_a_listening_socket_it_says_so_and_ends,
+];
 
 #[test]
 fn a_malformed_request_is_refused_and_the_connection_closed() {
-    let runner = Setup::script("echo ran >> ran; echo hi").start();
+    let runner = Which::Native.script("echo ran >> ran; echo hi").start();
     for (request, status) in [
         ("GET / HTTP/1.1\nHost: a\n\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
@@ -36,7 +44,7 @@ fn a_malformed_request_is_refused_and_the_connection_closed() {
 
 #[test]
 fn a_head_without_end_is_refused() {
-    let runner = Setup::file(b"x").start();
+    let runner = Which::Native.file(b"x").start();
     let mut stream = runner.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").unwrap();
     for _ in 0..70 {
@@ -45,13 +53,12 @@ fn a_head_without_end_is_refused() {
     assert_eq!(Reader::new(stream, false).answer().status, 431);
 }
 
-#[test]
-fn a_broken_chunk_ends_script_and_connection() {
+fn a_broken_chunk_ends_script_and_connection(which: Which) {
     let seconds = unique_seconds(30);
-    let runner = Setup::script(&format!("cat; sleep {seconds}")).start();
+    let runner = which.script(&format!("> started; cat; sleep {seconds}")).start();
     let mut stream = runner.connect();
     send(&mut stream, "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked", b"3\r\nabc\r\n");
-    wait_until("the script's start", || count_processes(runner.content().to_str().unwrap()) > 1);
+    wait_until("the script's start", || exists(&runner.folder.path().join("started")));
     stream.write_all(b"x\r\n").unwrap();
     let mut reader = Reader::new(stream, false);
     assert_eq!(reader.answer().status, 400);
@@ -59,9 +66,8 @@ fn a_broken_chunk_ends_script_and_connection() {
     wait_until("the script's end", || count_processes(&seconds) == 0);
 }
 
-#[test]
-fn requests_drip_in_and_connections_are_reused() {
-    let runner = Setup::script("echo $REQUEST_URI").start();
+fn requests_drip_in_and_connections_are_reused(which: Which) {
+    let runner = which.script("echo $REQUEST_URI").start();
     let mut stream = runner.connect();
     for at in 0..5 {
         for byte in format!("GET /{at} HTTP/1.1\r\nHost: a\r\n\r\n").bytes() {
@@ -73,9 +79,8 @@ fn requests_drip_in_and_connections_are_reused() {
     }
 }
 
-#[test]
-fn scripts_asked_for_at_once_are_answered_in_order() {
-    let runner = Setup::script("echo $REQUEST_URI").start();
+fn scripts_asked_for_at_once_are_answered_in_order(which: Which) {
+    let runner = which.script("echo $REQUEST_URI").start();
     let mut stream = runner.connect();
     let requests: String = (0..20).map(|at| format!("GET /{at} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
     stream.write_all(requests.as_bytes()).unwrap();
@@ -90,7 +95,7 @@ fn more_connections_than_descriptors_are_accepted_later() {
     let folder = tempfile::tempdir().unwrap();
     let listener = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
     // 32 descriptors, as the smallest service may have.
-    let runner = Setup::script("echo hi").start_on(folder, listener.into());
+    let runner = Which::Native.script("echo hi").start_on(folder, listener.into());
     let pid = rustix::process::Pid::from_child(&runner.child);
     let limit = rustix::process::Rlimit { current: Some(32), maximum: Some(32) };
     rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit).unwrap();
@@ -105,14 +110,13 @@ fn more_connections_than_descriptors_are_accepted_later() {
     assert_eq!(runner.get("/").status, 200);
 }
 
-#[test]
-fn a_tcp_socket_does_as_well() {
+fn a_tcp_socket_does_as_well(which: Which) {
     let seconds = unique_seconds(31);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let script =
         format!("[ $PATH_INFO = /sleep ] && exec sleep {seconds}; head -c 100000 /dev/zero; exit ${{QUERY_STRING:-0}}");
-    let _runner = Setup::script(&script).start_on(tempfile::tempdir().unwrap(), listener.into());
+    let _runner = which.script(&script).start_on(tempfile::tempdir().unwrap(), listener.into());
     let get = |path: &str| {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -127,11 +131,10 @@ fn a_tcp_socket_does_as_well() {
     wait_until("its end", || count_processes(&seconds) == 0);
 }
 
-#[test]
-fn without_a_listening_socket_it_says_so_and_ends() {
+fn without_a_listening_socket_it_says_so_and_ends(which: Which) {
     let folder = tempfile::tempdir().unwrap();
     let pair = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut runner = Setup::file(b"x").stderr(Stdio::piped()).start_on(folder, pair.0.into());
+    let mut runner = which.file(b"x").stderr(Stdio::piped()).start_on(folder, pair.0.into());
     assert_eq!(runner.wait().code(), Some(1));
     let mut text = String::new();
     std::io::Read::read_to_string(&mut runner.child.stderr.take().unwrap(), &mut text).unwrap();

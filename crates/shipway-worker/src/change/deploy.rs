@@ -40,6 +40,11 @@ impl Job {
                 let root = self.core.driver.current_root().await?;
                 Ok((ReleaseProgram::Content { source, kind: *kind, runner: *runner }, root))
             }
+            DeployProgram::ContentInImage { content, kind, runner, image_digest } => {
+                let source = self.content(content).await?;
+                let root = RootFs::Image { digest: image_digest.clone() };
+                Ok((ReleaseProgram::Content { source, kind: *kind, runner: *runner }, root))
+            }
             DeployProgram::Command { image, image_digest, command, port, protocol } => {
                 let (image, command) = (image.clone(), command.clone());
                 let root = RootFs::Image { digest: image_digest.clone() };

@@ -12,6 +12,7 @@ mod hostile;
 mod images;
 mod killed;
 mod life;
+mod nginx;
 mod old_contract;
 mod streams;
 mod upgrade;

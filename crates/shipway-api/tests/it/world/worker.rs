@@ -66,6 +66,12 @@ async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) 
             Ok(source) => (ReleaseProgram::Content { source, kind, runner }, host_image()),
             Err(code) => return fail(store, lease, code, "example.com answered 404 instead of 200").await,
         },
+        DeployProgram::ContentInImage { content: Content::Blob(source), kind, runner, image_digest: digest } => {
+            (ReleaseProgram::Content { source, kind, runner }, RootFs::Image { digest })
+        }
+        DeployProgram::ContentInImage { content: Content::Url { .. }, .. } => {
+            return fail(store, lease, FailureCode::FetchFailed, "only uploads are put into images here").await;
+        }
         DeployProgram::Command { image, image_digest: digest, command, port, protocol } => {
             (ReleaseProgram::Command { image, command, port, protocol }, RootFs::Image { digest })
         }

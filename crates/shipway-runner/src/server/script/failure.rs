@@ -30,6 +30,8 @@ pub enum Failure {
     RedirectBody,
     /// It printed more or less than its Content-Length said.
     Length,
+    /// It left its input waiting, and there is no room for more of it.
+    BodyRoom,
 }
 
 impl Failure {
@@ -39,6 +41,16 @@ impl Failure {
         match ending {
             Ending::Exited(status) => Self::Exited(status),
             Ending::Killed(signal) => Self::Killed(signal),
+        }
+    }
+
+    /// The status it is answered with: what is wrong is the script, but for a body that
+    /// is too large to wait.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BodyRoom => 413,
+            _ => 502,
         }
     }
 
@@ -55,6 +67,7 @@ impl Failure {
             Self::OutputLimit => format!("the script printed more than its limit of {} bytes", config.output_bytes),
             Self::Redirects => format!("the script redirected locally more than {} times", limits::REDIRECTS_MAX),
             Self::RedirectBody => "the script redirected locally and printed a body".to_owned(),
+            Self::BodyRoom => "the request's body has no room to wait for the script".to_owned(),
             Self::Length => "the script printed more or less than its Content-Length said".to_owned(),
         }
     }

@@ -35,6 +35,7 @@ mod db;
 mod door;
 mod error;
 mod events;
+mod given_up;
 mod held;
 mod images;
 mod instances;
@@ -53,6 +54,7 @@ mod tasks;
 mod testing;
 mod tokens;
 mod values;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +67,9 @@ use shipway_model::{
 pub use claims::Claimant;
 pub use counts::{ServiceCount, TaskCounts};
 pub use error::{OpenError, StoreError};
+pub use given_up::GivenUp;
 pub use postgres::open::Migrate;
+pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.
 pub const SCHEMA: i64 = 3;

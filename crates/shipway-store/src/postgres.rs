@@ -35,7 +35,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
 
 /// Begins a writing transaction. The limits keep a caller from hanging: on a lock, in one
 /// statement, and (when this process is paused inside) the others from hanging on us.
-pub(crate) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+pub(crate) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s';
     SET LOCAL idle_in_transaction_session_timeout = '15s'";
 

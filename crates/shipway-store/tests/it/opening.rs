@@ -101,7 +101,7 @@ async fn two_that_open_a_new_database_at_once_both_find_it_whole() {
     }
 }
 
-fn put(path: &std::path::Path, bytes: &[u8]) {
+pub(crate) fn put(path: &std::path::Path, bytes: &[u8]) {
     std::fs::File::create(path).unwrap().write_all_at(bytes, 0).unwrap();
 }
 

@@ -7,6 +7,8 @@ mod counts;
 mod crash;
 mod damage;
 mod events;
+mod fairness;
+mod history;
 mod images;
 mod instances;
 mod model;

@@ -7,8 +7,8 @@
 //!
 //! No state of a session is relied on, so that a pooler in transaction mode may stand in
 //! between: locks and settings are the transaction's, and with `statement-cache-capacity=0`
-//! in the URL nothing is prepared, nothing is asked for at the start of a connection, and
-//! even reading happens in a transaction. Only the connection that listens is a session.
+//! in the URL nothing is prepared, nothing is asked for at the start of a connection,
+//! even reading happens in a transaction, and nobody listens.
 
 mod listen;
 pub(crate) mod open;

@@ -350,6 +350,12 @@ impl Store {
         timeout(postgres::ANSWER_WAIT, work).await.unwrap_or_else(|_| Err(postgres::no_answer()))
     }
 
+    /// Whether other processes may be at work on the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_postgres()
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.0.pools, Pools::Postgres { .. })
     }

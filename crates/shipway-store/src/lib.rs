@@ -130,7 +130,7 @@ pub struct Accepted {
 }
 
 /// How long leases last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTerms {
     /// Without a heartbeat a lease ends after this long.
     pub heartbeat: Duration,

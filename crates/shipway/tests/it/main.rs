@@ -12,6 +12,7 @@ mod images;
 mod killed;
 mod life;
 mod old_contract;
+mod on_postgres;
 mod upgrade;
 mod visitors;
 mod world;

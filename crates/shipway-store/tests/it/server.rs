@@ -52,7 +52,22 @@ async fn a_password_is_in_no_error() {
     }
 }
 
-/// The model's own words for a database that has just lost its server.
+/// The same rows as SQLite's file of that schema, and read as the same.
+#[tokio::test]
+async fn every_schema_there_was_is_read_for_ever() {
+    let shared = Postgres::shared();
+    let database = shared.create(None).unwrap();
+    shared.query(&database, include_str!("../fixtures/schema-0003.postgres.sql")).unwrap();
+    let store = Store::connect(&shared.url(&database), Migrate::Yes).await.unwrap();
+    let tasks = shared.query(&database, "SELECT id FROM task ORDER BY number").unwrap();
+    let tasks = tasks.lines().map(str::to_owned).collect();
+    assert_eq!(crate::opening::describe(&store, tasks).await, include_str!("../fixtures/schema-0003.txt"));
+    store.request(first_deploy("one-more")).await.unwrap();
+    store.close().await;
+    shared.remove(&database).unwrap();
+}
+
+/// What is said of a database whose server has just gone.
 fn is_away(reason: &str) -> bool {
     let words = ["it cannot be reached", "its connection was lost", "it is starting or stopping"];
     words.iter().any(|word| reason.starts_with(word))

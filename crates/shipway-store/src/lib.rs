@@ -40,6 +40,7 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+mod portable;
 mod postgres;
 mod publish;
 mod query;
@@ -68,6 +69,7 @@ pub use claims::Claimant;
 pub use counts::{ServiceCount, TaskCounts};
 pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
+pub use portable::PortableError;
 pub use postgres::open::Migrate;
 pub use workers::{Worker, WorkerFacts, WorkerState};
 

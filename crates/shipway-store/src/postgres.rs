@@ -31,6 +31,8 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("{skip_locked}", "FOR UPDATE OF t SKIP LOCKED"),
     ("{each_label}", "json_array_elements_text(t.labels::json) AS label(value)"),
     ("{place_of}", "strpos"),
+    ("{json_object}", "json_build_object"),
+    ("{secret_hex}", "encode(secret_sha256, 'hex')"),
 ];
 
 /// Begins a writing transaction. The limits keep a caller from hanging: on a lock, in one
@@ -44,6 +46,9 @@ pub(crate) const BEGIN_READ: &str = "BEGIN READ ONLY; SET LOCAL statement_timeou
 
 /// Whatever a server that hangs does, a caller hears within this.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// The same for what is long by nature: filling a database from a file.
+pub(crate) const LONG_WAIT: Duration = Duration::from_secs(3600);
 
 /// The channel of notices.
 pub(crate) const CHANNEL: &str = "shipway";

@@ -5,7 +5,7 @@
 //! asked to stop (SIGTERM, SIGINT) is only the polite form of that, and making room
 //! for another version (SIGHUP) is the same with a successor.
 
-mod database;
+pub(crate) mod database;
 mod edge;
 mod images;
 mod live;

@@ -9,7 +9,7 @@ mod damage;
 mod events;
 mod fairness;
 mod history;
-mod images;
+pub(crate) mod images;
 mod instances;
 mod model;
 mod notices;

@@ -41,7 +41,7 @@ pub(super) fn claimant(config: &Config, places: &Places) -> Claimant {
     Claimant { engine: Some(places.instance.clone()), ..Claimant::named(format!("{host}-{short}")) }
 }
 
-async fn connect(url: &str) -> Result<Store, OpenError> {
+pub(crate) async fn connect(url: &str) -> Result<Store, OpenError> {
     let began = Instant::now();
     loop {
         match Store::connect(url, Migrate::Yes).await {

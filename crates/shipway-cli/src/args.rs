@@ -158,6 +158,9 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Take the state to another database
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Print the API's OpenAPI document
     #[command(hide = true)]
     Openapi,
@@ -225,6 +228,25 @@ pub struct ProxyArgs {
 pub enum ConfigCommand {
     /// Print what is in force, and where each value came from
     Check(PlatformArgs),
+}
+
+/// Takes the state to another database.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DbCommand {
+    /// Write all that the configured database holds to a file, while shipway does not run
+    Export(DbArgs),
+    /// Fill the configured database, which must be empty, from such a file
+    Import(DbArgs),
+}
+
+/// Which file.
+#[derive(Debug, Clone, Args)]
+pub struct DbArgs {
+    /// The file; it holds everything but secrets in the clear, so keep it to yourself
+    pub file: std::path::PathBuf,
+    /// Which database.
+    #[command(flatten)]
+    pub platform: PlatformArgs,
 }
 
 /// How long a change is waited for.

@@ -157,6 +157,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         | C::Down(_)
         | C::Doctor(_)
         | C::Config(_)
+        | C::Db(_)
         | C::Openapi
         | C::Proxy(_) => Err(Failure::Usage("this command belongs to the platform's binary".to_owned())),
     }

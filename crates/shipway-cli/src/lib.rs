@@ -26,7 +26,7 @@ mod show;
 mod terminal;
 mod units;
 
-pub use args::{Cli, Command, ConfigCommand, PlatformArgs, ProxyArgs, UninstallArgs, UpgradeArgs};
+pub use args::{Cli, Command, ConfigCommand, DbArgs, DbCommand, PlatformArgs, ProxyArgs, UninstallArgs, UpgradeArgs};
 pub use env::{Env, Surroundings};
 pub use units::KeyValue;
 

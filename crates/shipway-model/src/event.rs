@@ -105,6 +105,19 @@ pub enum EventKind {
         /// Who asked.
         actor: String,
     },
+    /// A task went from one state to another: the history by which it can be checked that
+    /// nothing was lost or done twice.
+    Task {
+        /// `queued`, `claimed`, `given_back`, `done` or `failed`.
+        change: String,
+        /// The lease under which it happened; 0 before the first.
+        token: i64,
+        /// How often it has been claimed and charged.
+        attempt: u32,
+        /// The worker that claimed it, or why it was given back.
+        #[serde(default)]
+        note: Option<String>,
+    },
     /// An API token was made or revoked.
     Token {
         /// `created` or `revoked`.

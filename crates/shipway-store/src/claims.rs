@@ -16,6 +16,7 @@ use sqlx::FromRow;
 
 use crate::db::Db;
 use crate::door::Tx;
+use crate::events::Step;
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::tasks::TaskRow;
@@ -268,6 +269,9 @@ impl Tx {
         if let Db::Sqlite(_) = self.db() {
             query(sqlite::TOKEN_TAKEN).execute(self.db()).await?;
         }
+        let (task, project, note) = (&row.task.id, &row.task.project, Some(claimant.worker.as_str()));
+        let (token, attempt) = (row.lease_token, row.task.attempt);
+        self.step(Step { task, project, change: "claimed", token, attempt, note }).await?;
         if let Some(engine) = &claimant.engine {
             query("UPDATE service SET engine = $2 WHERE id = $1 AND engine IS NULL")
                 .bind(&row.task.subject)

@@ -282,6 +282,23 @@ impl Store {
         T: Send + 'static,
         W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
+        self.write_within(postgres::ANSWER_WAIT, work).await
+    }
+
+    /// The same for what takes long by nature.
+    pub(crate) async fn write_long<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    {
+        self.write_within(postgres::LONG_WAIT, work).await
+    }
+
+    async fn write_within<T, W>(&self, limit: Duration, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    {
         let store = self.clone();
         let writing = async move {
             let whole = async {
@@ -289,7 +306,7 @@ impl Store {
                 let result = work(&mut tx).await;
                 tx.end(result).await
             };
-            let result = store.answered(whole).await;
+            let result = store.answered(limit, whole).await;
             store.0.note_result(&result);
             result
         };
@@ -318,7 +335,7 @@ impl Store {
             result
         };
         // On the heap: callers hold many of these inside each other.
-        let result = self.answered(Box::pin(whole)).await;
+        let result = self.answered(postgres::ANSWER_WAIT, Box::pin(whole)).await;
         if let Err(error) = &result {
             self.0.note_failure(error);
         }
@@ -343,11 +360,21 @@ impl Store {
     }
 
     /// Waits for what a server does, which may hang; a file answers in its own time.
-    async fn answered<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn answered<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         if !self.is_postgres() {
             return work.await;
         }
-        timeout(postgres::ANSWER_WAIT, work).await.unwrap_or_else(|_| Err(postgres::no_answer()))
+        timeout(limit, work).await.unwrap_or_else(|_| Err(postgres::no_answer()))
+    }
+
+    /// Whether other processes may be at work on the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_postgres()
     }
 
     pub(crate) fn is_postgres(&self) -> bool {

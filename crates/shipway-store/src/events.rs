@@ -41,6 +41,37 @@ impl Tx {
     /// reads number 7 has already been able to read number 6.
     pub(crate) async fn event(&mut self, subject: &str, project: &str, kind: &EventKind) -> Result<(), StoreError> {
         self.lock(subject.to_owned()).await?;
+        self.append(subject, project, kind).await?;
+        self.changed.events = true;
+        Ok(())
+    }
+}
+
+/// What happened to a task.
+pub(crate) struct Step<'a> {
+    pub(crate) task: &'a str,
+    pub(crate) project: &'a str,
+    pub(crate) change: &'a str,
+    pub(crate) token: i64,
+    pub(crate) attempt: i64,
+    pub(crate) note: Option<&'a str>,
+}
+
+impl Tx {
+    /// Appends to a task's history, in the transaction of what it tells. The row of the
+    /// task was changed by this transaction and is locked by it, so the number is right;
+    /// and nobody waits for these, so nobody is woken.
+    pub(crate) async fn step(&mut self, step: Step<'_>) -> Result<(), StoreError> {
+        let kind = EventKind::Task {
+            change: step.change.to_owned(),
+            token: step.token,
+            attempt: u32::try_from(step.attempt).unwrap_or(0),
+            note: step.note.map(str::to_owned),
+        };
+        self.append(&format!("task/{}", step.task), step.project, &kind).await
+    }
+
+    async fn append(&mut self, subject: &str, project: &str, kind: &EventKind) -> Result<(), StoreError> {
         query(
             "INSERT INTO event (subject, seq, project, at, kind)
              SELECT $1, coalesce(max(seq), 0) + 1, $2, {now}, $3 FROM event WHERE subject = $1",
@@ -50,7 +81,6 @@ impl Tx {
         .bind(to_json("an event", kind)?)
         .execute(self.db())
         .await?;
-        self.changed.events = true;
         Ok(())
     }
 }

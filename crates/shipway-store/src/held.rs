@@ -12,6 +12,7 @@ use shipway_model::{EventKind, FailureCode, Outcome, Service};
 use sqlx::FromRow;
 
 use crate::door::Tx;
+use crate::events::Step;
 use crate::query::query;
 use crate::values::{micros, number, service_subject, to_json};
 use crate::{Lease, StoreError, services};
@@ -44,6 +45,7 @@ pub(crate) struct Held {
     pub(crate) kind: String,
     pub(crate) attempt: i64,
     pub(crate) attempts_max: i64,
+    pub(crate) lease_token: i64,
 }
 
 impl Held {
@@ -56,7 +58,7 @@ impl Held {
     pub(crate) async fn by(tx: &mut Tx, lease: LeaseKey) -> Result<Self, StoreError> {
         tx.lock(service_subject(&lease.subject)).await?;
         query(
-            "SELECT id, project, subject, kind, attempt, attempts_max FROM task
+            "SELECT id, project, subject, kind, attempt, attempts_max, lease_token FROM task
              WHERE id = $1 AND lease_token = $2 AND state = 'running' AND deadline_at > {now}",
         )
         .bind(&lease.task)
@@ -90,6 +92,7 @@ impl Held {
             .bind(to_json("an outcome", outcome)?)
             .execute(tx.db())
             .await?;
+        self.step(tx, word, self.attempt, None).await?;
         // The next task of the subject may now be claimed.
         tx.changed.tasks = true;
         tx.changed.ended = true;
@@ -154,8 +157,15 @@ impl Held {
         .bind(micros(delay))
         .execute(tx.db())
         .await?;
+        let left = self.attempt - i64::from(!charge);
+        self.step(tx, "given_back", left, Some(cause)).await?;
         tx.changed.tasks = true;
         Ok(())
+    }
+
+    async fn step(&self, tx: &mut Tx, change: &str, attempt: i64, note: Option<&str>) -> Result<(), StoreError> {
+        let (task, project, token) = (&self.id, &self.project, self.lease_token);
+        tx.step(Step { task, project, change, token, attempt, note }).await
     }
 }
 
@@ -204,11 +214,17 @@ impl Tx {
 
     /// Ends what is queued for a subject that is no more.
     pub(crate) async fn end_queued_of(&mut self, subject: &str) -> Result<(), StoreError> {
-        query("UPDATE task SET state = 'done', outcome = $2, ended_at = {now} WHERE subject = $1 AND state = 'queued'")
-            .bind(subject)
-            .bind(to_json("an outcome", &NOTHING_LEFT)?)
-            .execute(self.db())
-            .await?;
+        let ended: Vec<Held> = query(
+            "UPDATE task SET state = 'done', outcome = $2, ended_at = {now} WHERE subject = $1 AND state = 'queued'
+             RETURNING id, project, subject, kind, attempt, attempts_max, lease_token",
+        )
+        .bind(subject)
+        .bind(to_json("an outcome", &NOTHING_LEFT)?)
+        .fetch_all(self.db())
+        .await?;
+        for held in ended {
+            held.step(self, "done", held.attempt, None).await?;
+        }
         Ok(())
     }
 }

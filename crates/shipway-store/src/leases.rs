@@ -147,7 +147,7 @@ impl Tx {
     async fn rescue(&mut self, lease: LeaseKey, lost: Lost) -> Result<bool, StoreError> {
         self.lock(service_subject(&lease.subject)).await?;
         let sql = concat!(
-            "SELECT id, project, subject, kind, attempt, attempts_max, deadline_at <= {now} AS late
+            "SELECT id, project, subject, kind, attempt, attempts_max, lease_token, deadline_at <= {now} AS late
              FROM task WHERE id = $3 AND lease_token = $4 AND ",
             lost!()
         );

@@ -35,10 +35,12 @@ mod db;
 mod door;
 mod error;
 mod events;
+mod given_up;
 mod held;
 mod images;
 mod instances;
 mod leases;
+mod portable;
 mod postgres;
 mod publish;
 mod query;
@@ -53,6 +55,7 @@ mod tasks;
 mod testing;
 mod tokens;
 mod values;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +68,10 @@ use shipway_model::{
 pub use claims::Claimant;
 pub use counts::{ServiceCount, TaskCounts};
 pub use error::{OpenError, StoreError};
+pub use given_up::GivenUp;
+pub use portable::PortableError;
 pub use postgres::open::Migrate;
+pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.
 pub const SCHEMA: i64 = 3;
@@ -126,7 +132,7 @@ pub struct Accepted {
 }
 
 /// How long leases last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTerms {
     /// Without a heartbeat a lease ends after this long.
     pub heartbeat: Duration,

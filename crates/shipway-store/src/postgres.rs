@@ -7,8 +7,8 @@
 //!
 //! No state of a session is relied on, so that a pooler in transaction mode may stand in
 //! between: locks and settings are the transaction's, and with `statement-cache-capacity=0`
-//! in the URL nothing is prepared, nothing is asked for at the start of a connection, and
-//! even reading happens in a transaction. Only the connection that listens is a session.
+//! in the URL nothing is prepared, nothing is asked for at the start of a connection,
+//! even reading happens in a transaction, and nobody listens.
 
 mod listen;
 pub(crate) mod open;
@@ -31,11 +31,13 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("{skip_locked}", "FOR UPDATE OF t SKIP LOCKED"),
     ("{each_label}", "json_array_elements_text(t.labels::json) AS label(value)"),
     ("{place_of}", "strpos"),
+    ("{json_object}", "json_build_object"),
+    ("{secret_hex}", "encode(secret_sha256, 'hex')"),
 ];
 
 /// Begins a writing transaction. The limits keep a caller from hanging: on a lock, in one
 /// statement, and (when this process is paused inside) the others from hanging on us.
-pub(crate) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+pub(crate) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s';
     SET LOCAL idle_in_transaction_session_timeout = '15s'";
 
@@ -44,6 +46,9 @@ pub(crate) const BEGIN_READ: &str = "BEGIN READ ONLY; SET LOCAL statement_timeou
 
 /// Whatever a server that hangs does, a caller hears within this.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// The same for what is long by nature: filling a database from a file.
+pub(crate) const LONG_WAIT: Duration = Duration::from_secs(3600);
 
 /// The channel of notices.
 pub(crate) const CHANNEL: &str = "shipway";

@@ -8,6 +8,7 @@ use shipway_model::{
 use uuid::Uuid;
 
 use crate::door::Tx;
+use crate::events::Step;
 use crate::query::query;
 use crate::services::{self, wanted_word};
 use crate::values::{number, subject_of, to_json};
@@ -141,6 +142,8 @@ impl Tx {
         .bind(delay)
         .execute(self.db())
         .await?;
+        let (task, project) = (&id.to_string(), service.project.as_str());
+        self.step(Step { task, project, change: "queued", token: 0, attempt: 0, note: None }).await?;
         self.changed.tasks = true;
         Ok(id)
     }

@@ -40,6 +40,8 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("{skip_locked}", ""),
     ("{each_label}", "json_each(t.labels) AS label"),
     ("{place_of}", "instr"),
+    ("{json_object}", "json_object"),
+    ("{secret_hex}", "lower(hex(secret_sha256))"),
 ];
 
 /// Counts what `{next_token}` gave away.

@@ -12,6 +12,14 @@ use uuid::Uuid;
 
 const NAME: &str = "admin, made at the first start";
 
+/// Where several hosts share a database, each has a token and a file of its own.
+fn name(store: &Store) -> String {
+    if !store.is_shared() {
+        return NAME.to_owned();
+    }
+    format!("{NAME} on {}", rustix::system::uname().nodename().to_string_lossy())
+}
+
 /// Makes the admin token unless its file is there and works. The store has only
 /// its hash, so a lost file means a new token, and the old one is revoked.
 pub(crate) async fn ensure(store: &Store, path: &Path) -> anyhow::Result<()> {
@@ -21,13 +29,14 @@ pub(crate) async fn ensure(store: &Store, path: &Path) -> anyhow::Result<()> {
     {
         return Ok(());
     }
-    for token in store.list_tokens().await?.iter().filter(|token| token.name == NAME) {
+    let name = name(store);
+    for token in store.list_tokens().await?.iter().filter(|token| token.name == name) {
         store.revoke_token(token.id, "system").await?;
     }
     let secret = Secret::mint().context("cannot make a secret")?;
     let token = Token {
         id: TokenId(Uuid::new_v4()),
-        name: NAME.to_owned(),
+        name,
         role: "admin".to_owned(),
         project: ProjectName::default(),
         created_at: store.now().await?,

@@ -6,6 +6,7 @@
 //! whichever place, refuses to start and says where it stood: a typing error must
 //! never become a default.
 
+mod database;
 mod file;
 mod settings;
 mod template;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use database::{HIDDEN, SECRET_KEYS};
 pub(crate) use settings::SETTINGS;
 pub(crate) use values::{Config, ListenerConfig, LogFormat, OpenTo, ProxyUser, Serves};
 

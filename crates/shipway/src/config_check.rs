@@ -4,19 +4,20 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use crate::config::{Effective, SETTINGS};
+use crate::config::{Effective, HIDDEN, SECRET_KEYS, SETTINGS};
 
 /// Prints every setting.
 pub(crate) fn print(effective: &Effective, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for row in SETTINGS {
         let given = &effective.given[row.key];
+        let hide = SECRET_KEYS.contains(&row.key) && !given.text.is_empty();
+        let value = if hide { HIDDEN } else { &given.text };
         if as_json {
-            let line =
-                json!({"key": row.key, "value": given.text, "origin": given.origin.to_string(), "help": row.help});
+            let line = json!({"key": row.key, "value": value, "origin": given.origin.to_string(), "help": row.help});
             writeln!(out, "{line}")?;
         } else {
-            let value = if given.text.is_empty() { "(empty)" } else { &given.text };
+            let value = if value.is_empty() { "(empty)" } else { value };
             writeln!(out, "{:36} {value:32} {}\n    {}", row.key, given.origin, row.help)?;
         }
     }

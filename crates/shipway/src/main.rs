@@ -7,6 +7,7 @@
 mod admin_token;
 mod config;
 mod config_check;
+mod db;
 mod doctor;
 mod down;
 mod facts;
@@ -57,6 +58,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Uninstall(args) => runtime()?.block_on(install::uninstall(args.purge))?,
         Command::Down(args) => runtime()?.block_on(down::down(load(&args)?.config))?,
         Command::Doctor(args) => return doctor::doctor(&load(&args)?.config, json),
+        Command::Db(command) => runtime()?.block_on(db::carry(command))?,
         Command::Config(ConfigCommand::Check(args)) => config_check::print(&load(&args)?, json)?,
         Command::Openapi => std::io::stdout().write_all(shipway_api::openapi_json().as_bytes())?,
         _ => return Ok(ExitCode::from(runtime()?.block_on(shipway_cli::run(cli, &surroundings())))),
@@ -69,7 +71,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// Reads configuration; the one place that looks at the environment.
-fn load(args: &PlatformArgs) -> anyhow::Result<Effective> {
+pub(crate) fn load(args: &PlatformArgs) -> anyhow::Result<Effective> {
     let sources = Sources {
         flags: args.set.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
         file: args.config.clone(),

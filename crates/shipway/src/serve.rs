@@ -5,6 +5,7 @@
 //! asked to stop (SIGTERM, SIGINT) is only the polite form of that, and making room
 //! for another version (SIGHUP) is the same with a successor.
 
+pub(crate) mod database;
 mod edge;
 mod images;
 mod live;
@@ -28,7 +29,7 @@ use shipway_fetch::{Blobs, FetchConfig, Fetcher};
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, Shutdown};
-use shipway_store::Store;
+use shipway_store::Claimant;
 use shipway_worker::{Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -54,9 +55,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
     let state = StateDir::open(&config.state_dir)?;
     let places = Places::open(&config, &state)?;
-    let store = Store::open(&state.join("shipway.sqlite")).await?;
-    // The only process of this state directory: whatever was running runs no more.
-    store.rescue(true).await?;
+    let store = database::open(&config, &state, &places).await?;
     admin_token::ensure(&store, &state.join("admin-token")).await?;
     let blobs = Blobs::open(&state.join("blobs")).context("cannot open the content store")?;
     let fetcher = Fetcher::new(fetch_config(&config)?)?;
@@ -67,7 +66,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let mut parts = JoinSet::new();
     let edge = Edge::start(&config, &places, &store, &shutdown, &mut parts).await?;
     let worker = Worker::new(
-        WorkerConfig { concurrency: config.worker_concurrency, ..WorkerConfig::default() },
+        worker_config(&config, &places),
         shipway_worker::Parts {
             store: store.clone(),
             driver: Arc::clone(&shared),
@@ -128,6 +127,15 @@ async fn hand_over(file: &Path, run_dir: &Path, next: &Facts) -> anyhow::Result<
             successor::done(run_dir, next)
         }
         Err(reason) => successor::go_back(run_dir, next, &reason),
+    }
+}
+
+fn worker_config(config: &Config, places: &Places) -> WorkerConfig {
+    WorkerConfig {
+        claimant: Claimant { project_max: config.project_max, ..database::claimant(config, places) },
+        concurrency: config.worker_concurrency,
+        lease: config.lease,
+        ..WorkerConfig::default()
     }
 }
 

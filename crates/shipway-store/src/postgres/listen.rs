@@ -3,8 +3,12 @@
 //! Each process has one connection that listens. What it hears only wakes loops which
 //! read again, so it may miss things; but it must not be deaf for long without knowing.
 //! So it is its own listener too: when nothing was heard for a while it sends itself a
-//! word, and when that does not come back (the connection is half open, a pooler gave
-//! the session to somebody else) it is deaf. While it is, loops are woken by the clock.
+//! word, and when that does not come back (the connection is half open) it is deaf. While
+//! it is, loops are woken by the clock.
+//!
+//! Behind a pooler in transaction mode nobody listens, and the clock does it all: a session
+//! that listened would be given to somebody else, who then gets words he did not ask for
+//! in the middle of an answer.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{CHANNEL, notify};
+use super::{CHANNEL, Link, notify};
 use crate::Store;
 use crate::door::{Changed, Inner};
 
@@ -36,10 +40,13 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const ECHO: &str = "echo";
 
 /// Starts listening, until the store is closed or dropped.
-pub(crate) async fn begin(store: &Store, options: &PgConnectOptions) {
+pub(crate) async fn begin(store: &Store, options: &PgConnectOptions, link: Link) {
     let hears = Arc::new(Notify::new());
     let (weak, origin) = (Arc::downgrade(&store.0), store.0.origin);
-    let listener = Listener { store: weak, origin, options: options.clone(), hears: Arc::clone(&hears) };
+    let listener = Listener { store: weak, origin, options: options.clone(), link, hears: Arc::clone(&hears) };
+    if link == Link::Pooled {
+        hears.notify_one();
+    }
     let task = tokio::spawn(listener.run());
     if store.0.listener.set(task.abort_handle()).is_err() {
         task.abort();
@@ -52,6 +59,7 @@ struct Listener {
     store: Weak<Inner>,
     origin: Uuid,
     options: PgConnectOptions,
+    link: Link,
     /// Told when it hears.
     hears: Arc<Notify>,
 }
@@ -59,9 +67,11 @@ struct Listener {
 impl Listener {
     async fn run(self) {
         loop {
-            match self.hear().await {
-                Ok(()) => tracing::warn!("notices of other processes do not arrive; looking every second instead"),
-                Err(error) => tracing::debug!(%error, "not listening"),
+            if self.link == Link::Direct {
+                match self.hear().await {
+                    Ok(()) => tracing::warn!("notices of other processes do not arrive; looking by the clock instead"),
+                    Err(error) => tracing::debug!(%error, "not listening"),
+                }
             }
             let Some(store) = self.store.upgrade() else { return };
             store.tell(Changed::ALL);

@@ -77,7 +77,7 @@ impl Store {
             link,
         };
         let store = Self(Arc::new(Inner::new(pools, doubt)));
-        listen::begin(&store, &options).await;
+        listen::begin(&store, &options, link).await;
         tracing::debug!(database = shown(&options), "store opened");
         Ok(store)
     }

@@ -11,6 +11,8 @@ mod sqlite;
 
 // What only one of them can do, or suffer.
 mod opening;
+mod portable;
+mod server;
 mod trouble;
 
 #[test]

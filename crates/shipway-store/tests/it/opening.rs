@@ -101,7 +101,7 @@ async fn two_that_open_a_new_database_at_once_both_find_it_whole() {
     }
 }
 
-fn put(path: &std::path::Path, bytes: &[u8]) {
+pub(crate) fn put(path: &std::path::Path, bytes: &[u8]) {
     std::fs::File::create(path).unwrap().write_all_at(bytes, 0).unwrap();
 }
 
@@ -111,6 +111,7 @@ fn put(path: &std::path::Path, bytes: &[u8]) {
 async fn every_schema_there_was_is_read_for_ever() {
     is_read(include_bytes!("../fixtures/schema-0001.sqlite"), include_str!("../fixtures/schema-0001.txt")).await;
     is_read(include_bytes!("../fixtures/schema-0002.sqlite"), include_str!("../fixtures/schema-0002.txt")).await;
+    is_read(include_bytes!("../fixtures/schema-0003.sqlite"), include_str!("../fixtures/schema-0003.txt")).await;
 }
 
 async fn is_read(fixture: &[u8], text: &str) {
@@ -118,13 +119,15 @@ async fn is_read(fixture: &[u8], text: &str) {
     let path = folder.path().join("shipway.sqlite");
     put(&path, fixture);
     let store = Store::open(&path).await.unwrap();
-    assert_eq!(describe(&store, &path).await, text);
+    let ids = "SELECT id FROM task ORDER BY number";
+    let tasks = sqlx::query_scalar(ids).fetch_all(&mut connect(&path).await).await.unwrap();
+    assert_eq!(describe(&store, tasks).await, text);
     store.request(first_deploy("one-more")).await.unwrap();
 }
 
 /// What the fixture holds, as text. Only words and numbers that later versions
 /// will still have.
-async fn describe(store: &Store, path: &std::path::Path) -> String {
+pub(crate) async fn describe(store: &Store, tasks: Vec<String>) -> String {
     let mut lines = Vec::new();
     for service in store.list_all_services(None, 100).await.unwrap() {
         let state = serde_json::to_string(&service.state).unwrap();
@@ -145,9 +148,6 @@ async fn describe(store: &Store, path: &std::path::Path) -> String {
         let (digest, bytes, entries) = (image.digest.short(), image.size_bytes, image.entries);
         lines.push(format!("{} is {digest}: {entries} entries, {bytes} bytes, {}", image.name, image.source));
     }
-    let mut db = connect(path).await;
-    let tasks: Vec<String> =
-        sqlx::query_scalar("SELECT id FROM task ORDER BY number").fetch_all(&mut db).await.unwrap();
     for task in tasks {
         let task = store.find_task(task.parse().unwrap()).await.unwrap().unwrap();
         lines.push(format!("{} attempt {}: {}", task.payload.kind(), task.attempt, task_word(&task.state)));
@@ -160,6 +160,13 @@ async fn describe(store: &Store, path: &std::path::Path) -> String {
             token.expires_at,
             token.last_used_at.is_some()
         ));
+    }
+    for worker in store.list_workers().await.unwrap() {
+        let (facts, state) = (worker.facts, worker.state.word());
+        lines.push(format!("{} {state} with {:?} on {:?}", facts.id, facts.labels, facts.engine));
+    }
+    for task in store.list_given_up(0, 100).await.unwrap() {
+        lines.push(format!("{} was given up after {}", task.kind, task.attempts));
     }
     lines.join("\n") + "\n"
 }

@@ -178,6 +178,7 @@ pub(crate) fn word(kind: &EventKind) -> String {
         EventKind::Stopped => "stopped".to_owned(),
         EventKind::Deleted => "deleted".to_owned(),
         EventKind::Image { change, .. } => format!("image {change}"),
+        EventKind::Task { change, .. } => format!("task {change}"),
         EventKind::Token { change, .. } => format!("token {change}"),
     }
 }

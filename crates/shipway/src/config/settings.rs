@@ -35,6 +35,28 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     row("run_dir", &["SHIPWAY_RUN_DIR"], "/run/shipway", "sockets; on a file system that a reboot empties"),
     row(
+        "database.url",
+        &["SHIPWAY_DATABASE_URL", "DATABASE_URL"],
+        "",
+        "postgres://user:password@host:5432/name; empty: SQLite in `state_dir`",
+    ),
+    row(
+        "database.host",
+        &["SHIPWAY_DATABASE_HOST", "DATABASE_HOST"],
+        "",
+        "the same in pieces: host, or folder of a socket",
+    ),
+    row("database.port", &["SHIPWAY_DATABASE_PORT"], "5432", "its port"),
+    row("database.user", &["SHIPWAY_DATABASE_USER"], "shipway", "user"),
+    row("database.password", &["SHIPWAY_DATABASE_PASSWORD"], "", "the user's password, if it has one"),
+    row("database.database", &["SHIPWAY_DATABASE_DATABASE"], "shipway", "name of the database"),
+    row(
+        "database.ssl_mode",
+        &["SHIPWAY_DATABASE_SSL_MODE"],
+        "prefer",
+        "disable, allow, prefer, require, verify-ca or verify-full",
+    ),
+    row(
         "listen",
         &["SHIPWAY_LISTEN"],
         "127.0.0.1:8080",
@@ -87,6 +109,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "whether one tagged rule may be added where another firewall of this host would drop their packets",
     ),
     row("worker.concurrency", &["SHIPWAY_WORKER_CONCURRENCY"], "8", "tasks at work at once"),
+    row(
+        "worker.lease_seconds",
+        &["SHIPWAY_WORKER_LEASE_SECONDS"],
+        "20",
+        "a task whose worker is not heard of for so long is given to another",
+    ),
+    row(
+        "worker.deadline_seconds",
+        &["SHIPWAY_WORKER_DEADLINE_SECONDS"],
+        "900",
+        "a task that takes longer is given back, whatever its worker says",
+    ),
+    row(
+        "worker.project_max",
+        &["SHIPWAY_WORKER_PROJECT_MAX"],
+        "0",
+        "tasks of one project at work at once; 0: no limit",
+    ),
     row(
         "proxy.user",
         &["SHIPWAY_PROXY_USER"],

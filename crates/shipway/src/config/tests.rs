@@ -94,3 +94,26 @@ fn a_file_that_was_named_must_be_there() {
     with.file = Some("/nowhere/config.yml".into());
     refused(&with, "/nowhere/config.yml");
 }
+
+#[test]
+fn a_database_is_named_by_url_or_in_pieces_and_its_password_is_shown_to_nobody() {
+    let url = |sources: &Sources| load(sources).unwrap().config.database_url.map(|url| url.reveal().to_owned());
+    assert_eq!(url(&sources(&[], &[])), None);
+    let by_url = sources(&[], &[("DATABASE_URL", "postgres://me:hunter2@db/shipway")]);
+    assert_eq!(url(&by_url).as_deref(), Some("postgres://me:hunter2@db/shipway"));
+    assert!(!format!("{:?}", load(&by_url).unwrap().config).contains("hunter2"));
+    with_file("database:\n  host: /run/my db\n  user: a@b\n  password: 'x/y:z?'\n  ssl_mode: disable\n", |path| {
+        let mut pieces = sources(&[], &[]);
+        pieces.file = Some(path.to_owned());
+        let expected = "postgres://a%40b:x%2Fy%3Az%3F@%2Frun%2Fmy%20db:5432/shipway?sslmode=disable";
+        assert_eq!(url(&pieces).as_deref(), Some(expected));
+    });
+    let v6 = sources(&[("database.host", "::1"), ("database.port", "6432")], &[]);
+    assert_eq!(url(&v6).as_deref(), Some("postgres://shipway@[::1]:6432/shipway?sslmode=prefer"));
+    let both = sources(&[("database.host", "db")], &[("DATABASE_URL", "postgres://db/shipway")]);
+    refused(&both, "both name a database");
+    refused(&sources(&[("database.ssl_mode", "maybe")], &[]), "verify-full");
+    let wrong = sources(&[], &[("DATABASE_URL", "mysql://me:hunter2@db")]);
+    refused(&wrong, "postgres://user:password@host:5432/name is expected");
+    assert!(!load(&wrong).unwrap_err().to_string().contains("hunter2"));
+}

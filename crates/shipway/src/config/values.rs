@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use shipway_engine::{OutsideConfig, Upstreams};
+use shipway_store::LeaseTerms;
 
+use super::database::DatabaseUrl;
 use super::{ConfigError, Given};
 
 /// Where a resolver listens, unless told.
@@ -19,6 +22,8 @@ const RESOLVERS_MAX: usize = 3;
 pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     pub(crate) run_dir: PathBuf,
+    /// PostgreSQL, or (none) SQLite in the state directory.
+    pub(crate) database_url: Option<DatabaseUrl>,
     pub(crate) listeners: Vec<ListenerConfig>,
     pub(crate) host: String,
     pub(crate) api_host: String,
@@ -28,6 +33,9 @@ pub(crate) struct Config {
     pub(crate) outside: OutsideConfig,
     pub(crate) fetch_limit_bytes: u64,
     pub(crate) worker_concurrency: usize,
+    pub(crate) lease: LeaseTerms,
+    /// Tasks of one project at work at once.
+    pub(crate) project_max: Option<u32>,
     pub(crate) proxy_user: ProxyUser,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -146,6 +154,7 @@ impl Config {
         Ok(Self {
             state_dir: field("state_dir").folder()?,
             run_dir: field("run_dir").folder()?,
+            database_url: database(given, &field)?,
             listeners: listeners(&field("listen"), &field("port"))?,
             host,
             api_host,
@@ -160,6 +169,11 @@ impl Config {
             },
             fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
             worker_concurrency: field("worker.concurrency").number(1, 256)?,
+            lease: LeaseTerms {
+                heartbeat: Duration::from_secs(field("worker.lease_seconds").number(1, 3600)?),
+                deadline: Duration::from_secs(field("worker.deadline_seconds").number(10, 7 * 24 * 3600)?),
+            },
+            project_max: Some(field("worker.project_max").number(0, 10_000)?).filter(|most| *most > 0),
             proxy_user: proxy_user(&field("proxy.user"))?,
             connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
             connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,
@@ -178,6 +192,17 @@ impl Config {
         let serving = self.listeners.iter().position(|listener| listener.serves != Serves::Api);
         opened.get(serving.unwrap_or(0)).map_or(80, SocketAddr::port)
     }
+}
+
+/// Which database, once its pieces are known to be ones.
+fn database<'a>(
+    given: &BTreeMap<&'static str, Given>,
+    field: &impl Fn(&'static str) -> Field<'a>,
+) -> Result<Option<DatabaseUrl>, ConfigError> {
+    field("database.port").number(1, u16::MAX)?;
+    let modes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"].map(|mode| (mode, ()));
+    field("database.ssl_mode").word(&modes)?;
+    super::database::parse(given)
 }
 
 /// Reads what stands between commas.

@@ -15,6 +15,7 @@ mod life;
 mod nginx;
 mod old_contract;
 mod streams;
+mod on_postgres;
 mod upgrade;
 mod visitors;
 mod world;

@@ -1,0 +1,226 @@
+//! Workers: who they are, what they can, whether they may take tasks.
+//!
+//! A worker writes its own row and renews it; an operator (or the cloud that is about to
+//! take its machine) changes its state. The claim reads it: one that is not active gets
+//! nothing more, wherever it runs and whatever it believes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use shipway_model::Micros;
+use sqlx::FromRow;
+
+use crate::door::Tx;
+use crate::query::query;
+use crate::values::{from_json, micros, number, to_json};
+use crate::{Store, StoreError};
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// Its name, unique among all: the one in its leases.
+    pub id: String,
+    /// The host it runs on, for people.
+    pub host: String,
+    /// The engine root it has, if any: see [`Claimant::engine`](crate::Claimant::engine).
+    pub engine: Option<String>,
+    /// Tasks it works on at once.
+    pub capacity: u32,
+    /// What it offers.
+    pub labels: BTreeSet<String>,
+    /// Its version.
+    pub version: String,
+}
+
+/// Whether a worker takes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It does.
+    Active,
+    /// An operator said no more for now; what it has it finishes.
+    Cordoned,
+    /// It finishes or gives back what it has, and ends.
+    Draining,
+    /// Its machine is about to be taken away: it has given everything back.
+    Leaving,
+}
+
+impl WorkerState {
+    /// The word, as in the table and in the API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+            Self::Leaving => "leaving",
+        }
+    }
+
+    fn read(word: &str) -> Result<Self, StoreError> {
+        let all = [Self::Active, Self::Cordoned, Self::Draining, Self::Leaving];
+        let found = all.into_iter().find(|state| state.word() == word);
+        found.ok_or_else(|| StoreError::Corrupt(format!("a worker cannot be {word:?}")))
+    }
+}
+
+/// A worker, as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// What it said of itself.
+    pub facts: WorkerFacts,
+    /// Whether it takes tasks.
+    pub state: WorkerState,
+    /// When it registered.
+    pub started_at: Micros,
+    /// When it was last heard of.
+    pub beat_at: Micros,
+    /// How long ago that is, by the database's clock, in microseconds.
+    pub silent_for: Micros,
+    /// Tasks it holds now.
+    pub running: u64,
+}
+
+#[derive(FromRow)]
+struct WorkerRow {
+    id: String,
+    host: String,
+    engine: Option<String>,
+    capacity: i64,
+    labels: String,
+    version: String,
+    state: String,
+    started_at: i64,
+    beat_at: i64,
+    silent_for: i64,
+    running: i64,
+}
+
+impl WorkerRow {
+    fn read(self) -> Result<Worker, StoreError> {
+        Ok(Worker {
+            facts: WorkerFacts {
+                id: self.id,
+                host: self.host,
+                engine: self.engine,
+                capacity: number("a worker's capacity", self.capacity)?,
+                labels: from_json("a worker's labels", &self.labels)?,
+                version: self.version,
+            },
+            state: WorkerState::read(&self.state)?,
+            started_at: self.started_at,
+            beat_at: self.beat_at,
+            silent_for: self.silent_for.max(0),
+            running: number("a count", self.running)?,
+        })
+    }
+}
+
+impl Store {
+    /// Writes a worker's row at its start. One that was cordoned stays so; one that was
+    /// draining or leaving has come back, and is active.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn register_worker(&self, facts: &WorkerFacts) -> Result<(), StoreError> {
+        let facts = facts.clone();
+        self.write(move |tx| Box::pin(tx.register_worker(facts))).await
+    }
+
+    /// Says that a worker lives, and hears what it is to be.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] when it is not registered (any more): register again.
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn beat_worker(&self, id: &str) -> Result<WorkerState, StoreError> {
+        let id = id.to_owned();
+        self.write(move |tx| Box::pin(tx.beat_worker(id))).await
+    }
+
+    /// Changes whether a worker takes tasks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
+    pub async fn set_worker_state(&self, id: &str, state: WorkerState) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write(move |tx| Box::pin(tx.set_worker_state(id, state))).await
+    }
+
+    /// Forgets workers that nobody has heard of for so long and that hold nothing. Returns
+    /// how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn forget_workers(&self, silent_for: Duration) -> Result<u64, StoreError> {
+        let silence = micros(silent_for);
+        self.write(move |tx| Box::pin(tx.forget_workers(silence))).await
+    }
+
+    /// All workers, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
+        let rows: Vec<WorkerRow> = self
+            .read(async |db| {
+                let sql = "SELECT id, host, engine, capacity, labels, version, state, started_at, beat_at,
+                         {now} - beat_at AS silent_for,
+                         (SELECT count(*) FROM task WHERE task.state = 'running' AND task.worker = worker.id) AS running
+                     FROM worker ORDER BY id LIMIT 1000";
+                Ok(query(sql).fetch_all(db).await?)
+            })
+            .await?;
+        rows.into_iter().map(WorkerRow::read).collect()
+    }
+}
+
+impl Tx {
+    async fn register_worker(&mut self, facts: WorkerFacts) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO worker (id, host, engine, capacity, labels, version, state, started_at, beat_at)
+             VALUES ($1, $2, $3, $4, $5, $6, 'active', {now}, {now})
+             ON CONFLICT (id) DO UPDATE SET
+                 host = excluded.host, engine = excluded.engine, capacity = excluded.capacity,
+                 labels = excluded.labels, version = excluded.version,
+                 state = CASE WHEN worker.state = 'cordoned' THEN worker.state ELSE 'active' END,
+                 started_at = excluded.started_at, beat_at = excluded.beat_at",
+        )
+        .bind(&facts.id)
+        .bind(&facts.host)
+        .bind(&facts.engine)
+        .bind(i64::from(facts.capacity))
+        .bind(to_json("a worker's labels", &facts.labels)?)
+        .bind(&facts.version)
+        .execute(self.db())
+        .await?;
+        // It may be what some task has waited for.
+        self.changed.tasks = true;
+        Ok(())
+    }
+
+    async fn beat_worker(&mut self, id: String) -> Result<WorkerState, StoreError> {
+        let word: Option<String> = query("UPDATE worker SET beat_at = {now} WHERE id = $1 RETURNING state")
+            .bind(id)
+            .scalar_optional(self.db())
+            .await?;
+        WorkerState::read(&word.ok_or(StoreError::NotFound("worker"))?)
+    }
+
+    async fn set_worker_state(&mut self, id: String, state: WorkerState) -> Result<(), StoreError> {
+        let changed =
+            query("UPDATE worker SET state = $2 WHERE id = $1").bind(id).bind(state.word()).execute(self.db()).await?;
+        self.changed.tasks = true;
+        if changed == 0 { Err(StoreError::NotFound("worker")) } else { Ok(()) }
+    }
+
+    async fn forget_workers(&mut self, silence: i64) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM worker WHERE beat_at < {now} - $1
+             AND NOT EXISTS (SELECT 1 FROM task WHERE task.state = 'running' AND task.worker = worker.id)";
+        Ok(query(sql).bind(silence).execute(self.db()).await?)
+    }
+}

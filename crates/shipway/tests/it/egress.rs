@@ -179,6 +179,7 @@ fn the_internet_is_reached_and_nothing_else_whatever_happens_to_shipway() {
     nothing_else_is_reached(&world);
     names_lead_nowhere_else(&world, &host);
     only_what_is_allowed(&world);
+    bandwidth_and_connections_have_their_limits(&world);
 
     world.platform.kill().unwrap();
     let up = ask(&world, "script", &format!("tcp={},{PORT}", PUBLIC[0]));
@@ -259,21 +260,18 @@ fn only_what_is_allowed(world: &World) {
     refused(world, "script", pair, FLOOD_PORT, "refused_special");
 }
 
-#[test]
-fn bandwidth_and_connections_have_their_limits() {
-    let _host = Host::become_one();
-    let mut world = platform();
-    deploy(&world, "slow", &["--connections", "5", "--bandwidth", "4M"]);
-    deploy(&world, "free", &[]);
-    let many = |service: &str| ask(&world, service, &format!("many={},{PORT},8", PUBLIC[0]));
+fn bandwidth_and_connections_have_their_limits(world: &World) {
+    deploy(world, "slow", &["--connections", "5", "--bandwidth", "4M"]);
+    deploy(world, "free", &[]);
+    let many = |service: &str| ask(world, service, &format!("many={},{PORT},8", PUBLIC[0]));
     assert_eq!(many("slow"), "5 and then ConnectionRefusedError");
-    assert!(counted(&world, "slow", "refused_connections") >= 1);
+    assert!(counted(world, "slow", "refused_connections") >= 1);
     assert_eq!(many("free"), "8");
 
     let flood = |service: &str| -> u64 {
         // There is room again when the connections of before are forgotten.
         let said = wait_until("there is room again", SOON, || {
-            let said = ask(&world, service, &format!("flood={},{FLOOD_PORT}", PUBLIC[0]));
+            let said = ask(world, service, &format!("flood={},{FLOOD_PORT}", PUBLIC[0]));
             (!said.starts_with("refused")).then_some(said)
         });
         let (bytes, milliseconds) = said.split_once(' ').unwrap();
@@ -284,8 +282,10 @@ fn bandwidth_and_connections_have_their_limits() {
     let (slow, free) = (flood("slow"), flood("free"));
     assert!(slow > 2_500, "{slow} ms: above its rate");
     assert!(free < slow / 2, "{free} ms: another container is not held back");
-    assert!(counted(&world, "slow", "refused_rate") > 0);
-    assert_eq!(counted(&world, "free", "refused_rate"), 0);
+    assert!(counted(world, "slow", "refused_rate") > 0);
+    assert_eq!(counted(world, "free", "refused_rate"), 0);
     assert!(world.ok(&["inspect", "free"]).stdout.contains("\"received_bytes\""));
-    assert_eq!(world.platform.down().unwrap().code, 0);
+    for name in ["slow", "free"] {
+        world.ok(&["rm", name, "--yes"]);
+    }
 }

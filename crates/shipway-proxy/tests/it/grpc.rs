@@ -114,6 +114,32 @@ fn every_kind_of_call_is_carried() {
     assert_eq!(origin.connections.load(Ordering::SeqCst), 1, "calls in turn share a connection");
 }
 
+/// Thousands of messages of a few bytes, and nobody who reads them yet: they are slowed
+/// down, where h2 alone would take them for a flood (docs/adr/0023).
+#[test]
+fn small_messages_may_wait_for_their_reader() {
+    const MANY: usize = 30_000;
+    let pause = Duration::from_millis(300);
+    let (world, _origin) = world_of(|_| {});
+    world.runtime.block_on(async {
+        let client = client(&world).await;
+        let (response, mut send) = call(&client, "Many").await;
+        say(&mut send, &MANY.to_string());
+        send.send_data(Bytes::new(), true).unwrap();
+        let mut answers = Messages::of(response.await.unwrap().into_body());
+        tokio::time::sleep(pause).await;
+        assert_eq!(answers.all().await.len(), MANY);
+        assert_eq!(answers.trailers().await["grpc-status"], "0");
+
+        let (response, mut send) = call(&client, "SumLater").await;
+        say(&mut send, &pause.as_millis().to_string());
+        (0..MANY).for_each(|_| say(&mut send, "1000"));
+        send.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(end(response).await.messages, [(1000 * MANY).to_string()]);
+    });
+    assert_eq!(world.metric("limits_hit_total{limit=\"http2_flood\"}"), 0);
+}
+
 #[test]
 fn a_status_without_messages_comes_in_one_piece() {
     let (world, _origin) = world_of(|_| {});

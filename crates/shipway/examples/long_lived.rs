@@ -73,8 +73,13 @@ async fn answer(mut request: Request<Incoming>) -> Result<Answer, Infallible> {
         (&Method::GET, "/download") => download(number(&request)),
         (&Method::POST, "/upload") => Response::new(full(count(request.into_body()).await.to_string())),
         (&Method::POST, _) => with_type("application/grpc", Response::new(Echo(request.into_body(), false).boxed())),
-        _ => Response::new(full(std::env::var("NAME").unwrap_or_default())),
+        _ => Response::new(full(name())),
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a service's settings are its environment")]
+fn name() -> String {
+    std::env::var("NAME").unwrap_or_default()
 }
 
 async fn echo(upgrading: hyper::upgrade::OnUpgrade) {

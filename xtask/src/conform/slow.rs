@@ -24,7 +24,8 @@ pub(super) fn slow(field: &Field) -> anyhow::Result<()> {
     field.ok(&["deploy", &url, "--static", "--name", "slow"])?;
     // The program knows no `Host` but its URL's, so it gets a hosts file of its own.
     let hosts = folder()?.join("hosts");
-    std::fs::write(&hosts, "127.0.0.1 localhost slow.localhost\n")?;
+    let text = b"127.0.0.1 localhost slow.localhost\n";
+    shipway_stdx::fs::write_atomic(&hosts, text, 0o644, shipway_stdx::fs::Durability::Process)?;
     for (name, options, path) in MODES {
         let url = format!("http://slow.localhost:{}{path}", field.platform.address().port());
         let output = Command::new("unshare")

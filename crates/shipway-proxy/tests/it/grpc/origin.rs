@@ -119,7 +119,9 @@ impl GrpcOrigin {
 }
 
 async fn connection(socket: tokio::net::TcpStream, serving: Serving, farewell: Arc<Notify>) {
-    let Ok(mut connection) = h2::server::handshake(socket).await else { return };
+    // A test's own patience with small messages must not be what is tested.
+    let handshake = h2::server::Builder::new().data_frame_budget(1 << 30).handshake(socket);
+    let Ok(mut connection) = handshake.await else { return };
     let farewell = farewell.notified();
     tokio::pin!(farewell);
     let mut has_said_it = false;
@@ -183,8 +185,11 @@ async fn call(serving: &Serving, method: &str, body: RecvStream, head: Response<
     match method {
         "Unary" => say(&mut send, &format!("{} heard {first}", serving.name)),
         "Many" => (0..first.parse().unwrap()).for_each(|n| say(&mut send, &format!("{n}"))),
-        "Sum" => {
+        "Sum" | "SumLater" => {
             let mut sum: u64 = first.parse().unwrap();
+            if method == "SumLater" {
+                tokio::time::sleep(std::time::Duration::from_millis(std::mem::take(&mut sum))).await;
+            }
             while let Some(next) = asked.next().await.unwrap() {
                 sum += next.parse::<u64>().unwrap();
             }

@@ -20,7 +20,8 @@
 //! capabilities it takes to start the others as somebody else; nginx is one user,
 //! fcgiwrap and scripts are another, and none of those has a capability. So a script can
 //! neither signal nor trace nginx or the first process, nor open the socket between
-//! nginx and fcgiwrap. It can kill fcgiwrap and the wrappers: then the requests at work
+//! nginx and fcgiwrap; nor read or change the memory of fcgiwrap and the wrappers, which
+//! are its own user but hidden. It can kill fcgiwrap and the wrappers: then the requests at work
 //! are 502s, and the first process starts fcgiwrap again. [`watch`] ends a wrapper that
 //! a script has stopped.
 

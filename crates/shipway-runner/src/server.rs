@@ -84,6 +84,7 @@ impl Server {
     pub fn open(config: Config) -> io::Result<Self> {
         let listener = sys::announced_listener()?;
         rustix::io::ioctl_fionbio(&listener, true)?;
+        sys::hide_from_scripts()?;
         let signals = sys::take_signals()?;
         let poller = Poller::open()?;
         poller.add(&listener, EventFlags::IN, slots::LISTENER)?;

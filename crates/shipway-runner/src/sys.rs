@@ -74,6 +74,16 @@ pub fn take_inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Keeps this process's memory and descriptors from its own user, who a script is too.
+/// A program that it executes is as open as any.
+///
+/// # Errors
+///
+/// Any error of the call.
+pub fn hide_from_scripts() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}
+
 /// Blocks SIGCHLD, SIGTERM and SIGINT, which then arrive at the returned
 /// descriptor, and ignores SIGPIPE.
 ///

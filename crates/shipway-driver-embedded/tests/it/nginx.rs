@@ -32,6 +32,10 @@ for pid in $(pgrep nginx); do
     ls /proc/$pid/fd > /dev/null 2>&1 && echo looked into nginx
     ( : >> /proc/$pid/mem ) 2> /dev/null && echo opened its memory
 done
+for pid in $PPID $(pgrep fcgiwrap); do
+    ( : >> /proc/$pid/mem ) 2> /dev/null && echo opened the memory of $pid
+    ls /proc/$pid/fd > /dev/null 2>&1 && echo looked into $pid
+done
 ( : >> /proc/1/mem ) 2> /dev/null && echo opened the memory of the first
 ls /proc/1/fd > /dev/null 2>&1 && echo looked into the first
 ( : >> /run/shipway/nginx.conf ) 2> /dev/null && echo wrote the configuration
@@ -64,7 +68,7 @@ async fn a_file_and_a_script_are_served_and_kept_apart() {
     for line in [
         "user 0 may 00000000000000e0 is /.shipway/runner",
         "user 1001 may 0000000000000000 is nginx:",
-        "user 1000 may 0000000000000000 is /usr/sbin/fcgiwrap",
+        "user 1000 may 0000000000000000 is /run/shipway/fcgiwrap",
         "user 1000 may 0000000000000000 is /run/shipway/shipway-cgi",
         "user 1000 may 0000000000000000 is /bin/sh",
     ] {

@@ -91,6 +91,21 @@ async fn a_static_file_and_a_script_are_served() {
 }
 
 #[tokio::test]
+async fn a_script_cannot_reach_into_its_runner() {
+    let world = World::new();
+    let driver = world.open().await;
+    let nosy = "#!/bin/sh\n( : >> /proc/1/mem ) 2> /dev/null && echo opened\nls /proc/1/fd 2> /dev/null && echo listed\n\
+                ( : >> /proc/$$/mem ) && echo its own\n";
+    let script = world.content("nosy", nosy);
+    let workload = workload(&driver, ContentKind::Script).await;
+    let started = driver.start(&workload, Some(&script)).await.unwrap();
+    let answer = ask(&started.endpoint.unwrap(), "GET /").await;
+    assert!(answer.ends_with("\r\n\r\nits own\n"), "{answer}");
+    clear(&driver, workload.container).await;
+    world.finish(driver).await;
+}
+
+#[tokio::test]
 async fn what_cannot_start_says_why_and_stays_unknown() {
     let world = World::new();
     let driver = world.open().await;

@@ -5,6 +5,7 @@
 //!   nginx.conf      root   0644
 //!   environment     root   0640, group of the scripts: for the wrappers
 //!   shipway-cgi     a link to this program
+//!   fcgiwrap        root   0711, a copy: scripts may not read it, nor then its memory
 //!   fcgi            root   0660, group of nginx: only nginx may connect
 //!   watch           root   0660, group of the scripts: for the wrappers
 //!   work/           root   0770, group of nginx: its pid, and folders it never uses
@@ -84,6 +85,19 @@ impl Home {
             Some(group) => self.give(&path, group, 0o640)?,
             None => fs::set_permissions(&path, Permissions::from_mode(0o644))?,
         }
+        Ok(path)
+    }
+
+    /// Copies a program so that everybody may execute and nobody but us may read it: the
+    /// kernel then keeps its process's memory from its own user.
+    ///
+    /// # Errors
+    ///
+    /// Any error of copying it.
+    pub fn copy_hidden(&self, program: &Path) -> io::Result<PathBuf> {
+        let path = self.file(&program.file_name().unwrap_or_default().to_string_lossy());
+        fs::copy(program, &path)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o711))?;
         Ok(path)
     }
 

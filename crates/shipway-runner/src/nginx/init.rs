@@ -274,7 +274,7 @@ impl Init {
 
 impl Seats {
     fn make(home: &Home, config: &Config, variables: &[Variable]) -> io::Result<Self> {
-        let program = find("fcgiwrap")?;
+        let program = home.copy_hidden(&find("fcgiwrap")?)?;
         std::os::unix::fs::symlink(std::env::current_exe()?, home.file(WRAPPER))?;
         home.write_environment(variables)?;
         let limit = config.timeout + limits::STALL + limits::DRAIN_EXTRA;

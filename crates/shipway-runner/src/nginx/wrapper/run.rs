@@ -98,6 +98,7 @@ impl Run {
     ///
     /// Any error of the calls.
     pub fn begin(wrapper: Wrapper, began: Instant) -> io::Result<Self> {
+        sys::hide_from_scripts()?;
         for fd in [rustix::stdio::stdin(), rustix::stdio::stdout()] {
             rustix::io::ioctl_fionbio(fd, true)?;
         }

@@ -243,7 +243,7 @@ pub enum DbCommand {
 #[derive(Debug, Clone, Args)]
 pub struct DbArgs {
     /// The file; it holds everything but secrets in the clear, so keep it to yourself
-    pub file: std::path::PathBuf,
+    pub file: PathBuf,
     /// Which database.
     #[command(flatten)]
     pub platform: PlatformArgs,

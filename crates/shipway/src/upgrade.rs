@@ -56,10 +56,14 @@ fn put_in_place(file: &Path, target: &Path) -> anyhow::Result<Option<PathBuf>> {
         name.push(suffix);
         target.with_file_name(name)
     };
-    let (new, previous) = (beside(".new"), beside(".previous"));
+    // Names of the moment; the operator's own file may have one of them.
+    let moment = |suffixes: [&str; 2]| {
+        let [first, second] = suffixes.map(beside);
+        if first == file { second } else { first }
+    };
+    let (new, kept, previous) = (moment([".new", ".next"]), moment([".kept", ".was"]), beside(".previous"));
     program::copy(file, &new)?;
     // `file` may be the previous one: it has been copied by now.
-    let kept = beside(".kept");
     remove_if_there(&kept)?;
     if target.exists() {
         fs::hard_link(target, &kept).with_context(|| format!("cannot keep {}", target.display()))?;
@@ -104,4 +108,36 @@ fn tell(outcome: &Outcome, target: &Path, as_json: bool) -> anyhow::Result<()> {
         writeln!(out, "version {to} serves, from {}; before it {} did", target.display(), outcome.from)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_file_stays_whatever_its_name() {
+        for name in ["next-version", "shipway.new", "shipway.kept", "shipway.next", "shipway.was"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (target, file) = (folder.path().join("shipway"), folder.path().join(name));
+            fs::copy("/bin/true", &target).unwrap();
+            fs::copy("/bin/false", &file).unwrap();
+            let previous = put_in_place(&file, &target).unwrap().expect("there was one before");
+            assert_eq!(fs::read(&previous).unwrap(), fs::read("/bin/true").unwrap(), "{name}");
+            assert_eq!(fs::read(&target).unwrap(), fs::read("/bin/false").unwrap(), "{name}");
+            assert_eq!(fs::read(&file).unwrap(), fs::read("/bin/false").unwrap(), "{name}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "{name}: nothing else is left");
+        }
+    }
+
+    #[test]
+    fn going_back_to_the_previous_one_swaps_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, previous) = (folder.path().join("shipway"), folder.path().join("shipway.previous"));
+        fs::copy("/bin/true", &target).unwrap();
+        fs::copy("/bin/false", &previous).unwrap();
+        assert_eq!(put_in_place(&previous, &target).unwrap(), Some(previous.clone()));
+        assert_eq!(fs::read(&target).unwrap(), fs::read("/bin/false").unwrap());
+        assert_eq!(fs::read(&previous).unwrap(), fs::read("/bin/true").unwrap());
+        assert_eq!(put_in_place(&target, &target).unwrap(), None, "it is there already");
+    }
 }

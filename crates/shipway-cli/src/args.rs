@@ -242,7 +242,7 @@ pub enum DbCommand {
 /// Which file.
 #[derive(Debug, Clone, Args)]
 pub struct DbArgs {
-    /// The file; it holds everything but secrets in the clear, so keep it to yourself
+    /// The file; the environment of services is in it, so keep it to yourself
     pub file: PathBuf,
     /// Which database.
     #[command(flatten)]

@@ -2,9 +2,11 @@
 //!
 //! It runs as an unprivileged user (the server refuses root), in a temporary directory,
 //! reached over a unix socket there. A small shell waits beside it for the end of the test
-//! process, however that comes, and then stops the server and removes everything.
+//! process, however that comes, and then stops the server and removes everything. Where
+//! that shell is killed too (a whole namespace of processes ended), the next start removes
+//! what was left.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,12 @@ const GUARDIAN: &str = r#"trap "" INT TERM HUP QUIT
 cat >/dev/null
 setpriv --reuid="$1" --regid="$2" --clear-groups "$3" -D "$4" -m immediate -w stop >/dev/null 2>&1
 rm -rf "$5""#;
+
+/// How the folders of servers begin.
+const PREFIX: &str = "shipway-postgres-";
+
+/// The file in them that their owner has locked.
+const LOCK: &str = "lock";
 
 /// What a test's server needs and no more. What it writes need not survive the machine's
 /// end, only its own.
@@ -48,6 +56,8 @@ pub struct Postgres {
     user: (u32, u32),
     guardian: Child,
     made: AtomicU32,
+    /// Says that the folder is in use.
+    _lock: File,
 }
 
 impl Postgres {
@@ -60,13 +70,16 @@ impl Postgres {
     pub fn start() -> io::Result<Self> {
         let programs = newest_programs()?;
         let user = unprivileged_user()?;
-        let folder = tempfile::Builder::new().prefix("shipway-postgres-").tempdir()?.keep();
+        sweep()?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?.keep();
+        let lock = File::create(folder.join(LOCK))?;
+        lock.lock()?;
         fs::set_permissions(&folder, Permissions::from_mode(0o711))?;
         chown(&folder, Some(user.0), Some(user.1))?;
         let guardian = guard(&programs, &folder, user)?;
-        let server = Self { programs, folder, user, guardian, made: AtomicU32::new(0) };
+        let server = Self { programs, folder, user, guardian, made: AtomicU32::new(0), _lock: lock };
         server.run("initdb", &["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"])?;
-        let mut file = fs::File::options().append(true).open(server.data().join("postgresql.conf"))?;
+        let mut file = File::options().append(true).open(server.data().join("postgresql.conf"))?;
         writeln!(file, "{CONFIGURATION}unix_socket_directories = '{}'", server.folder.display())?;
         server.resume()?;
         Ok(server)
@@ -195,6 +208,19 @@ impl Drop for Postgres {
         drop(self.guardian.stdin.take());
         drop(self.guardian.wait());
     }
+}
+
+/// Removes folders whose owner is gone. One that has no lock yet is just being made.
+fn sweep() -> io::Result<()> {
+    for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let Some(lock) = ours.then(|| File::open(entry.path().join(LOCK)).ok()).flatten() else { continue };
+        if lock.try_lock().is_ok() {
+            // Its guardian may be doing the same.
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+    Ok(())
 }
 
 fn guard(programs: &Path, folder: &Path, (user, group): (u32, u32)) -> io::Result<Child> {

@@ -26,13 +26,13 @@ use crate::query::{Value, query};
 /// The clock is the statement's start: one statement sees one time, and a transaction that
 /// waited for a lock does not go on with the time before.
 pub(crate) const WORDS: &[(&str, &str)] = &[
-    ("{now}", "((extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"),
-    ("{next_token}", "nextval('lease_token')"),
-    ("{skip_locked}", "FOR UPDATE OF t SKIP LOCKED"),
-    ("{each_label}", "json_array_elements_text(t.labels::json) AS label(value)"),
-    ("{place_of}", "strpos"),
-    ("{json_object}", "json_build_object"),
-    ("{secret_hex}", "encode(secret_sha256, 'hex')"),
+    ("now", "((extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"),
+    ("next_token", "nextval('lease_token')"),
+    ("skip_locked", "FOR UPDATE OF t SKIP LOCKED"),
+    ("each_label", "json_array_elements_text(t.labels::json) AS label(value)"),
+    ("place_of", "strpos"),
+    ("json_object", "json_build_object"),
+    ("secret_hex", "encode(secret_sha256, 'hex')"),
 ];
 
 /// Begins a writing transaction. The limits keep a caller from hanging: on a lock, in one

@@ -171,10 +171,20 @@ where
     Ok(arguments)
 }
 
-/// A statement with the dialect's words put in.
+/// A statement with the dialect's words put in, in one pass: it happens at every call.
 pub(crate) fn worded(sql: Cow<'static, str>, words: &[(&str, &str)]) -> String {
-    if !sql.contains('{') {
+    let mut parts = sql.split('{');
+    let first = parts.next().unwrap_or_default();
+    if first.len() == sql.len() {
         return sql.into_owned();
     }
-    words.iter().fold(sql.into_owned(), |sql, (name, word)| sql.replace(name, word))
+    let mut text = String::with_capacity(sql.len() * 2);
+    text.push_str(first);
+    for part in parts {
+        let (name, rest) = part.split_once('}').unwrap_or((part, ""));
+        let word = words.iter().find(|(known, _)| *known == name).map(|(_, word)| *word);
+        text.push_str(word.expect("every name in braces is a word of both dialects"));
+        text.push_str(rest);
+    }
+    text
 }

@@ -34,14 +34,14 @@ const WAL_BYTES_KEPT: u32 = 16 << 20;
 /// statement sees one time. The half rounds away what the fraction lost as a
 /// floating-point number.
 pub(crate) const WORDS: &[(&str, &str)] = &[
-    ("{now}", "(CAST(unixepoch('subsec') * 1000 + 0.5 AS INTEGER) * 1000)"),
-    ("{next_token}", "(SELECT value + 1 FROM counter WHERE name = 'lease')"),
+    ("now", "(CAST(unixepoch('subsec') * 1000 + 0.5 AS INTEGER) * 1000)"),
+    ("next_token", "(SELECT value + 1 FROM counter WHERE name = 'lease')"),
     // The writer holds the only write lock: nothing comes between choice and change.
-    ("{skip_locked}", ""),
-    ("{each_label}", "json_each(t.labels) AS label"),
-    ("{place_of}", "instr"),
-    ("{json_object}", "json_object"),
-    ("{secret_hex}", "lower(hex(secret_sha256))"),
+    ("skip_locked", ""),
+    ("each_label", "json_each(t.labels) AS label"),
+    ("place_of", "instr"),
+    ("json_object", "json_object"),
+    ("secret_hex", "lower(hex(secret_sha256))"),
 ];
 
 /// Counts what `{next_token}` gave away.

@@ -12,7 +12,7 @@ use crate::sh::{self, say};
 
 /// What the machine has beside Debian's minimum: an init, a kernel, and what the tests start.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,linux-image-amd64,initramfs-tools,busybox-static,ca-certificates,\
-                        curl,gawk,iproute2,iptables,nftables,nodejs,perl,procps,python3,strace";
+                        curl,fcgiwrap,gawk,iproute2,iptables,nftables,nginx-light,nodejs,perl,procps,python3,strace";
 
 /// Room for Debian, the tests, and what they write.
 const DISK_SIZE: &str = "6G";

@@ -29,7 +29,10 @@ fn traces() -> String {
         let output = Command::new(program).args(words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    said("nft", &["list", "tables"]) + &said("ip", &["-o", "link"])
+    // A link's number and name only: its state takes a moment to settle.
+    let links = said("ip", &["-o", "link"]);
+    let names: Vec<&str> = links.lines().filter_map(|line| line.split(" <").next()).collect();
+    said("nft", &["list", "tables"]) + &names.join("\n")
 }
 
 /// Runs a test on a thread that is a host of its own, whose internet is a second one.

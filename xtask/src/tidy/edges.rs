@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
     ("worker", &["driver", "fetch", "model", "plan", "preempt", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
+    ("relay", &["api", "api-types", "model", "stdx"]),
     // Faces.
     ("cli", &["api-types", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
@@ -44,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch"]),
+    ("rustls", &["shipway-fetch", "shipway-relay"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),

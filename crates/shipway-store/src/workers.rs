@@ -15,6 +15,10 @@ use crate::query::query;
 use crate::values::{from_json, micros, number, to_json};
 use crate::{Store, StoreError};
 
+/// A worker that is silent for so long, in microseconds, is taken for gone: its signs of life
+/// are five seconds apart at most.
+const SILENCE_MAX: Micros = 15_000_000;
+
 /// What a worker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerFacts {
@@ -107,6 +111,14 @@ macro_rules! columns {
          {now} - beat_at AS silent_for,
          (SELECT count(*) FROM task WHERE task.state = 'running' AND task.worker = worker.id) AS running"
     };
+}
+
+impl Worker {
+    /// Whether it has not been heard of for longer than three signs of life are apart.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.silent_for > SILENCE_MAX
+    }
 }
 
 #[derive(FromRow)]

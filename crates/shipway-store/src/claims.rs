@@ -15,7 +15,7 @@ use shipway_model::{FailureCode, Micros, Task};
 use sqlx::FromRow;
 
 use crate::db::Db;
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::events::Step;
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
@@ -187,10 +187,13 @@ impl Store {
         Ok(None)
     }
 
+    /// A power cut that takes a claim takes the one who claimed, and the task is queued as
+    /// before. PostgreSQL may lose it while he lives on, and its sequence of tokens with it:
+    /// then the next claim could get the token that he still holds.
     async fn claim_row(&self, claimant: &Claimant, terms: LeaseTerms) -> Result<Option<ClaimedRow>, StoreError> {
         for _ in 0..CONFLICTS_MAX {
             let claimant = claimant.clone();
-            match self.write(move |tx| Box::pin(tx.claim(claimant, terms))).await? {
+            match self.write_surviving(Durability::Host, move |tx| Box::pin(tx.claim(claimant, terms))).await? {
                 Tried::Taken(row) => return Ok(Some(row)),
                 Tried::Nothing => return Ok(None),
                 Tried::CameSecond => {}

@@ -4,7 +4,7 @@
 use shipway_model::{ContainerId, Instance, InstanceRole, ServiceId};
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::query;
 use crate::values::{from_json, number, parse, to_json};
@@ -146,7 +146,8 @@ impl Tx {
 }
 
 impl Store {
-    /// Writes the row of a container before it is started, or what is known after.
+    /// Writes the row of a container before it is started, or what is known after. A power
+    /// cut that takes it takes the container too.
     ///
     /// A service has one live instance at most: putting a second one sets the
     /// first to draining.
@@ -158,7 +159,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn put_instance(&self, lease: &Lease, instance: &Instance) -> Result<(), StoreError> {
         let (lease, instance) = (lease.key(), instance.clone());
-        self.write(move |tx| Box::pin(tx.put_instance(lease, instance))).await
+        self.write_surviving(Durability::Host, move |tx| Box::pin(tx.put_instance(lease, instance))).await
     }
 
     /// Forgets a container that is gone. Forgetting it twice is no error.
@@ -168,7 +169,7 @@ impl Store {
     /// [`StoreError::Stale`], [`StoreError::Unavailable`].
     pub async fn remove_instance(&self, lease: &Lease, container: ContainerId) -> Result<(), StoreError> {
         let lease = lease.key();
-        self.write(move |tx| Box::pin(tx.remove_instance(lease, container))).await
+        self.write_surviving(Durability::Host, move |tx| Box::pin(tx.remove_instance(lease, container))).await
     }
 
     /// Instances of one service, or of all.

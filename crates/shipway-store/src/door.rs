@@ -16,9 +16,10 @@
 //! all connections are replaced: the disk may have been repaired and mounted anew, the
 //! server started again, and the old ones would go on with what is no longer there.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) listener: OnceLock<AbortHandle>,
     stale_writes: AtomicU64,
     last_commit: Mutex<Option<Instant>>,
+    /// Whether the last claim found tasks of several projects: a guess what the next will.
+    projects_take_turns: AtomicBool,
     /// When each token's use was last noted, so that a token that is used a
     /// thousand times a second costs one write a minute.
     pub(crate) uses_noted: Mutex<HashMap<TokenId, Micros>>,
@@ -100,6 +103,7 @@ impl Inner {
             listener: OnceLock::new(),
             stale_writes: AtomicU64::new(0),
             last_commit: Mutex::new(None),
+            projects_take_turns: AtomicBool::new(false),
             uses_noted: Mutex::new(HashMap::new()),
         }
     }
@@ -231,6 +235,15 @@ impl Tx {
         self.connection.as_mut().expect("a transaction has its connection until it ends")
     }
 
+    /// What [`note_turns`](Self::note_turns) was told last.
+    pub(crate) fn projects_take_turns(&self) -> bool {
+        self.store.0.projects_take_turns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_turns(&self, several: bool) {
+        self.store.0.projects_take_turns.store(several, Ordering::Relaxed);
+    }
+
     /// Names what is going to be changed: until the end nobody else changes what has the
     /// same name. Returns whether others may have changed it since this transaction began,
     /// so that what was read before must be read again. (On SQLite nobody can.)
@@ -249,20 +262,20 @@ impl Tx {
     async fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match result {
             Ok(value) if self.undo => {
-                self.db().run("ROLLBACK").await?;
+                self.roll_back().await?;
                 drop(self.connection.take());
                 Ok(value)
             }
             Ok(value) => {
-                self.notify().await?;
-                self.db().run("COMMIT").await?;
+                let commit = self.commit();
+                self.db().run(commit).await?;
                 drop(self.connection.take());
                 self.store.0.note_commit(self.durability);
                 self.store.0.tell(self.changed);
                 Ok(value)
             }
             Err(error) => {
-                if error.is_an_answer() && self.db().run("ROLLBACK").await.is_ok() {
+                if error.is_an_answer() && self.roll_back().await.is_ok() {
                     drop(self.connection.take());
                 }
                 Err(error)
@@ -270,13 +283,17 @@ impl Tx {
         }
     }
 
-    /// One notice for other processes, if there is anything to tell.
-    async fn notify(&mut self) -> Result<(), StoreError> {
+    async fn roll_back(&mut self) -> sqlx::Result<()> {
+        self.db().forget_batch();
+        self.db().run("ROLLBACK").await
+    }
+
+    /// The end, with one notice for other processes if there is anything to tell.
+    fn commit(&self) -> Cow<'static, str> {
         if self.changed == Changed::default() || !self.store.is_postgres() {
-            return Ok(());
+            return "COMMIT".into();
         }
-        let payload = format!("{} {}", self.store.0.origin, self.changed.letters());
-        Ok(postgres::notify(self.db(), &payload).await?)
+        postgres::notify_and_commit(self.store.0.origin, &self.changed.letters()).into()
     }
 
     async fn probe(&mut self) -> Result<(), StoreError> {

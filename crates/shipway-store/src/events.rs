@@ -83,7 +83,7 @@ impl Tx {
         .bind(subject)
         .bind(project)
         .bind(to_json("an event", kind)?)
-        .execute(self.db())
+        .later(self.db())
         .await?;
         Ok(())
     }

@@ -81,6 +81,8 @@ pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
 pub use portable::PortableError;
 pub use postgres::open::Migrate;
+#[cfg(feature = "testing")]
+pub use testing::{Statement, statements_of};
 pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.

@@ -29,6 +29,10 @@ const PAGES_MAX: u32 = 4 << 20;
 /// The WAL file is cut back to this after a checkpoint, in bytes.
 const WAL_BYTES_KEPT: u32 = 16 << 20;
 
+/// Statements that the writer keeps prepared. It sends about a hundred different ones, and
+/// some of them in several company; preparing takes longer than most of them do.
+const STATEMENTS_KEPT: usize = 300;
+
 /// What the words in braces of the shared SQL are here.
 ///
 /// The clock is in microseconds, to the millisecond: SQLite keeps no finer time. One
@@ -70,6 +74,7 @@ pub(crate) fn writer(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .pragma("max_page_count", PAGES_MAX.to_string())
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
+        .statement_cache_capacity(STATEMENTS_KEPT)
 }
 
 /// How a reader's connection is set up: it cannot write even by mistake.

@@ -30,14 +30,14 @@ pub(crate) fn request(name: &str) -> io::Result<Request> {
     })
 }
 
-/// `{n}` is the number of a row, `{id}` makes a UUID of it and a letter.
+/// `{service}` and `{task}` make a UUID of a row's number.
 const COPIES: [&str; 2] = [
     "INSERT INTO service (id, project, name, wanted, state, version, created_at, updated_at)
-     SELECT {id}, 'p' || (n % PROJECTS), 'service-' || n, s.wanted, s.state, 1, s.created_at, s.updated_at
+     SELECT {service}, 'p' || (n % PROJECTS), 'service-' || n, s.wanted, s.state, 1, s.created_at, s.updated_at
      FROM numbers, (SELECT * FROM service LIMIT 1) s",
     "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state,
          attempt, attempts_max, lease_token, not_before, created_at)
-     SELECT {id}, 'p' || (n % PROJECTS), {id}, t.kind, t.priority, t.payload, t.actor, 'queued',
+     SELECT {task}, 'p' || (n % PROJECTS), {service}, t.kind, t.priority, t.payload, t.actor, 'queued',
          0, t.attempts_max, 0, t.not_before, t.created_at
      FROM numbers, (SELECT * FROM task LIMIT 1) t ORDER BY n",
 ];
@@ -47,19 +47,25 @@ pub(crate) async fn fill(place: &str, tasks: u64, projects: u64) -> io::Result<V
     store.request(request("hello")?).await.map_err(io::Error::other)?;
     store.close().await;
     let (numbers, id) = if is_postgres(place) {
-        ("SELECT n FROM generate_series(1, TASKS) AS n", "'00000000-0000-4000-8000-' || lpad(n::text, 12, '0')")
+        ("SELECT n FROM generate_series(1, TASKS) AS n", "'KIND0000-0000-4000-8000-' || lpad(n::text, 12, '0')")
     } else {
         let numbers = "SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < TASKS";
-        (numbers, "printf('00000000-0000-4000-8000-%012d', n)")
+        (numbers, "printf('KIND0000-0000-4000-8000-%012d', n)")
     };
+    let (service, task) = (id.replace("KIND", "5555"), id.replace("KIND", "7777"));
     for copy in COPIES {
-        let insert = copy.replace("{id}", id).replace("PROJECTS", &projects.to_string());
+        let insert =
+            copy.replace("{service}", &service).replace("{task}", &task).replace("PROJECTS", &projects.to_string());
         let numbers = numbers.replace("TASKS", &tasks.to_string());
         let sql = insert.replacen(" SELECT", &format!(" WITH RECURSIVE numbers (n) AS ({numbers}) SELECT"), 1);
         run(place, sql).await.map_err(io::Error::other)?;
     }
+    // The first was of another project.
+    for table in ["task", "service"] {
+        run(place, format!("DELETE FROM {table} WHERE project = 'default'")).await.map_err(io::Error::other)?;
+    }
     run(place, "ANALYZE".to_owned()).await.map_err(io::Error::other)?;
-    Ok(json!({ "tasks": tasks + 1 }))
+    Ok(json!({ "tasks": tasks }))
 }
 
 async fn run(place: &str, sql: String) -> sqlx::Result<()> {

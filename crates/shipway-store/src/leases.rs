@@ -6,7 +6,7 @@ use std::time::Duration;
 use shipway_model::Outcome;
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::values::{micros, service_subject};
@@ -27,7 +27,8 @@ impl Store {
     /// [`StoreError::Unavailable`]: try again, it may still be held.
     pub async fn heartbeat(&self, lease: &Lease, terms: LeaseTerms) -> Result<(), StoreError> {
         let (lease, heartbeat) = (lease.key(), micros(terms.heartbeat));
-        self.write(move |tx| Box::pin(tx.heartbeat(lease, heartbeat))).await
+        // One that is lost makes the lease shorter, and the next one comes soon.
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.heartbeat(lease, heartbeat))).await
     }
 
     /// Ends a task, with its event. When it failed and the service is still
@@ -50,7 +51,10 @@ impl Store {
     /// [`StoreError::Stale`], [`StoreError::Unavailable`].
     pub async fn give_back(&self, lease: &Lease, delay: Duration, charge: bool) -> Result<(), StoreError> {
         let lease = lease.key();
-        self.write(move |tx| {
+        // One that is charged may be the last, and then it is an end. What a power cut takes
+        // of the others, the rescue at the next start gives back.
+        let durability = if charge { Durability::Power } else { Durability::Host };
+        self.write_surviving(durability, move |tx| {
             Box::pin(async move {
                 let held = Held::by(tx, lease).await?;
                 held.put_back(tx, delay, charge, "its worker gave it back every time").await

@@ -10,7 +10,7 @@ use std::time::Duration;
 use shipway_model::Micros;
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::query::query;
 use crate::values::{from_json, micros, number, to_json};
 use crate::{Store, StoreError};
@@ -184,7 +184,7 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn beat_worker(&self, id: &str) -> Result<WorkerState, StoreError> {
         let id = id.to_owned();
-        self.write(move |tx| Box::pin(tx.beat_worker(id))).await
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.beat_worker(id))).await
     }
 
     /// Changes whether a worker takes tasks.

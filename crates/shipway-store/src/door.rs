@@ -246,6 +246,16 @@ impl Tx {
         Ok(postgres::notify(self.db(), &payload).await?)
     }
 
+    /// Commits what was done so far and begins anew, which no rule of this store allows.
+    #[cfg(feature = "mutants")]
+    pub(crate) async fn split(&mut self) -> Result<(), StoreError> {
+        self.notify().await?;
+        self.db().run("COMMIT").await?;
+        self.locked.clear();
+        let sql = if self.store.is_postgres() { postgres::BEGIN_WRITE } else { sqlite::BEGIN_WRITE };
+        Ok(self.db().run(sql).await?)
+    }
+
     async fn probe(&mut self) -> Result<(), StoreError> {
         query("UPDATE counter SET value = value + 1 WHERE name = 'probe'").execute(self.db()).await?;
         Ok(())

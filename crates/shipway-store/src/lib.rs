@@ -40,6 +40,8 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod portable;
 mod postgres;
 mod publish;

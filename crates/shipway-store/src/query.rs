@@ -11,6 +11,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Encode, FromRow, Postgres, Sqlite, Type};
 
 use crate::db::Db;
+#[cfg(feature = "mutants")]
+use crate::mutants::twisted;
 use crate::{postgres, sqlite};
 
 /// What a row of either database can be read into.
@@ -139,13 +141,19 @@ impl Query {
     }
 
     fn for_sqlite(self) -> (AssertSqlSafe<String>, Bound<Sqlite>) {
-        (AssertSqlSafe(worded(self.sql, sqlite::WORDS)), arguments::<Sqlite>(self.values))
+        (AssertSqlSafe(twisted(worded(self.sql, sqlite::WORDS))), arguments::<Sqlite>(self.values))
     }
 
     fn for_postgres(self) -> (AssertSqlSafe<String>, Bound<Postgres>) {
         let values = self.values.into_iter().map(postgres::storable);
-        (AssertSqlSafe(worded(self.sql, postgres::WORDS)), arguments::<Postgres>(values))
+        (AssertSqlSafe(twisted(worded(self.sql, postgres::WORDS))), arguments::<Postgres>(values))
     }
+}
+
+/// What is written here is what runs; only the torture suite has it otherwise.
+#[cfg(not(feature = "mutants"))]
+const fn twisted(sql: String) -> String {
+    sql
 }
 
 type Bound<D> = sqlx::Result<<D as Database>::Arguments>;

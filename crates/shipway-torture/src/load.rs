@@ -14,7 +14,7 @@ use shipway_model::task::{Content, Deploy, DeployProgram};
 use shipway_model::{ContentKind, Egress, HealthCheck, Limits, ProjectName, Runner, ServiceId, Source, TaskPayload};
 use tokio::time::sleep;
 
-pub use ask::{ask, counts};
+pub use ask::{ask, counts, unsettled};
 
 use crate::dice::Dice;
 use crate::ledger::{Asked, Ledger};
@@ -22,7 +22,7 @@ use crate::paper::NONCE;
 use crate::part::api::{Answer, Ask};
 
 /// Who was refused, or found nobody, comes back after this.
-const AGAIN: Duration = Duration::from_millis(20);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Whoever asks looks after so many requests whether too many wait already.
 const LOOK_AFTER: usize = 10;
@@ -203,14 +203,14 @@ impl Load {
 
     fn question(&self, target: &Target, dice: &mut Dice) -> (String, &'static str, Ask) {
         let nonce = self.nonce();
-        let change = target.id.filter(|_| !self.plan.only_deploys).map(|id| (id, dice.below(20)));
+        let change = target.id.filter(|_| !self.plan.only_deploys).map(|id| (id, dice.below(30)));
         let payload = match change {
-            Some((_, 12 | 13)) => TaskPayload::Restart,
-            Some((_, 14 | 15)) => TaskPayload::Rollback { release: release(target, dice) },
-            Some((_, 16)) => TaskPayload::Stop,
-            Some((_, 17)) => TaskPayload::Start,
-            Some((_, 18)) => TaskPayload::Repair,
-            Some((_, 19)) if dice.below(3) == 0 => TaskPayload::Delete,
+            Some((_, 12..14)) => TaskPayload::Restart,
+            Some((_, 14..17)) => TaskPayload::Rollback { release: release(target, dice) },
+            Some((_, 17)) => TaskPayload::Stop,
+            Some((_, 18..20)) => TaskPayload::Start,
+            Some((_, 20)) if dice.below(3) == 0 => TaskPayload::Delete,
+            Some((_, 20..)) => TaskPayload::Repair,
             _ => {
                 let content = format!("content of {nonce}\n");
                 let name = target.name.parse().expect("a target's name is one");

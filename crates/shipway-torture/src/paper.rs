@@ -36,8 +36,14 @@ pub use files::{Paper, State};
 /// Between two looks at a container that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Between two looks at the gate.
+const GATE_LOOK: Duration = Duration::from_millis(20);
+
 /// In a container's environment: how many milliseconds its start takes.
 pub const SLOW: &str = "TORTURE_SLOW_MS";
+
+/// In a container's environment: its start waits until the world's gate is open.
+pub const GATE: &str = "TORTURE_GATE";
 
 /// In a container's environment: who starts it is killed by it.
 pub const POISON: &str = "TORTURE_POISON";
@@ -94,6 +100,25 @@ impl PaperWorld {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("answers.sock")
+    }
+
+    /// Lets the starts go on that wait at the gate, and all after them.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn open_gate(&self) -> io::Result<()> {
+        std::fs::File::create(self.gate()).map(drop)
+    }
+
+    fn gate(&self) -> PathBuf {
+        self.folder.join("gate")
+    }
+
+    async fn wait_at_gate(&self) {
+        while !self.gate().exists() {
+            sleep(GATE_LOOK).await;
+        }
     }
 
     /// Ends a container as a crash would. Returns whether it ran.
@@ -202,6 +227,9 @@ impl Driver for PaperWorld {
             die();
         }
         sleep(Duration::from_millis(number(workload, SLOW))).await;
+        if number(workload, GATE) > 0 {
+            self.wait_at_gate().await;
+        }
         let paper = self.make(workload).map_err(|error| trouble(&error))?;
         Ok(self.started(paper.started_at))
     }

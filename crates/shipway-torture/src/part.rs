@@ -8,6 +8,7 @@
 pub mod api;
 pub mod journal;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use shipway_stdx::backoff::Backoff;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, ShutdownSender};
 use shipway_store::mutants::{self, Mutant};
-use shipway_store::{Claimant, LeaseTerms, Migrate, Store};
+use shipway_store::{Claimant, LeaseTerms, Migrate, Store, WorkerFacts};
 use shipway_worker::{Drain, Parts, Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -134,6 +135,7 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
     let blobs = Blobs::open(&config.blobs)?;
     let store = open(&config).await;
     give_back_the_past(&config, &store).await;
+    register(&config, &store).await;
     let (stop, asked) = shutdown::channel();
     let signals = tokio::spawn(heed(stop, store.clone(), config.clone()));
     let answering = api::serve(&config.socket, store.clone(), blobs.clone())?;
@@ -180,6 +182,22 @@ async fn give_back_the_past(config: &Config, store: &Store) {
             Ok(_) => return,
             Err(error) => tracing::warn!(%error, "what was held before cannot be given back now"),
         }
+        sleep(AGAIN).await;
+    }
+}
+
+/// So that others see it, and what it holds.
+async fn register(config: &Config, store: &Store) {
+    let facts = WorkerFacts {
+        id: config.name.clone(),
+        host: "here".to_owned(),
+        engine: config.engine.clone(),
+        capacity: u32::try_from(config.concurrency).unwrap_or(u32::MAX),
+        labels: BTreeSet::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    while let Err(error) = store.register_worker(&facts).await {
+        tracing::warn!(%error, "not registered yet");
         sleep(AGAIN).await;
     }
 }

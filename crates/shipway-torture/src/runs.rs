@@ -1,6 +1,9 @@
 //! Who is hurt, how, and how often.
 
 mod kills;
+mod mutants;
+mod syscalls;
+mod zombies;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -48,11 +51,24 @@ pub struct Run {
 }
 
 /// Every run, in the order in which they are made.
-pub const RUNS: &[Run] = &[Run {
-    id: "R1",
-    about: "kill -9 of a random part under load, on both databases",
-    run: |stage| Box::pin(kills::run(stage)),
-}];
+pub const RUNS: &[Run] = &[
+    Run {
+        id: "R1",
+        about: "kill -9 of a random part under load, on both databases",
+        run: |stage| Box::pin(kills::run(stage)),
+    },
+    Run {
+        id: "R2",
+        about: "kill -9 at each write, sync, rename and send of one deploy",
+        run: |stage| Box::pin(syscalls::run(stage)),
+    },
+    Run { id: "R3", about: "stopped past the lease, outlived, continued", run: |stage| Box::pin(zombies::run(stage)) },
+    Run {
+        id: "mutants",
+        about: "the store with one rule left out: each must be caught",
+        run: |stage| Box::pin(mutants::run(stage)),
+    },
+];
 
 impl Run {
     /// Makes it. What goes wrong with making it is a violation too.

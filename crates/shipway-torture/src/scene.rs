@@ -86,6 +86,16 @@ impl Scene {
         Self::at(&std::env::temp_dir(), |_| Place::Postgres(url))
     }
 
+    /// Makes a scene on a copy of a database of this server, to which nobody is connected.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system or of the server.
+    pub fn copy_of(server: &Postgres, database: &str) -> anyhow::Result<Self> {
+        let url = server.url(&server.create(Some(database))?);
+        Self::at(&std::env::temp_dir(), |_| Place::Postgres(url))
+    }
+
     /// Makes a scene below `folder`, with SQLite.
     ///
     /// # Errors
@@ -161,7 +171,7 @@ impl Scene {
                 bail!("not everything was done within {} s: {last}", PATIENCE.as_secs());
             }
             sleep(LOOK_EVERY).await;
-            match load::counts(socket).await {
+            match load::unsettled(socket).await {
                 Ok((0, 0, 0)) => calm += 1,
                 Ok((queued, running, unsettled)) => {
                     calm = 0;

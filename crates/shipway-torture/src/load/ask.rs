@@ -32,13 +32,25 @@ async fn converse(socket: &Path, question: &Ask) -> anyhow::Result<Answer> {
     serde_json::from_str(&line).context("the answer was cut off")
 }
 
-/// Tasks that are queued, tasks at work, instances that somebody has to deal with.
+/// Tasks that are queued, and tasks at work.
 ///
 /// # Errors
 ///
 /// No answer, or one that says why not.
-pub async fn counts(socket: &Path) -> anyhow::Result<(u64, u64, u64)> {
+pub async fn counts(socket: &Path) -> anyhow::Result<(u64, u64)> {
     match ask(socket, &Ask::Counts).await? {
+        Answer::Counts { queued, running, .. } => Ok((queued, running)),
+        other => bail!("{other:?}"),
+    }
+}
+
+/// The same, and instances that somebody has to deal with.
+///
+/// # Errors
+///
+/// No answer, or one that says why not.
+pub async fn unsettled(socket: &Path) -> anyhow::Result<(u64, u64, u64)> {
+    match ask(socket, &Ask::Unsettled).await? {
         Answer::Counts { queued, running, unsettled } => Ok((queued, running, unsettled)),
         other => bail!("{other:?}"),
     }

@@ -47,8 +47,10 @@ pub enum Ask {
         /// What to do.
         payload: Box<TaskPayload>,
     },
-    /// How much is left to do?
+    /// How many tasks wait, and are at work?
     Counts,
+    /// The same, and how many instances somebody has still to deal with?
+    Unsettled,
 }
 
 /// What a part answers.
@@ -73,7 +75,7 @@ pub enum Answer {
         queued: u64,
         /// Tasks at work.
         running: u64,
-        /// Instances that are not live: somebody has still to deal with them.
+        /// Instances that are not live; 0 when that was not asked for.
         unsettled: u64,
     },
 }
@@ -113,7 +115,8 @@ async fn converse(connection: UnixStream, store: &Store, blobs: &Blobs) {
 
 async fn answer(line: &str, store: &Store, blobs: &Blobs) -> anyhow::Result<Answer> {
     let request = match serde_json::from_str(line).context("this is no question")? {
-        Ask::Counts => return counts(store).await,
+        Ask::Counts => return counts(store, false).await,
+        Ask::Unsettled => return counts(store, true).await,
         Ask::Change { project, service, nonce, payload } => {
             Request { project, target: Target::Existing(service), payload: *payload, actor: nonce, if_version: None }
         }
@@ -141,9 +144,9 @@ async fn keep(blobs: &Blobs, content: &str) -> anyhow::Result<Source> {
     })
 }
 
-async fn counts(store: &Store) -> anyhow::Result<Answer> {
+async fn counts(store: &Store, all: bool) -> anyhow::Result<Answer> {
     let counts = store.task_counts().await?;
-    let rows = store.list_instances(None).await?;
+    let rows = if all { store.list_instances(None).await? } else { Vec::new() };
     let unsettled = rows.iter().filter(|row| row.role != InstanceRole::Live).count();
     Ok(Answer::Counts { queued: counts.queued, running: counts.running, unsettled: u64::try_from(unsettled)? })
 }

@@ -82,6 +82,7 @@ impl Store {
     }
 
     async fn rescue_lost(&self, lost: Lost) -> Result<u64, StoreError> {
+        self.forget_the_future().await?;
         let rows: Vec<LostRow> = self
             .read(async |db| {
                 let sql = concat!("SELECT id, subject, lease_token FROM task WHERE ", lost!(), " ORDER BY number");

@@ -51,6 +51,7 @@ mod repairs;
 mod requests;
 mod routes;
 mod services;
+mod set_back;
 mod sqlite;
 mod tasks;
 #[cfg(feature = "testing")]

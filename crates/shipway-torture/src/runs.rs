@@ -1,7 +1,13 @@
 //! Who is hurt, how, and how often.
 
+mod clock;
+mod database;
 mod kills;
+mod leaving;
 mod mutants;
+mod neighbour;
+mod poison;
+mod storm;
 mod syscalls;
 mod zombies;
 
@@ -63,6 +69,36 @@ pub const RUNS: &[Run] = &[
         run: |stage| Box::pin(syscalls::run(stage)),
     },
     Run { id: "R3", about: "stopped past the lease, outlived, continued", run: |stage| Box::pin(zombies::run(stage)) },
+    Run {
+        id: "R4",
+        about: "PostgreSQL restarted, cut off, crowded, pooled, and silent",
+        run: |stage| Box::pin(database::run(stage)),
+    },
+    Run {
+        id: "R7",
+        about: "clocks that are wrong by an hour and a day, and jump",
+        run: |stage| Box::pin(clock::run(stage)),
+    },
+    Run {
+        id: "R11",
+        about: "a project that floods the queue, and one that does not",
+        run: |stage| Box::pin(neighbour::run(stage)),
+    },
+    Run {
+        id: "R12",
+        about: "asked to stop under load, once and twice",
+        run: |stage| Box::pin(leaving::stopped(stage)),
+    },
+    Run {
+        id: "R14",
+        about: "told under load that the machine will be taken away",
+        run: |stage| Box::pin(leaving::preempted(stage)),
+    },
+    Run {
+        id: "poison",
+        about: "a task that kills each worker, and one of a later version",
+        run: |stage| Box::pin(poison::run(stage)),
+    },
     Run {
         id: "mutants",
         about: "the store with one rule left out: each must be caught",

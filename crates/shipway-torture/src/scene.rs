@@ -86,6 +86,15 @@ impl Scene {
         Self::at(&std::env::temp_dir(), |_| Place::Postgres(url))
     }
 
+    /// Makes a scene on the database at this URL.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn at_url(url: &str) -> anyhow::Result<Self> {
+        Self::at(&std::env::temp_dir(), |_| Place::Postgres(url.to_owned()))
+    }
+
     /// Makes a scene on a copy of a database of this server, to which nobody is connected.
     ///
     /// # Errors

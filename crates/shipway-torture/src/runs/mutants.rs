@@ -4,10 +4,11 @@
 use shipway_testkit::Postgres;
 use tokio::time::Instant;
 
-use super::{Stage, kills, syscalls, zombies};
+use super::storm::Storm;
+use super::{Stage, syscalls, zombies};
 use crate::load::Plan;
 use crate::report::Report;
-use crate::scene::{Base, Scene};
+use crate::scene::{Base, Scene, Wrapping};
 
 /// Jobs for workers that take each other's tasks.
 const JOBS: usize = 300;
@@ -20,9 +21,7 @@ pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
 
     let mut scene = Scene::on(Postgres::shared())?;
     scene.mutant = Some("no-skip-locked".to_owned());
-    let plan = Plan { projects: vec!["default".to_owned()], ..Plan::mixed("m", 60) };
-    let wanted = kills::Wanted { kills: 0, jobs: JOBS };
-    let no_skip_locked = kills::shared("no-skip-locked", scene, plan, wanted, stage.dice()).await?;
+    let no_skip_locked = crowd(scene, stage).await?;
 
     let halves = syscalls::sweep("publish-before-finish", Base::Sqlite, Some("publish-before-finish"), "pwrite64", 2);
     let halves = halves.await?;
@@ -31,6 +30,16 @@ pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
         first.took(begun.elapsed());
     }
     Ok(reports)
+}
+
+/// Workers that all share one engine, so that each may take any task.
+async fn crowd(mut scene: Scene, stage: &Stage) -> anyhow::Result<Report> {
+    let parts = ["w0", "w1", "w2", "w3"].map(|name| Ok((scene.part(name, "shared")?, Wrapping::default())));
+    let parts = parts.into_iter().collect::<anyhow::Result<_>>()?;
+    let plan = Plan { projects: vec!["default".to_owned()], ..Plan::mixed("m", 60) };
+    let run = "no-skip-locked".to_owned();
+    let storm = Storm { run, scene, parts, plan, dice: stage.dice(), jobs: JOBS, times: 0 };
+    storm.check(async |_field| Ok(())).await
 }
 
 /// Turns a report round: it is good when what was to be found has been.

@@ -18,6 +18,8 @@ use crate::part::Config;
 pub struct Victim {
     /// What it plays.
     pub config: Config,
+    /// How it was started.
+    pub wrapping: Wrapping,
     child: Child,
 }
 
@@ -62,7 +64,7 @@ impl Victim {
             .stderr(log)
             .spawn()
             .context("cannot start a part")?;
-        Ok(Self { config: config.clone(), child })
+        Ok(Self { config: config.clone(), wrapping: wrapping.clone(), child })
     }
 
     /// Its process id.

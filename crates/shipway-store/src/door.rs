@@ -296,6 +296,17 @@ impl Tx {
         postgres::notify_and_commit(self.store.0.origin, &self.changed.letters()).into()
     }
 
+    /// Commits what was done so far and begins anew, which no rule of this store allows.
+    #[cfg(feature = "mutants")]
+    pub(crate) async fn split(&mut self) -> Result<(), StoreError> {
+        let commit = self.commit();
+        self.db().run(commit).await?;
+        self.locked.clear();
+        let durability = self.durability;
+        let begin = if self.store.is_postgres() { postgres::begin(durability) } else { sqlite::begin(durability) };
+        Ok(self.db().run(begin).await?)
+    }
+
     async fn probe(&mut self) -> Result<(), StoreError> {
         query("UPDATE counter SET value = value + 1 WHERE name = 'probe'").execute(self.db()).await?;
         Ok(())

@@ -51,6 +51,8 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod portable;
 mod postgres;
 mod publish;
@@ -60,6 +62,7 @@ mod repairs;
 mod requests;
 mod routes;
 mod services;
+mod set_back;
 mod sqlite;
 mod tasks;
 #[cfg(feature = "testing")]

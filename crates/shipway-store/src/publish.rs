@@ -83,6 +83,8 @@ impl Tx {
         self.make_release_live(&service, release).await?;
         self.make_instance_live(&service, release, instance).await?;
         self.make_service_live(&service, release).await?;
+        #[cfg(feature = "mutants")]
+        crate::mutants::between_publish_and_end(self).await?;
         held.end(self, &outcome).await
     }
 

@@ -11,6 +11,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Encode, FromRow, Postgres, Sqlite, Type};
 
 use crate::db::Db;
+#[cfg(feature = "mutants")]
+use crate::mutants::twisted;
 use crate::{postgres, sqlite};
 
 /// What a row of either database can be read into.
@@ -202,7 +204,7 @@ impl Query {
 
     /// With its dialect's words.
     fn noted(self, words: &[(&str, &str)]) -> Self {
-        let sql = worded(self.sql, words);
+        let sql = twisted(worded(self.sql, words));
         #[cfg(feature = "testing")]
         crate::testing::note_statement(&sql, &self.values);
         Self { sql: sql.into(), values: self.values }
@@ -222,6 +224,12 @@ impl Query {
         let Self { sql, values } = self.noted(postgres::WORDS);
         (AssertSqlSafe(sql.into_owned()), arguments::<Postgres>(values.into_iter().map(postgres::storable)))
     }
+}
+
+/// What is written here is what runs; only the torture suite has it otherwise.
+#[cfg(not(feature = "mutants"))]
+const fn twisted(sql: String) -> String {
+    sql
 }
 
 type Bound<D> = sqlx::Result<<D as Database>::Arguments>;

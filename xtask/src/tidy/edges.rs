@@ -39,6 +39,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Faces.
     ("cli", &["api-types", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
+    // Puts a worker together as `shipway` does, and a driver of its own under it.
+    ("torture", &["driver", "fetch", "model", "plan", "preempt", "stdx", "store", "testkit", "worker"]),
 ];
 
 /// Outside crates that only the named crates of ours may use: one door to each thing.
@@ -47,7 +49,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["shipway-api"]),
     ("rustls", &["shipway-fetch", "shipway-relay"]),
     ("tar", &["shipway-oci"]),
-    ("clap", &["shipway-cli", "shipway", "xtask"]),
+    ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),
     ("serde_norway", &["shipway"]),
 ];

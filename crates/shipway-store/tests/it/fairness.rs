@@ -201,9 +201,9 @@ async fn workers_are_known_by_what_they_said_and_forgotten_when_silent_and_idle(
     let workers = world.list_workers().await.unwrap();
     let known: Vec<_> = workers.iter().map(|w| (w.facts.clone(), w.state, w.running)).collect();
     assert_eq!(known, [(facts("idle"), WorkerState::Active, 0), (facts("worker"), WorkerState::Active, 1)]);
-    assert_eq!(world.forget_workers(std::time::Duration::from_secs(60)).await.unwrap(), 0);
+    assert_eq!(world.forget_workers(Duration::from_secs(60)).await.unwrap(), 0);
     world.spoil("UPDATE worker SET beat_at = 1").await;
-    assert_eq!(world.forget_workers(std::time::Duration::from_secs(60)).await.unwrap(), 1, "one holds a task");
+    assert_eq!(world.forget_workers(Duration::from_secs(60)).await.unwrap(), 1, "one holds a task");
     assert_not_found(world.beat_worker("idle").await, "worker");
     assert_not_found(world.set_worker_state("idle", WorkerState::Active).await, "worker");
     // Killed and started again: what it held before is the queue's again at once.

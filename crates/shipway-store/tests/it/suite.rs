@@ -19,5 +19,6 @@ mod queue;
 mod races;
 mod requests;
 mod services;
+mod set_back;
 mod tokens;
 pub(crate) mod world;

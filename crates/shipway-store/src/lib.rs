@@ -40,6 +40,8 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+mod needed;
+mod old_releases;
 mod portable;
 mod postgres;
 mod publish;
@@ -47,6 +49,7 @@ mod query;
 mod releases;
 mod repairs;
 mod requests;
+mod retention;
 mod routes;
 mod services;
 mod sqlite;
@@ -71,6 +74,7 @@ pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
 pub use portable::PortableError;
 pub use postgres::open::Migrate;
+pub use retention::{OldTasks, Timeline};
 pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.

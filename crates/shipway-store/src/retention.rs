@@ -122,9 +122,8 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn list_timelines(&self, after: &str, limit: u32) -> Result<Vec<Timeline>, StoreError> {
-        let rows: Vec<TimelineRow> = self
-            .read(async |db| Ok(query(TIMELINES).bind(after).bind(page(limit)).fetch_all(db).await?))
-            .await?;
+        let rows: Vec<TimelineRow> =
+            self.read(async |db| Ok(query(TIMELINES).bind(after).bind(page(limit)).fetch_all(db).await?)).await?;
         rows.into_iter().map(TimelineRow::read).collect()
     }
 

@@ -57,12 +57,13 @@ async fn one_with_a_container_or_in_the_making_stays() {
     let id = world.live_service("hello").await;
     world.redeploy(id).await;
     world.redeploy(id).await;
-    world.spoil(format!(
-        "INSERT INTO instance (container, service, release, project, role, failures)
+    world
+        .spoil(format!(
+            "INSERT INTO instance (container, service, release, project, role, failures)
          VALUES ('{}', '{id}', 1, 'default', 'draining', 0)",
-        new_container()
-    ))
-    .await;
+            new_container()
+        ))
+        .await;
     world.ask(id, deploy_of("http://127.0.0.1/next.sh")).await;
     let lease = world.take().await;
     let making = world.add_release(&lease, &spec()).await.unwrap();
@@ -95,8 +96,7 @@ async fn services_with_too_many_are_found_page_by_page() {
 }
 
 fn upload(digest: &Digest) -> TaskPayload {
-    let source =
-        Source { digest: digest.clone(), size_bytes: 1, content_type: None, file_name: None, url: None };
+    let source = Source { digest: digest.clone(), size_bytes: 1, content_type: None, file_name: None, url: None };
     let TaskPayload::Deploy(deploy) = deploy_of("http://127.0.0.1/") else { unreachable!() };
     let (content, kind, runner) = (Content::Blob(source), ContentKind::Static, Runner::Native);
     TaskPayload::Deploy(Deploy { program: DeployProgram::Content { content, kind, runner }, ..deploy })

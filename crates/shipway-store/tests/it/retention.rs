@@ -187,10 +187,8 @@ async fn many_who_forget_at_once_forget_each_thing_once() {
         tokio::spawn(async move {
             let (mut tasks, mut tokens, mut events) = (0, 0, 0);
             loop {
-                let (task, token) = (
-                    store.forget_tasks(older_than(DAY), 2).await.unwrap(),
-                    store.forget_tokens(DAY, 2).await.unwrap(),
-                );
+                let (task, token) =
+                    (store.forget_tasks(older_than(DAY), 2).await.unwrap(), store.forget_tokens(DAY, 2).await.unwrap());
                 (tasks, tokens) = (tasks + task, tokens + token);
                 if task + token == 0 {
                     break;

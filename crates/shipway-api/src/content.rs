@@ -52,11 +52,13 @@ async fn write(app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Upload
     Ok(Upload { digest: blob.digest.to_string(), size_bytes: blob.size_bytes })
 }
 
-/// The size of content that is kept, or `None` when it is not.
+/// The size of content that is kept, or `None` when it is not. It is touched: a deploy is
+/// about to need it, and until that is written nothing else says so.
 pub(crate) async fn size_of(app: &App, digest: Digest) -> Result<Option<u64>, Reject> {
     let blobs = app.parts.blobs.clone();
-    let found = tokio::task::spawn_blocking(move || blobs.find(&digest)).await;
-    Ok(found.map_err(Reject::internal)?.map(|blob| blob.size_bytes))
+    let found = tokio::task::spawn_blocking(move || blobs.touch(&digest)).await.map_err(Reject::internal)?;
+    let found = found.map_err(|error| refuse(BlobError::from(error)))?;
+    Ok(found.map(|blob| blob.size_bytes))
 }
 
 fn too_slow(limit: Duration) -> Reject {

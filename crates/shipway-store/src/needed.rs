@@ -29,26 +29,34 @@ struct SpecRow {
 
 impl Store {
     /// Every digest that an open task, a task that was given up, a release that can still
-    /// run or a name of an image mentions. `None` when the database holds nothing of all
-    /// this: then it is rather the wrong one, or not filled yet, than a reason to throw
-    /// everything away.
+    /// run or a name of an image mentions. `None` when nothing has ever happened to a
+    /// service or an image in this database: then it is rather the wrong one, or not filled
+    /// yet, than a reason to throw everything away.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn needed_digests(&self) -> Result<Option<BTreeSet<Digest>>, StoreError> {
-        let mut found = BTreeSet::new();
-        let tasks = self.needed_by_tasks(&mut found).await?;
-        let releases = self.needed_by_releases(&mut found).await?;
-        let images = self.image_digests().await?;
-        if tasks + releases == 0 && images.is_empty() {
+        if !self.has_history().await? {
             return Ok(None);
         }
-        found.extend(images);
+        let mut found = BTreeSet::new();
+        self.needed_by_tasks(&mut found).await?;
+        self.needed_by_releases(&mut found).await?;
+        found.extend(self.image_digests().await?);
         Ok(Some(found))
     }
 
-    async fn needed_by_tasks(&self, found: &mut BTreeSet<Digest>) -> Result<usize, StoreError> {
+    async fn has_history(&self) -> Result<bool, StoreError> {
+        self.read(async |db| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE subject >= 'service/' AND subject < 'service0')
+                 OR EXISTS (SELECT 1 FROM event WHERE subject >= 'image/' AND subject < 'image0')";
+            Ok(query(sql).scalar(db).await?)
+        })
+        .await
+    }
+
+    async fn needed_by_tasks(&self, found: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
         let payloads: Vec<String> = self
             .read(async |db| {
                 let sql = "SELECT payload FROM task WHERE state = 'queued'
@@ -58,11 +66,11 @@ impl Store {
             })
             .await?;
         payloads.iter().for_each(|payload| mentioned(payload, found));
-        Ok(payloads.len())
+        Ok(())
     }
 
-    async fn needed_by_releases(&self, found: &mut BTreeSet<Digest>) -> Result<usize, StoreError> {
-        let (mut service, mut number, mut count) = (String::new(), 0, 0);
+    async fn needed_by_releases(&self, found: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
+        let (mut service, mut number) = (String::new(), 0);
         loop {
             let rows: Vec<SpecRow> = self
                 .read(async |db| {
@@ -73,9 +81,8 @@ impl Store {
                     Ok(query.fetch_all(db).await?)
                 })
                 .await?;
-            let Some(last) = rows.last() else { return Ok(count) };
+            let Some(last) = rows.last() else { return Ok(()) };
             (service, number) = (last.service.clone(), last.number);
-            count += rows.len();
             rows.iter().for_each(|row| mentioned(&row.spec, found));
         }
     }

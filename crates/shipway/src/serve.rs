@@ -7,6 +7,7 @@
 
 pub(crate) mod database;
 mod edge;
+mod housekeeping;
 mod images;
 mod live;
 mod routes;
@@ -26,6 +27,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use shipway_api::{ApiConfig, Contract, Contracts, Door, OpenLoopback, Parts};
 use shipway_driver::Driver;
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
+use shipway_janitor::Janitor;
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, Shutdown};
@@ -78,6 +80,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let live = Arc::new(WorkerLive::new(worker.live(), edge.drain()));
     parts.spawn(worker.run(shutdown.clone()));
+    let janitor = Janitor::new(config.janitor(), shipway_janitor::Parts { store: store.clone() });
+    parts.spawn(janitor.run(shutdown.clone()));
+    let housekeeping = housekeeping::housekeeping(config.housekeeping(), store.clone(), blobs.clone(), &driver);
+    parts.spawn(housekeeping.run(shutdown.clone()));
     let (host_image, made) = warm::begin(shared, shutdown.clone());
     parts.spawn(made);
     let api = Parts {

@@ -211,7 +211,7 @@ async fn an_empty_database_is_no_reason_to_throw_everything_away() {
     let host = host().await;
     host.put(1, 100);
     host.put(7, 100);
-    host.world.spoil("DELETE FROM service; DELETE FROM task").await;
+    host.world.spoil("DELETE FROM service; DELETE FROM task; DELETE FROM event").await;
     assert_eq!(host.tick().await, 0);
     assert!(host.shelf.has(&digest(1)) && host.shelf.has(&digest(7)));
 }

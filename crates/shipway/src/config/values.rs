@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use shipway_engine::{OutsideConfig, Upstreams};
+use shipway_janitor::{HousekeepingConfig, JanitorConfig, Keep, Unused};
 use shipway_store::LeaseTerms;
 
 use super::database::DatabaseUrl;
@@ -36,6 +37,11 @@ pub(crate) struct Config {
     pub(crate) lease: LeaseTerms,
     /// Tasks of one project at work at once.
     pub(crate) project_max: Option<u32>,
+    pub(crate) janitor_every: Duration,
+    /// What the database keeps.
+    pub(crate) keep: Keep,
+    /// What a disk keeps of what nothing needs.
+    pub(crate) unused: Unused,
     pub(crate) proxy_user: ProxyUser,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -174,6 +180,18 @@ impl Config {
                 deadline: Duration::from_secs(field("worker.deadline_seconds").number(10, 7 * 24 * 3600)?),
             },
             project_max: Some(field("worker.project_max").number(0, 10_000)?).filter(|most| *most > 0),
+            janitor_every: Duration::from_secs(field("janitor.every_seconds").number(1, 24 * 3600)?),
+            keep: Keep {
+                releases: field("janitor.releases_keep").number(0, 10_000)?,
+                tasks_age: days(field("janitor.tasks_days").number(1, 3650)?),
+                events_age: days(field("janitor.events_days").number(1, 3650)?),
+                ..Keep::default()
+            },
+            unused: Unused {
+                age: Duration::from_secs(field("janitor.unused_hours").number::<u64>(1, 24 * 3650)? * 3600),
+                bytes: field("janitor.unused_bytes").number(0, u64::MAX)?,
+                ..Unused::default()
+            },
             proxy_user: proxy_user(&field("proxy.user"))?,
             connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
             connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,
@@ -186,12 +204,26 @@ impl Config {
         })
     }
 
+    /// How a janitor of this installation works.
+    pub(crate) const fn janitor(&self) -> JanitorConfig {
+        JanitorConfig { heartbeat: self.lease.heartbeat, every: self.janitor_every, keep: self.keep }
+    }
+
+    /// How the disk of this host is looked after.
+    pub(crate) const fn housekeeping(&self) -> HousekeepingConfig {
+        HousekeepingConfig { every: self.janitor_every, unused: self.unused }
+    }
+
     /// The port that stands in the URLs of services: that of the first listener
     /// that serves them, as it was really opened.
     pub(crate) fn public_port(&self, opened: &[SocketAddr]) -> u16 {
         let serving = self.listeners.iter().position(|listener| listener.serves != Serves::Api);
         opened.get(serving.unwrap_or(0)).map_or(80, SocketAddr::port)
     }
+}
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 3600)
 }
 
 /// Which database, once its pieces are known to be ones.

@@ -2,7 +2,6 @@
 //!
 //! The API says what it needs in a trait; these few lines turn it into the engine's words.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::File;
 use std::io;
@@ -45,16 +44,6 @@ impl Images for HostedImages {
     async fn bootstrap(&self, from: &str) -> Result<File, ImageError> {
         let archive = self.spool().map_err(|error| ImageError::Unavailable(error.to_string()))?;
         shipway_driver_embedded::bootstrap(from, archive).await.map_err(bootstrap_error)
-    }
-
-    async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError> {
-        let layers = self.driver.layers();
-        for digest in layers.list().map_err(layer_error)? {
-            if !needed.contains(&digest) {
-                layers.remove(&digest).await.map_err(layer_error)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -46,6 +46,7 @@ mod portable;
 mod postgres;
 mod publish;
 mod query;
+mod queue;
 mod releases;
 mod repairs;
 mod requests;
@@ -74,6 +75,7 @@ pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
 pub use portable::PortableError;
 pub use postgres::open::Migrate;
+pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
 pub use retention::{OldTasks, Timeline};
 pub use workers::{Worker, WorkerFacts, WorkerState};
 

@@ -82,7 +82,7 @@ pub struct Worker {
 }
 
 #[derive(FromRow)]
-struct WorkerRow {
+pub(crate) struct WorkerRow {
     id: String,
     host: String,
     engine: Option<String>,
@@ -96,8 +96,14 @@ struct WorkerRow {
     running: i64,
 }
 
+/// All workers, with what they hold.
+pub(crate) const LIST_WORKERS: &str = "SELECT id, host, engine, capacity, labels, version, state, started_at, beat_at,
+         {now} - beat_at AS silent_for,
+         (SELECT count(*) FROM task WHERE task.state = 'running' AND task.worker = worker.id) AS running
+     FROM worker ORDER BY id LIMIT 1000";
+
 impl WorkerRow {
-    fn read(self) -> Result<Worker, StoreError> {
+    pub(crate) fn read(self) -> Result<Worker, StoreError> {
         Ok(Worker {
             facts: WorkerFacts {
                 id: self.id,
@@ -166,15 +172,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
-        let rows: Vec<WorkerRow> = self
-            .read(async |db| {
-                let sql = "SELECT id, host, engine, capacity, labels, version, state, started_at, beat_at,
-                         {now} - beat_at AS silent_for,
-                         (SELECT count(*) FROM task WHERE task.state = 'running' AND task.worker = worker.id) AS running
-                     FROM worker ORDER BY id LIMIT 1000";
-                Ok(query(sql).fetch_all(db).await?)
-            })
-            .await?;
+        let rows: Vec<WorkerRow> = self.read(async |db| Ok(query(LIST_WORKERS).fetch_all(db).await?)).await?;
         rows.into_iter().map(WorkerRow::read).collect()
     }
 }

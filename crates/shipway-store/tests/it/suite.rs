@@ -16,6 +16,7 @@ mod notices;
 mod old_releases;
 mod publishing;
 mod queue;
+mod queue_view;
 mod races;
 mod requests;
 mod retention;

@@ -162,6 +162,8 @@ fn api_config(config: &Config, addresses: &[SocketAddr]) -> ApiConfig {
         contracts: Contracts { url_deploy: contract },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         upload_bytes_max: config.fetch_limit_bytes,
+        project_max: config.project_max,
+        silent_after: config.lease.heartbeat,
         ..ApiConfig::default()
     }
 }

@@ -17,6 +17,9 @@ const STEP_ROWS: u32 = 250;
 /// Steps of one sort of thing in one round; the next round goes on.
 const STEPS_MAX: u32 = 400;
 
+/// An upload may rest so long before anything speaks of it.
+const DEPOSITS_AGE: Duration = Duration::from_secs(3600);
+
 /// Services and timelines looked at in one read.
 const PAGE_ROWS: u32 = 200;
 
@@ -60,6 +63,8 @@ pub struct Forgotten {
     pub tokens: u64,
     /// Silent workers.
     pub workers: u64,
+    /// Uploads that rested for a worker that needs them no more.
+    pub deposits: u64,
 }
 
 /// What is forgotten step by step.
@@ -128,6 +133,7 @@ impl Janitor {
             releases: note("releases", self.forget_releases().await),
             events: note("events", self.forget_events().await),
             tokens: note("tokens", self.in_steps(&Old::Tokens(keep.tokens_age)).await),
+            deposits: note("deposits", self.store.collect_deposits(DEPOSITS_AGE).await),
             workers: note("workers", self.store.forget_workers(keep.workers_age).await),
         };
         first_error.map_or(Ok(forgotten), Err)

@@ -150,6 +150,7 @@ impl Held {
             };
             return self.give_up(tx, failure).await;
         }
+        self.let_go_of_engine(tx).await?;
         query("UPDATE task SET state = 'queued', worker = NULL, lease_until = NULL,
                  deadline_at = NULL, attempt = attempt - $2, released = released + $2, not_before = {now} + $3 WHERE id = $1")
         .bind(&self.id)
@@ -160,6 +161,15 @@ impl Held {
         let left = self.attempt - i64::from(!charge);
         self.step(tx, "given_back", left, Some(cause)).await?;
         tx.changed.tasks = true;
+        Ok(())
+    }
+
+    /// A service that has never been live has nothing on the engine of the worker that
+    /// could not do it: any may try next.
+    async fn let_go_of_engine(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let sql = "UPDATE service SET engine = NULL WHERE id = $1 AND engine IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM release r WHERE r.service = $1 AND r.state = 'live')";
+        query(sql).bind(&self.subject).execute(tx.db()).await?;
         Ok(())
     }
 

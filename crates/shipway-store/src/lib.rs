@@ -32,6 +32,7 @@
 mod claims;
 mod counts;
 mod db;
+mod deposits;
 mod door;
 mod error;
 mod events;
@@ -71,16 +72,17 @@ use shipway_model::{
 
 pub use claims::Claimant;
 pub use counts::{ServiceCount, TaskCounts};
+pub use deposits::{Deposit, DepositError};
 pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
 pub use portable::PortableError;
 pub use postgres::open::Migrate;
 pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
 pub use retention::{OldTasks, Timeline};
-pub use workers::{Worker, WorkerFacts, WorkerState};
+pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.
-pub const SCHEMA: i64 = 3;
+pub const SCHEMA: i64 = 4;
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;
@@ -197,6 +199,8 @@ pub struct Route {
     pub state: ServiceState,
     /// The live instance, if any.
     pub instance: Option<Instance>,
+    /// The engine root that its containers live in, where that is known.
+    pub engine: Option<String>,
 }
 
 /// What changed, roughly: loops re-read the store when a number grows.

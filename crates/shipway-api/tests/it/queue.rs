@@ -20,6 +20,7 @@ fn facts(id: &str) -> WorkerFacts {
         capacity: 8,
         labels: ["ssd".to_owned()].into(),
         version: "0.1.0".to_owned(),
+        streams: None,
     }
 }
 

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-A task is one change of a service on its way: a deploy, a restart, a repair. Tasks of one service are done one after
-the other, in the order they were asked for. One that was tried as often as it may be is given up and kept until
-somebody has looked.
+A task is one change of a service on its way: a deploy, a restart, a repair. Tasks of one
+service are done one after the other, in the order they were asked for. One that was tried
+as often as it may be is given up, and kept until somebody has looked.
 
 Examples:
   shipway tasks
@@ -84,8 +84,8 @@ pub enum TaskStateArg {
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-A service lives where its containers are: only the worker with that engine changes it. All other work goes to any
-worker that takes tasks.
+A service lives where its containers are: only the worker with that engine changes it. All
+other work goes to any worker that takes tasks.
 
 Examples:
   shipway workers

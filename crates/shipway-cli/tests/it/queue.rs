@@ -18,6 +18,7 @@ fn facts(id: &str) -> WorkerFacts {
         capacity: 8,
         labels: ["gpu".to_owned(), "ssd".to_owned()].into(),
         version: "0.1.0".to_owned(),
+        streams: None,
     }
 }
 

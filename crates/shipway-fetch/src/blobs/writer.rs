@@ -103,7 +103,7 @@ impl Blobs {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        if !self.touch(&blob.digest)?.is_some_and(|found| found.size_bytes == blob.size_bytes) {
+        if self.touch(&blob.digest)?.is_none_or(|found| found.size_bytes != blob.size_bytes) {
             fs::rename(from, &target)?;
         }
         // Also for one that was there: whoever made it may not have come to this yet.

@@ -16,7 +16,7 @@ fn janitor(world: &World, keep: Keep) -> Janitor {
 }
 
 const AGES: &str = "UPDATE task SET ended_at = 1; UPDATE release SET created_at = 1; UPDATE worker SET beat_at = 1;
-    UPDATE event SET at = 1; UPDATE token SET expires_at = 1; DELETE FROM instance WHERE role <> 'live'";
+    UPDATE event SET at = 1; UPDATE deposit SET created_at = 1; UPDATE token SET expires_at = 1; DELETE FROM instance WHERE role <> 'live'";
 
 async fn everything_old() -> World {
     let world = world().await;
@@ -41,8 +41,10 @@ async fn everything_old() -> World {
         capacity: 1,
         labels: std::collections::BTreeSet::new(),
         version: "0".to_owned(),
+        streams: None,
     };
     world.register_worker(&facts).await.unwrap();
+    world.put_deposit(&digest(77), std::io::Cursor::new(b"an upload".to_vec())).await.unwrap();
     world.spoil(AGES).await;
     world.spoil("DELETE FROM service WHERE name = 'deleted'").await;
     assert!(world.find_service_by_id(deleted).await.unwrap().is_none());
@@ -57,7 +59,8 @@ async fn one_round_forgets_all_that_is_old_and_the_next_finds_nothing() {
     // Of 15 releases ten and the live one stay; of 61 events of one service twenty; the
     // other's four go.
     let hello = 15 * 4 - 20;
-    let expected = Forgotten { releases: 4, tasks: 16, given_up: 0, events: hello + 4, tokens: 1, workers: 1 };
+    let expected =
+        Forgotten { releases: 4, tasks: 16, given_up: 0, events: hello + 4, tokens: 1, workers: 1, deposits: 1 };
     assert_eq!(first, expected);
     // The token is gone now, so its events' time has begun.
     assert_eq!(janitor.tick_forget().await.unwrap(), Forgotten::default());
@@ -92,8 +95,9 @@ async fn several_at_once_forget_the_same_as_one() {
         sum.events += one.events;
         sum.tokens += one.tokens;
         sum.workers += one.workers;
+        sum.deposits += one.deposits;
     }
-    let expected = Forgotten { releases: 4, tasks: 16, given_up: 0, events: 44, tokens: 1, workers: 1 };
+    let expected = Forgotten { releases: 4, tasks: 16, given_up: 0, events: 44, tokens: 1, workers: 1, deposits: 1 };
     assert_eq!(sum, expected);
 }
 

@@ -33,7 +33,10 @@ const SERVER_LEAST: u32 = 13;
 
 /// Every schema there has been here, oldest first. The numbers are SQLite's, which began
 /// earlier. A file is never changed once released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 1] = [(3, include_str!("../../migrations/postgres/0003_services_tasks_workers.sql"))];
+const MIGRATIONS: [(i64, &str); 2] = [
+    (3, include_str!("../../migrations/postgres/0003_services_tasks_workers.sql")),
+    (4, include_str!("../../migrations/postgres/0004_several_machines.sql")),
+];
 
 /// What processes lock that migrate one database; any number will do.
 const MIGRATION_LOCK: i64 = 0x7368_6970_7761_7901;

@@ -32,10 +32,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 3] = [
+const MIGRATIONS: [(i64, &str); 4] = [
     (1, include_str!("../../migrations/sqlite/0001_services_and_tasks.sql")),
     (2, include_str!("../../migrations/sqlite/0002_images.sql")),
     (3, include_str!("../../migrations/sqlite/0003_workers.sql")),
+    (4, include_str!("../../migrations/sqlite/0004_several_machines.sql")),
 ];
 
 impl Store {

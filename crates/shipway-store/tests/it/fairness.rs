@@ -1,6 +1,7 @@
 //! Whose task is next when there are several projects, engines, labels, workers.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use shipway_model::{ProjectName, TaskPayload};
 use shipway_store::{Claimant, Request, WorkerFacts, WorkerState};
@@ -81,9 +82,28 @@ async fn a_service_stays_with_the_engine_that_took_it_first() {
     assert!(world.claim(&who("any"), LONG).await.unwrap().is_none(), "one without an engine cannot reach it");
     let lease = world.claim(&here, LONG).await.unwrap().unwrap();
     assert_eq!(lease.task.subject, id);
+    world.give_back(&lease, Duration::ZERO, false).await.unwrap();
+    assert!(world.claim(&there, LONG).await.unwrap().is_none(), "given back, it still has its containers there");
+    assert_eq!(world.service(id).await.engine.as_deref(), Some("here"));
+    assert_eq!(world.list_services_of("here", None, 10).await.unwrap().len(), 1);
+    assert_eq!(world.list_services_of("there", None, 10).await.unwrap(), []);
     // A new service is for whoever comes.
     world.ask_first("next").await;
     assert!(world.claim(&there, LONG).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_service_that_was_never_live_is_tried_elsewhere() {
+    let world = world().await;
+    let (here, there) = ("here".to_owned(), "there".to_owned());
+    let here = Claimant { engine: Some(here), ..who("a") };
+    let there = Claimant { engine: Some(there), ..who("b") };
+    let id = world.ask_first("hello").await.service.id;
+    world.claim(&here, LONG).await.unwrap().unwrap();
+    assert_eq!(world.rescue_worker("a").await.unwrap(), 1);
+    let lease = world.claim(&there, LONG).await.unwrap().expect("it has nothing on the lost engine");
+    world.make_live(&lease).await;
+    assert_eq!(world.service(id).await.engine.as_deref(), Some("there"));
 }
 
 #[tokio::test]
@@ -132,6 +152,7 @@ fn facts(id: &str) -> WorkerFacts {
         capacity: 8,
         labels: ["ssd".to_owned()].into(),
         version: "0.1.0".to_owned(),
+        streams: None,
     }
 }
 

@@ -18,6 +18,7 @@ fn facts(id: &str, engine: Option<&str>, labels: &[&str]) -> WorkerFacts {
         capacity: 100,
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         version: "0".to_owned(),
+        streams: None,
     }
 }
 

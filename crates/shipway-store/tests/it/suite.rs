@@ -6,6 +6,7 @@ pub(crate) mod child;
 mod counts;
 mod crash;
 mod damage;
+mod deposits;
 mod events;
 mod fairness;
 mod history;

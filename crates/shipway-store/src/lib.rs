@@ -41,6 +41,7 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+mod measure;
 mod needed;
 mod old_releases;
 mod portable;
@@ -71,7 +72,7 @@ use shipway_model::{
 };
 
 pub use claims::Claimant;
-pub use counts::{ServiceCount, TaskCounts};
+pub use counts::{KindCount, ServiceCount, TaskCounts};
 pub use deposits::{Deposit, DepositError};
 pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;

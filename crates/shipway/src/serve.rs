@@ -10,6 +10,7 @@ mod edge;
 mod housekeeping;
 mod images;
 mod live;
+mod recorder;
 mod routes;
 mod service_manager;
 pub(crate) mod successor;
@@ -23,11 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use shipway_api::{ApiConfig, Contract, Contracts, Door, OpenLoopback, Parts};
 use shipway_driver::Driver;
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
-use shipway_janitor::Janitor;
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, Shutdown};
@@ -54,7 +54,7 @@ const NO_WATCHDOG: Duration = Duration::from_secs(60);
 /// Runs the platform until it is asked to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let file = program::named("self")?;
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let metrics = recorder::install()?;
     let state = StateDir::open(&config.state_dir)?;
     let places = Places::open(&config, &state)?;
     let store = database::open(&config, &state, &places).await?;
@@ -80,10 +80,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let live = Arc::new(WorkerLive::new(worker.live(), edge.drain()));
     parts.spawn(worker.run(shutdown.clone()));
-    let janitor = Janitor::new(config.janitor(), shipway_janitor::Parts { store: store.clone() });
-    parts.spawn(janitor.run(shutdown.clone()));
-    let housekeeping = housekeeping::housekeeping(config.housekeeping(), store.clone(), blobs.clone(), &driver);
-    parts.spawn(housekeeping.run(shutdown.clone()));
+    housekeeping::start(&config, &store, &blobs, &driver, &shutdown, &mut parts);
     let (host_image, made) = warm::begin(shared, shutdown.clone());
     parts.spawn(made);
     let api = Parts {

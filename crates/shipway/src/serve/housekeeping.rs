@@ -1,5 +1,5 @@
-//! The places on this host's disk that housekeeping looks after: content, trees of imported
-//! images, host images.
+//! The janitor's loops, started; and the places on this host's disk that one of them looks
+//! after: content, trees of imported images, host images.
 //!
 //! (Logs of containers go with their containers, which the engine sweeps itself.)
 
@@ -12,25 +12,40 @@ use shipway_driver_embedded::EmbeddedDriver;
 use shipway_engine::host_image::HostImages;
 use shipway_engine::layers::Layers;
 use shipway_fetch::Blobs;
-use shipway_janitor::{Housekeeping, HousekeepingConfig, HousekeepingParts, Kept, Place, PlaceError};
+use shipway_janitor::{Gauges, Housekeeping, HousekeepingParts, Janitor, Kept, Parts, Place, PlaceError};
 use shipway_model::{Digest, Micros};
 use shipway_stdx::clock::HostClock;
+use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
+use tokio::task::JoinSet;
 
-/// Housekeeping of the state directory that these belong to.
-pub(super) fn housekeeping(
-    config: HousekeepingConfig,
-    store: Store,
-    blobs: Blobs,
+use crate::config::Config;
+
+/// Starts what looks after the store, after the state directory that these belong to, and
+/// after the figures of the queue.
+pub(super) fn start(
+    config: &Config,
+    store: &Store,
+    blobs: &Blobs,
     driver: &EmbeddedDriver,
-) -> Housekeeping {
+    shutdown: &Shutdown,
+    parts: &mut JoinSet<()>,
+) {
+    let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
+    parts.spawn(janitor.run(shutdown.clone()));
+    parts.spawn(Gauges::new(store.clone(), config.lease.heartbeat).run(shutdown.clone()));
+    let places = places(blobs.clone(), driver);
+    let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
+    parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
+}
+
+fn places(blobs: Blobs, driver: &EmbeddedDriver) -> Vec<Arc<dyn Place>> {
     let trees = |kind| Arc::new(Trees { kind, bytes: Mutex::default() }) as Arc<dyn Place>;
-    let places = vec![
+    vec![
         Arc::new(Content(blobs)) as Arc<dyn Place>,
         trees(Kind::Layers(Arc::clone(driver.layers()))),
         trees(Kind::HostImages(Arc::clone(driver.images()))),
-    ];
-    Housekeeping::new(config, HousekeepingParts { store, clock: Arc::new(HostClock), places })
+    ]
 }
 
 fn failed(error: impl std::error::Error) -> PlaceError {

@@ -44,6 +44,7 @@ mod params;
 mod peer;
 mod present;
 mod query;
+mod queue;
 mod reply;
 mod routes;
 mod secret;

@@ -13,9 +13,11 @@ use crate::units::{self, KeyValue};
 
 mod deploy;
 mod image;
+mod queue;
 
 pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 pub(crate) use image::ImageCommand;
+pub(crate) use queue::{TaskArgs, TaskCommand, TaskStateArg, WorkerArgs, WorkerCommand};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -128,6 +130,10 @@ pub enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List what is in the queue, and why it waits
+    Tasks(TaskArgs),
+    /// List the workers, and take them out of the queue
+    Workers(WorkerArgs),
     /// Print a script that completes commands in your shell
     Completions(CompletionsArgs),
     /// Print the version

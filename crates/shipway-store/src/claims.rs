@@ -21,7 +21,7 @@ use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::tasks::TaskRow;
 use crate::values::micros;
-use crate::{Lease, LeaseTerms, Store, StoreError, postgres, sqlite};
+use crate::{Lease, LeaseTerms, Store, StoreError, measure, postgres, sqlite};
 
 /// Tasks that make no sense and are put aside in one call of `claim`, before it
 /// answers that there is nothing: whoever claims has other things to do as well.
@@ -197,9 +197,12 @@ impl Store {
             let Some(row) = self.claim_row(claimant, terms).await? else {
                 return Ok(None);
             };
-            let key = row.key();
+            let (key, due) = (row.key(), row.task.not_before);
             match row.read() {
-                Ok(lease) => return Ok(Some(lease)),
+                Ok(lease) => {
+                    measure::claimed(&lease, due, terms);
+                    return Ok(Some(lease));
+                }
                 Err(error) => self.put_aside(key, &error).await?,
             }
         }

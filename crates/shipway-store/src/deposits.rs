@@ -143,6 +143,23 @@ impl Store {
         row.map(read).transpose()
     }
 
+    /// The size of what was put down under a digest, if it is there; from now on it counts as
+    /// put down now, because somebody is about to need it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn renew_deposit(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        let digest = digest.to_string();
+        let renewed = self.write(move |tx| {
+            Box::pin(async move {
+                let sql = "UPDATE deposit SET created_at = {now} WHERE digest = $1 RETURNING size_bytes";
+                Ok(query(sql).bind(digest).scalar_optional::<i64>(tx.db()).await?)
+            })
+        });
+        renewed.await?.map(|size| number("a deposit's size", size)).transpose()
+    }
+
     /// Reads one part, counted from 0.
     ///
     /// # Errors

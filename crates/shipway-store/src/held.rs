@@ -15,7 +15,7 @@ use crate::door::Tx;
 use crate::events::Step;
 use crate::query::query;
 use crate::values::{micros, number, service_subject, to_json};
-use crate::{Lease, StoreError, services};
+use crate::{Lease, StoreError, measure, services};
 
 /// How a task ends whose service is gone.
 pub(crate) const NOTHING_LEFT: Outcome = Outcome::Done { release: None, changed: true };
@@ -93,6 +93,7 @@ impl Held {
             .later(tx.db())
             .await?;
         self.step(tx, word, self.attempt, None).await?;
+        measure::ended(&self.kind, word, self.attempt);
         // The next task of the subject may now be claimed.
         tx.changed.tasks = true;
         tx.changed.ended = true;
@@ -129,6 +130,7 @@ impl Held {
     /// done anew.
     pub(crate) async fn give_up(self, tx: &mut Tx, failure: Failure) -> Result<(), StoreError> {
         query("UPDATE task SET given_up_at = {now} WHERE id = $1").bind(&self.id).later(tx.db()).await?;
+        measure::given_up(&self.kind);
         self.end(tx, &Outcome::Failed(failure)).await
     }
 

@@ -10,7 +10,7 @@ use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::values::{micros, service_subject};
-use crate::{Lease, LeaseTerms, Store, StoreError};
+use crate::{Lease, LeaseTerms, Store, StoreError, measure};
 
 /// Half the longest rest of a task whose worker was lost for the second time.
 const REST_FIRST: Duration = Duration::from_millis(100);
@@ -138,6 +138,7 @@ struct LostHeld {
     #[sqlx(flatten)]
     held: Held,
     late: bool,
+    overdue: i64,
 }
 
 impl Tx {
@@ -159,13 +160,15 @@ impl Tx {
     async fn rescue(&mut self, lease: LeaseKey, lost: Lost) -> Result<bool, StoreError> {
         self.lock(service_subject(&lease.subject)).await?;
         let sql = concat!(
-            "SELECT id, project, subject, kind, attempt, attempts_max, lease_token, deadline_at <= {now} AS late
+            "SELECT id, project, subject, kind, attempt, attempts_max, lease_token, deadline_at <= {now} AS late,
+                 {now} - CASE WHEN lease_until < deadline_at THEN lease_until ELSE deadline_at END AS overdue
              FROM task WHERE id = $3 AND lease_token = $4 AND ",
             lost!()
         );
         let found: Option<LostHeld> =
             lost.bind(query(sql)).bind(&lease.task).bind(lease.token).fetch_optional(self.db()).await?;
-        let Some(LostHeld { held, late }) = found else { return Ok(false) };
+        let Some(LostHeld { held, late, overdue }) = found else { return Ok(false) };
+        measure::rescued(late, overdue);
         let cause = if late { "it took longer than allowed every time" } else { "its worker was lost every time" };
         tracing::warn!(task.id = %held.id, task.kind = %held.kind, late, "lease lost, task given back");
         let rest = rest(held.attempt, held.lease_token);

@@ -51,15 +51,20 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+mod measure;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod needed;
+mod old_releases;
 mod portable;
 mod postgres;
 mod publish;
 mod query;
+mod queue;
 mod releases;
 mod repairs;
 mod requests;
+mod retention;
 mod routes;
 mod services;
 mod set_back;
@@ -80,12 +85,14 @@ use shipway_model::{
 };
 
 pub use claims::Claimant;
-pub use counts::{ServiceCount, TaskCounts};
+pub use counts::{KindCount, ServiceCount, TaskCounts};
 pub use deposits::{Deposit, DepositError};
 pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
 pub use portable::PortableError;
 pub use postgres::open::Migrate;
+pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
+pub use retention::{OldTasks, Timeline};
 #[cfg(feature = "testing")]
 pub use testing::{Statement, statements_of};
 pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};

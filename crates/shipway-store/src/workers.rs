@@ -122,7 +122,7 @@ impl Worker {
 }
 
 #[derive(FromRow)]
-struct WorkerRow {
+pub(crate) struct WorkerRow {
     id: String,
     host: String,
     engine: Option<String>,
@@ -139,8 +139,11 @@ struct WorkerRow {
     secret: Option<String>,
 }
 
+/// All workers, with what they hold.
+pub(crate) const LIST_WORKERS: &str = concat!("SELECT ", columns!(), " FROM worker ORDER BY id LIMIT 1000");
+
 impl WorkerRow {
-    fn read(self) -> Result<Worker, StoreError> {
+    pub(crate) fn read(self) -> Result<Worker, StoreError> {
         let streams = match (self.address, self.certificate, self.secret) {
             (Some(address), Some(certificate), Some(secret)) => Some(StreamDoor { address, certificate, secret }),
             _ => None,
@@ -214,12 +217,7 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
-        let rows: Vec<WorkerRow> = self
-            .read(async |db| {
-                let sql = concat!("SELECT ", columns!(), " FROM worker ORDER BY id LIMIT 1000");
-                Ok(query(sql).fetch_all(db).await?)
-            })
-            .await?;
+        let rows: Vec<WorkerRow> = self.read(async |db| Ok(query(LIST_WORKERS).fetch_all(db).await?)).await?;
         rows.into_iter().map(WorkerRow::read).collect()
     }
 

@@ -8,6 +8,7 @@
 
 mod database;
 mod file;
+mod janitor;
 mod roles;
 mod settings;
 mod template;

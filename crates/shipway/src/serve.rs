@@ -9,9 +9,11 @@ mod api;
 mod base;
 pub(crate) mod database;
 mod edge;
+mod housekeeping;
 mod images;
 mod live;
 mod lives;
+mod recorder;
 mod routes;
 mod service_manager;
 pub(crate) mod successor;
@@ -24,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use shipway_stdx::shutdown;
 use shipway_worker::Drain;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +45,7 @@ const NO_WATCHDOG: Duration = Duration::from_secs(60);
 /// Runs the roles of this process until it is asked to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let file = program::named("self")?;
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let metrics = recorder::install()?;
     let mut words = Words::listen()?;
     let base = Base::open(config).await?;
     let roles = base.config.roles;
@@ -60,6 +61,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
         api::start(&base, edge.as_ref(), worker.as_ref(), metrics, &shutdown, &mut parts).await?;
     }
+    housekeeping::start(&base, worker.as_ref(), &shutdown, &mut parts);
     announce(&base, edge.as_ref())?;
     let end = wait_for_end(&mut words, &mut parts, worker.as_mut(), &file, base.run_dir()).await?;
     tracing::info!("stopping; services go on");

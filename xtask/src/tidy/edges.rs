@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("client", &["api-types"]),
     // Roles never depend on roles: they meet in the store.
     ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
+    ("janitor", &["model", "store", "stdx"]),
     ("worker", &["driver", "fetch", "model", "plan", "preempt", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
     ("relay", &["api", "api-types", "model", "stdx"]),

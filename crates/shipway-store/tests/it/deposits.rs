@@ -97,7 +97,11 @@ async fn what_is_needed_stays_and_the_rest_goes_with_time() {
     }
     assert_eq!(left, [1, 2, 5], "a task's, an image's, a young one");
     world.spoil(format!("UPDATE task SET state = 'done' WHERE id = '{uploaded}'")).await;
-    assert_eq!(world.collect_deposits(Duration::from_secs(3600)).await.unwrap(), 1);
+    assert_eq!(world.renew_deposit(&digest(1)).await.unwrap(), Some(10));
+    assert_eq!(world.renew_deposit(&digest(9)).await.unwrap(), None);
+    assert_eq!(world.collect_deposits(Duration::from_secs(3600)).await.unwrap(), 0, "somebody is about to need it");
+    world.spoil("UPDATE deposit SET created_at = created_at - 7200000000").await;
+    assert_eq!(world.collect_deposits(Duration::from_secs(3600)).await.unwrap(), 2, "an image's stays");
 }
 
 #[tokio::test]

@@ -133,6 +133,37 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "0",
         "tasks of one project at work at once; 0: no limit",
     ),
+    row("janitor.every_seconds", &["SHIPWAY_JANITOR_EVERY_SECONDS"], "600", "how often what is old is looked for"),
+    row(
+        "janitor.releases_keep",
+        &["SHIPWAY_JANITOR_RELEASES_KEEP"],
+        "10",
+        "releases of a service to go back to, beside the live one; those of the last day stay in any case",
+    ),
+    row(
+        "janitor.tasks_days",
+        &["SHIPWAY_JANITOR_TASKS_DAYS"],
+        "7",
+        "ended tasks and their histories are kept so long, 100000 at most",
+    ),
+    row(
+        "janitor.events_days",
+        &["SHIPWAY_JANITOR_EVENTS_DAYS"],
+        "30",
+        "what happened to a service is kept so long after it was deleted",
+    ),
+    row(
+        "janitor.unused_hours",
+        &["SHIPWAY_JANITOR_UNUSED_HOURS"],
+        "24",
+        "content and images that nothing needs stay on disk so long",
+    ),
+    row(
+        "janitor.unused_bytes",
+        &["SHIPWAY_JANITOR_UNUSED_BYTES"],
+        "1073741824",
+        "and no more than so many bytes of each; what came within the last hour stays in any case",
+    ),
     row(
         "worker.labels",
         &["SHIPWAY_WORKER_LABELS"],

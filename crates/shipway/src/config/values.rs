@@ -8,6 +8,7 @@ use std::str::FromStr;
 use shipway_engine::{OutsideConfig, Upstreams};
 
 use super::database::DatabaseUrl;
+use super::janitor::{self, JanitorSettings};
 use super::roles::Roles;
 use super::worker::{self, WorkerSettings};
 use super::{ConfigError, Given};
@@ -34,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) outside: OutsideConfig,
     pub(crate) fetch_limit_bytes: u64,
     pub(crate) worker: WorkerSettings,
+    pub(crate) janitor: JanitorSettings,
     pub(crate) proxy_user: ProxyUser,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -194,6 +196,7 @@ impl Config {
             },
             fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
             worker: worker::parse(&field)?,
+            janitor: janitor::parse(&field)?,
             proxy_user: proxy_user(&field("proxy.user"))?,
             connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
             connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,

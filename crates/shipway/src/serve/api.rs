@@ -78,6 +78,8 @@ fn config(config: &Config, addresses: &[SocketAddr]) -> ApiConfig {
         contracts: Contracts { url_deploy: contract },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         upload_bytes_max: config.fetch_limit_bytes,
+        project_max: config.worker.project_max,
+        silent_after: config.worker.lease.heartbeat,
         ..ApiConfig::default()
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! Each says what it needs in a trait; these few lines turn that into the engine's words.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::File;
 use std::io;
@@ -47,15 +46,6 @@ impl Images for HostedImages {
     async fn bootstrap(&self, from: &str) -> Result<File, ImageError> {
         let archive = self.spool().map_err(|error| ImageError::Unavailable(error.to_string()))?;
         shipway_driver_embedded::bootstrap(from, archive).await.map_err(bootstrap_error)
-    }
-
-    async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError> {
-        for digest in self.layers.list().map_err(layer_error)? {
-            if !needed.contains(&digest) {
-                self.layers.remove(&digest).await.map_err(layer_error)?;
-            }
-        }
-        Ok(())
     }
 }
 

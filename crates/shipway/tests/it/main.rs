@@ -15,6 +15,7 @@ mod life;
 mod nginx;
 mod old_contract;
 mod on_postgres;
+mod queue;
 mod several;
 mod streams;
 mod upgrade;

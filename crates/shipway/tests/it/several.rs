@@ -1,6 +1,8 @@
 //! Several processes on one PostgreSQL: apis, workers and janitors, each with a state
 //! directory of its own, as if on machines of their own.
 
+mod hosts;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ const NOTICED: Duration = Duration::from_secs(60);
 
 /// Everything but the processes.
 struct Ground {
-    server: Postgres,
+    _server: Postgres,
     url: String,
     files: FileServer,
 }
@@ -25,10 +27,10 @@ impl Ground {
     fn new() -> Self {
         let server = Postgres::start().unwrap();
         let url = server.url(&server.create(None).unwrap());
-        Self { server, url, files: FileServer::start().unwrap() }
+        Self { _server: server, url, files: FileServer::start().unwrap() }
     }
 
-    fn settings(&self, roles: &str) -> Settings {
+    fn settings(&self, roles: &str, further: &[(&str, &str)]) -> Settings {
         let mut environment = vec![
             ("DATABASE_URL".to_owned(), self.url.clone()),
             ("SHIPWAY_FETCH_ALLOW".to_owned(), self.files.address().to_string()),
@@ -37,11 +39,12 @@ impl Ground {
         if !roles.contains("api") {
             environment.push(("SHIPWAY_LISTEN".to_owned(), "127.0.0.1:0=services".to_owned()));
         }
+        environment.extend(further.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Settings { environment, roles: Some(roles.to_owned()) }
     }
 
     fn begin(&self, roles: &str) -> Platform {
-        Platform::begin(Path::new(env!("CARGO_BIN_EXE_shipway")), self.settings(roles)).unwrap()
+        Platform::begin(Path::new(env!("CARGO_BIN_EXE_shipway")), self.settings(roles, &[])).unwrap()
     }
 
     fn start(&self, roles: &str) -> Platform {
@@ -165,5 +168,4 @@ fn each_role_is_a_process_and_each_may_die() {
     api.kill().unwrap();
     assert_eq!(ok(&another, &["exec", "hello", "--", "echo", "relayed"]).stdout, "relayed\n");
     assert!(ok(&another, &["ps"]).stdout.contains("other"));
-    drop(ground.server);
 }

@@ -215,7 +215,10 @@ impl Tx {
         let connection = Some(store.0.pools.writer().await?);
         let (locked, changed) = (HashSet::new(), Changed::default());
         let mut tx = Self { store, connection, durability, locked, changed, undo: false };
-        let sql = if tx.store.is_postgres() { postgres::begin(durability) } else { sqlite::begin(durability) };
+        let sql = match tx.store.0.pools {
+            Pools::Postgres { link, .. } => postgres::begin(link, durability),
+            Pools::Sqlite { .. } => sqlite::begin(durability).into(),
+        };
         let begun = tx.db().run(sql).await;
         if begun.as_ref().is_err_and(sqlite::is_busy) {
             // It waited and got nothing; there is nothing to doubt.

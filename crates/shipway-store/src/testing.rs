@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::db::Pools;
 use crate::query::Value;
-use crate::{OpenError, Store, StoreError, sqlite};
+use crate::{OpenError, Store, StoreError, postgres, sqlite};
 
 /// A statement as it went to the database.
 #[derive(Debug, Clone, Serialize)]
@@ -83,6 +83,15 @@ impl Store {
         let connection = self.writer().acquire().await?;
         connection.close().await?;
         Ok(())
+    }
+
+    /// How the server is told to behave when a session begins that writes.
+    #[must_use]
+    pub fn session_settings(&self) -> &'static [(&'static str, &'static str)] {
+        match &self.0.pools {
+            Pools::Sqlite { .. } => &[],
+            Pools::Postgres { .. } => postgres::OF_WRITERS,
+        }
     }
 
     fn writer(&self) -> &sqlx::SqlitePool {

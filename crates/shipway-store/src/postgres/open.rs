@@ -72,7 +72,7 @@ impl Store {
 
         let doubt = Doubt::default();
         let pools = Pools::Postgres {
-            writers: pool(WRITERS, &doubt, &options),
+            writers: pool(WRITERS, &doubt, &for_writing(&options, link)),
             readers: pool(READERS, &doubt, &options),
             link,
         };
@@ -91,6 +91,12 @@ fn linked(options: PgConnectOptions, url: &str) -> (PgConnectOptions, Link) {
         return (options.extra_float_digits(None), Link::Pooled);
     }
     (options.options([("statement_timeout", "10s"), ("TimeZone", "UTC"), ("jit", "off")]), Link::Direct)
+}
+
+/// How those that write are set up. Behind a pooler each transaction says it itself.
+fn for_writing(options: &PgConnectOptions, link: Link) -> PgConnectOptions {
+    let options = options.clone();
+    if link == Link::Direct { options.options(super::OF_WRITERS.iter().copied()) } else { options }
 }
 
 /// The database without its password.

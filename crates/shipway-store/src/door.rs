@@ -67,7 +67,7 @@ impl Doubt {
         failed.is_none_or(|failed| failed.elapsed() > age)
     }
 
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         if let Ok(mut failed) = self.0.lock() {
             *failed = Some(Instant::now());
         }
@@ -266,23 +266,30 @@ impl Tx {
         match result {
             Ok(value) if self.undo => {
                 self.roll_back().await?;
-                drop(self.connection.take());
+                self.give_back();
                 Ok(value)
             }
             Ok(value) => {
                 let commit = self.commit();
                 self.db().run(commit).await?;
-                drop(self.connection.take());
+                self.give_back();
                 self.store.0.note_commit(self.durability);
                 self.store.0.tell(self.changed);
                 Ok(value)
             }
             Err(error) => {
                 if error.is_an_answer() && self.roll_back().await.is_ok() {
-                    drop(self.connection.take());
+                    self.give_back();
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The transaction has ended.
+    fn give_back(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.is_good();
         }
     }
 
@@ -391,8 +398,9 @@ impl Store {
                 return self.read_pooled(connection, work).await;
             }
             let result = work(&mut connection).await;
-            if result.as_ref().is_err_and(|error| !error.is_an_answer()) {
-                connection.close_on_drop();
+            match &result {
+                Err(error) if !error.is_an_answer() => connection.close_on_drop(),
+                _ => connection.is_good(),
             }
             result
         };
@@ -415,8 +423,11 @@ impl Store {
         db.run(postgres::BEGIN_READ).await?;
         let result = work(db).await;
         let over = db.run("COMMIT").await;
-        if over.is_ok() && result.as_ref().err().is_none_or(StoreError::is_an_answer) {
-            drop(tx.0.take());
+        if over.is_ok()
+            && result.as_ref().err().is_none_or(StoreError::is_an_answer)
+            && let Some(mut connection) = tx.0.take()
+        {
+            connection.is_good();
         }
         result
     }

@@ -59,6 +59,7 @@ mod repairs;
 mod requests;
 mod routes;
 mod services;
+mod shelf;
 mod sqlite;
 mod tasks;
 #[cfg(feature = "testing")]

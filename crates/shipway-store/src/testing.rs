@@ -94,9 +94,13 @@ impl Store {
         }
     }
 
+    /// The pool, with all its connections.
     fn writer(&self) -> &sqlx::SqlitePool {
         match &self.0.pools {
-            Pools::Sqlite { writer, .. } => writer,
+            Pools::Sqlite { writer, .. } => {
+                writer.clear();
+                writer.pool()
+            }
             Pools::Postgres { .. } => panic!("only SQLite has pages and pragmas"),
         }
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres};
 
 use super::{Link, WORDS, listen};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::shelf::Shelf;
 use crate::{OpenError, SCHEMA, Store};
 
 /// Connections for writing and for reading, of each process. A server takes a hundred
@@ -106,18 +107,19 @@ fn shown(options: &PgConnectOptions) -> String {
     format!("{name} of {user} at {place}:{}", options.get_port())
 }
 
-fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> PgPool {
-    let doubt = doubt.clone();
-    PoolOptions::<Postgres>::new()
+fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> Arc<Shelf<Postgres>> {
+    let trust = doubt.clone();
+    let pool = PoolOptions::<Postgres>::new()
         .max_connections(connections)
         .acquire_timeout(CONNECTION_WAIT)
         .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
-            let trusted = doubt.trusts(meta.age);
+            let trusted = trust.trusts(meta.age);
             Box::pin(async move { Ok(trusted && (meta.idle_for < REST_MAX || connection.ping().await.is_ok())) })
         })
-        .connect_lazy_with(options.clone())
+        .connect_lazy_with(options.clone());
+    Shelf::new(pool, doubt.clone(), Some(REST_MAX))
 }
 
 type Checked = Result<Result<(), OpenError>, sqlx::Error>;

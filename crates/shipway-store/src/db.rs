@@ -12,7 +12,7 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 
 use crate::postgres;
-use crate::query::{Batch, Query};
+use crate::query::Batch;
 use crate::shelf::{Shelf, Taken};
 
 /// A connection taken from its pool.
@@ -52,10 +52,10 @@ impl Db {
         let sql = sql.into();
         #[cfg(feature = "testing")]
         crate::testing::note_statement(&sql, &[]);
-        if let Self::Sqlite(_, batch) = self
+        if let Self::Sqlite(db, batch) = self
             && !batch.is_empty()
         {
-            return Query::worded(sql.into_owned()).send(self).await.map(drop);
+            return batch.send_with(&sql, db).await;
         }
         // Written here, or made of words that are.
         let sql = AssertSqlSafe(sql.into_owned());

@@ -77,14 +77,17 @@ impl Claimant {
 /// and none asked for earlier that still has to run; a `repair` that waits for its time is
 /// the exception: it lets the changes of users pass), and that this claimant may take:
 /// `$1` the worker, `$2` its engine, `$3` its labels, `$4` the cap of a project.
+///
+/// `(SELECT 1 … LIMIT 1) IS NULL` says what `NOT EXISTS` says, and leaves PostgreSQL no
+/// choice but to look into the index; as a join it may walk all tasks at work, those that
+/// have ended since the last vacuum included.
 macro_rules! claimable {
     () => {
         "t.state = 'queued'
-         AND NOT EXISTS (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running')
-         AND NOT EXISTS (
-             SELECT 1 FROM task e
+         AND (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running' LIMIT 1) IS NULL
+         AND (SELECT 1 FROM task e
              WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
-               AND (e.kind <> 'repair' OR e.not_before <= {now}))
+               AND (e.kind <> 'repair' OR e.not_before <= {now}) LIMIT 1) IS NULL
          AND coalesce(t.engine, (SELECT s.engine FROM service s WHERE s.id = t.subject), $2) = $2
          AND (t.labels IS NULL OR NOT EXISTS (
              SELECT 1 FROM {each_label} WHERE {place_of}($3, ',' || label.value || ',') = 0))
@@ -140,9 +143,8 @@ pub(crate) const CLAIM: &str = claim_of!("$7");
 
 /// Takes the first task of the only project that has any queued; nothing when several have.
 pub(crate) const CLAIM_OF_ONLY: &str = claim_of!(
-    "(SELECT CASE WHEN ends.first = ends.last THEN ends.first END FROM (
-             SELECT (SELECT min(q.project) FROM task q WHERE q.state = 'queued') AS first,
-                    (SELECT max(q.project) FROM task q WHERE q.state = 'queued') AS last) AS ends)"
+    "(SELECT min(q.project) FROM task q WHERE q.state = 'queued')
+           AND t.project = (SELECT max(q.project) FROM task q WHERE q.state = 'queued')"
 );
 
 /// The first task of a project.

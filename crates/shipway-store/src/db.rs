@@ -7,19 +7,20 @@
 //! groups, so that readers never queue behind writers that wait for each other's locks.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 
 use crate::postgres;
-use crate::query::{Batch, Query};
+use crate::query::Batch;
+use crate::shelf::{Shelf, Taken};
 
 /// A connection taken from its pool.
 #[derive(Debug)]
 pub(crate) enum Db {
     /// With what is to be sent together with the next statement.
-    Sqlite(PoolConnection<Sqlite>, Batch),
-    Postgres(PoolConnection<Postgres>, postgres::Link),
+    Sqlite(Taken<Sqlite>, Batch),
+    Postgres(Taken<Postgres>, postgres::Link),
 }
 
 impl Db {
@@ -28,6 +29,14 @@ impl Db {
         match self {
             Self::Sqlite(db, _) => db.close_on_drop(),
             Self::Postgres(db, _) => db.close_on_drop(),
+        }
+    }
+
+    /// Says that its last statement came to its end, and that no transaction is open.
+    pub(crate) const fn is_good(&mut self) {
+        match self {
+            Self::Sqlite(db, _) => db.is_good(),
+            Self::Postgres(db, _) => db.is_good(),
         }
     }
 
@@ -43,10 +52,10 @@ impl Db {
         let sql = sql.into();
         #[cfg(feature = "testing")]
         crate::testing::note_statement(&sql, &[]);
-        if let Self::Sqlite(_, batch) = self
+        if let Self::Sqlite(db, batch) = self
             && !batch.is_empty()
         {
-            return Query::worded(sql.into_owned()).send(self).await.map(drop);
+            return batch.send_with(&sql, db).await;
         }
         // Written here, or made of words that are.
         let sql = AssertSqlSafe(sql.into_owned());
@@ -60,24 +69,24 @@ impl Db {
 /// Where connections come from.
 #[derive(Debug)]
 pub(crate) enum Pools {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
-    Postgres { writers: PgPool, readers: PgPool, link: postgres::Link },
+    Sqlite { writer: Arc<Shelf<Sqlite>>, readers: Arc<Shelf<Sqlite>> },
+    Postgres { writers: Arc<Shelf<Postgres>>, readers: Arc<Shelf<Postgres>>, link: postgres::Link },
 }
 
 impl Pools {
     /// A connection for a writing transaction.
     pub(crate) async fn writer(&self) -> sqlx::Result<Db> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Db::Sqlite(writer.acquire().await?, Batch::default()),
-            Self::Postgres { writers, link, .. } => Db::Postgres(writers.acquire().await?, *link),
+            Self::Sqlite { writer, .. } => Db::Sqlite(writer.take().await?, Batch::default()),
+            Self::Postgres { writers, link, .. } => Db::Postgres(writers.take().await?, *link),
         })
     }
 
     /// A connection for reading.
     pub(crate) async fn reader(&self) -> sqlx::Result<Db> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Db::Sqlite(readers.acquire().await?, Batch::default()),
-            Self::Postgres { readers, link, .. } => Db::Postgres(readers.acquire().await?, *link),
+            Self::Sqlite { readers, .. } => Db::Sqlite(readers.take().await?, Batch::default()),
+            Self::Postgres { readers, link, .. } => Db::Postgres(readers.take().await?, *link),
         })
     }
 

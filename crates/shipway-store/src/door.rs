@@ -67,7 +67,7 @@ impl Doubt {
         failed.is_none_or(|failed| failed.elapsed() > age)
     }
 
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         if let Ok(mut failed) = self.0.lock() {
             *failed = Some(Instant::now());
         }
@@ -215,7 +215,10 @@ impl Tx {
         let connection = Some(store.0.pools.writer().await?);
         let (locked, changed) = (HashSet::new(), Changed::default());
         let mut tx = Self { store, connection, durability, locked, changed, undo: false };
-        let sql = if tx.store.is_postgres() { postgres::begin(durability) } else { sqlite::begin(durability) };
+        let sql = match tx.store.0.pools {
+            Pools::Postgres { link, .. } => postgres::begin(link, durability),
+            Pools::Sqlite { .. } => sqlite::begin(durability).into(),
+        };
         let begun = tx.db().run(sql).await;
         if begun.as_ref().is_err_and(sqlite::is_busy) {
             // It waited and got nothing; there is nothing to doubt.
@@ -263,23 +266,30 @@ impl Tx {
         match result {
             Ok(value) if self.undo => {
                 self.roll_back().await?;
-                drop(self.connection.take());
+                self.give_back();
                 Ok(value)
             }
             Ok(value) => {
                 let commit = self.commit();
                 self.db().run(commit).await?;
-                drop(self.connection.take());
+                self.give_back();
                 self.store.0.note_commit(self.durability);
                 self.store.0.tell(self.changed);
                 Ok(value)
             }
             Err(error) => {
                 if error.is_an_answer() && self.roll_back().await.is_ok() {
-                    drop(self.connection.take());
+                    self.give_back();
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The transaction has ended.
+    fn give_back(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.is_good();
         }
     }
 
@@ -399,8 +409,9 @@ impl Store {
                 return self.read_pooled(connection, work).await;
             }
             let result = work(&mut connection).await;
-            if result.as_ref().is_err_and(|error| !error.is_an_answer()) {
-                connection.close_on_drop();
+            match &result {
+                Err(error) if !error.is_an_answer() => connection.close_on_drop(),
+                _ => connection.is_good(),
             }
             result
         };
@@ -423,8 +434,11 @@ impl Store {
         db.run(postgres::BEGIN_READ).await?;
         let result = work(db).await;
         let over = db.run("COMMIT").await;
-        if over.is_ok() && result.as_ref().err().is_none_or(StoreError::is_an_answer) {
-            drop(tx.0.take());
+        if over.is_ok()
+            && result.as_ref().err().is_none_or(StoreError::is_an_answer)
+            && let Some(mut connection) = tx.0.take()
+        {
+            connection.is_good();
         }
         result
     }

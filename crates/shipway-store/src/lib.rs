@@ -68,6 +68,7 @@ mod retention;
 mod routes;
 mod services;
 mod set_back;
+mod shelf;
 mod sqlite;
 mod tasks;
 #[cfg(feature = "testing")]

@@ -13,6 +13,7 @@
 mod listen;
 pub(crate) mod open;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
@@ -37,32 +38,62 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("secret_hex", "encode(secret_sha256, 'hex')"),
 ];
 
-macro_rules! begin_write {
-    ($synchronous_commit:literal) => {
-        concat!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = ",
-            $synchronous_commit,
-            "; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s';
-             SET LOCAL idle_in_transaction_session_timeout = '15s';
-             SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off;
-             SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"
-        )
+/// What holds in a writing transaction, by PostgreSQL's names.
+///
+/// The limits keep a caller from hanging: on a lock, in one statement, and (when this
+/// process is paused inside) the others from hanging on us. What is written is found by an
+/// index, or by walking one in its order: the planner, which expects next to nothing of a
+/// claim's conditions, would rather sort all that is queued, or read the table with all that
+/// ever was. And what then looks dear to it is not worth compiling: that takes a hundred
+/// times as long as the statement.
+macro_rules! for_writing {
+    ($each:ident) => {
+        $each! {
+            "synchronous_commit" = "on",
+            "lock_timeout" = "2s",
+            "statement_timeout" = "10s",
+            "idle_in_transaction_session_timeout" = "15s",
+            "enable_seqscan" = "off",
+            "enable_bitmapscan" = "off",
+            "enable_sort" = "off",
+            "enable_hashjoin" = "off",
+            "enable_mergejoin" = "off",
+            "jit" = "off",
+        }
     };
 }
 
-/// Begins a writing transaction, in one message. The limits keep a caller from hanging: on
-/// a lock, in one statement, and (when this process is paused inside) the others from
-/// hanging on us. What is written is found by an index or by walking one in its order:
-/// the planner, which expects next to nothing of a claim's conditions, would rather sort all
-/// that is queued, or read the table with all that ever was. And what looks dear to it is
-/// not worth compiling: that takes a hundred times as long as the statement.
+macro_rules! as_pairs {
+    ($($name:literal = $value:literal,)*) => {
+        &[$(($name, $value)),*]
+    };
+}
+
+macro_rules! as_statements {
+    ($($name:literal = $value:literal,)*) => {
+        concat!("BEGIN ISOLATION LEVEL READ COMMITTED", $("; SET LOCAL ", $name, " = '", $value, "'"),*)
+    };
+}
+
+/// The same for a session of our own, at its start: so many settings, each a statement, take
+/// longer than a claim.
+pub(crate) const OF_WRITERS: &[(&str, &str)] = for_writing!(as_pairs);
+
+/// The same for a session that is ours for this transaction only.
+const BEGIN_POOLED: &str = for_writing!(as_statements);
+
+/// Begins a writing transaction, in one message.
 ///
 /// What may be lost is lost when the server crashes within 0.6 s (three times its
 /// `wal_writer_delay`), unless a commit that is safe came after it.
-pub(crate) const fn begin(durability: Durability) -> &'static str {
+pub(crate) fn begin(link: Link, durability: Durability) -> Cow<'static, str> {
+    let begin = match link {
+        Link::Direct => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Link::Pooled => BEGIN_POOLED,
+    };
     match durability {
-        Durability::Power | Durability::Host => begin_write!("on"),
-        Durability::Process => begin_write!("off"),
+        Durability::Power | Durability::Host => begin.into(),
+        Durability::Process => format!("{begin}; SET LOCAL synchronous_commit = off").into(),
     }
 }
 

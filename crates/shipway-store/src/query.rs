@@ -13,6 +13,7 @@ use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Encode, FromRow, Postgres
 use crate::db::Db;
 #[cfg(feature = "mutants")]
 use crate::mutants::twisted;
+use crate::shelf::Taken;
 use crate::{postgres, sqlite};
 
 /// What a row of either database can be read into.
@@ -76,7 +77,12 @@ pub(crate) struct Query {
 pub(crate) struct Batch {
     sql: String,
     values: Vec<Value>,
+    statements: usize,
 }
+
+/// The most that wait. More would make ever longer texts of what is done for each of many,
+/// and SQLite would prepare and keep each of them.
+const BATCH_MAX: usize = 16;
 
 impl Batch {
     pub(crate) const fn is_empty(&self) -> bool {
@@ -89,6 +95,22 @@ impl Batch {
         }
         renumbered(sql, self.values.len(), &mut self.sql);
         self.values.extend(values);
+        self.statements += 1;
+    }
+
+    /// Sends what waits, and `last` (without values) behind it.
+    pub(crate) async fn send_with(&mut self, last: &str, db: &mut Taken<Sqlite>) -> sqlx::Result<()> {
+        self.add(last, Vec::new());
+        self.send(db).await
+    }
+
+    async fn send(&mut self, db: &mut Taken<Sqlite>) -> sqlx::Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let Self { sql, values, .. } = std::mem::take(self);
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments::<Sqlite>(values)?);
+        query.execute(&mut **db).await.map(drop)
     }
 }
 
@@ -109,11 +131,6 @@ pub(crate) fn query(sql: impl Into<Cow<'static, str>>) -> Query {
 }
 
 impl Query {
-    /// One that has its dialect's words already, and no values.
-    pub(crate) const fn worded(sql: String) -> Self {
-        Self { sql: Cow::Owned(sql), values: Vec::new() }
-    }
-
     /// Binds the next value.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
@@ -124,39 +141,30 @@ impl Query {
     /// rows. On SQLite it is sent with the next statement that has an answer, or the commit,
     /// and may fail there.
     pub(crate) async fn later(self, db: &mut Db) -> sqlx::Result<()> {
-        if let Db::Sqlite(_, batch) = db {
-            let sql = worded(self.sql, sqlite::WORDS);
-            #[cfg(feature = "testing")]
-            crate::testing::note_statement(&sql, &self.values);
-            batch.add(&sql, self.values);
-            return Ok(());
+        let Db::Sqlite(db, batch) = db else { return self.execute(db).await.map(drop) };
+        if batch.statements == BATCH_MAX {
+            batch.send(db).await?;
         }
-        self.execute(db).await.map(drop)
+        let Self { sql, values } = self.noted(sqlite::WORDS);
+        batch.add(&sql, values);
+        Ok(())
     }
 
     /// Runs it; returns how many rows it changed.
     pub(crate) async fn execute(self, db: &mut Db) -> sqlx::Result<u64> {
-        if let Db::Sqlite(_, batch) = db
-            && !batch.is_empty()
-        {
-            // Changes would be counted together.
-            Self::worded(String::new()).send(db).await?;
-        }
         match db {
-            Db::Sqlite(..) => self.noted(sqlite::WORDS).send(db).await,
+            Db::Sqlite(db, batch) => {
+                // Not together: their changes would be counted, too.
+                batch.send(db).await?;
+                let (sql, bound) = self.noted(sqlite::WORDS).behind(batch);
+                Ok(sqlx::query_with(sql, bound?).execute(&mut **db).await?.rows_affected())
+            }
             Db::Postgres(db, link) => {
                 let (sql, bound) = self.for_postgres();
                 let query = sqlx::query_with(sql, bound?).persistent(link.keeps_statements());
                 Ok(query.execute(&mut **db).await?.rows_affected())
             }
         }
-    }
-
-    /// Sends it to SQLite behind what waits; returns how many rows all of it changed.
-    pub(crate) async fn send(self, db: &mut Db) -> sqlx::Result<u64> {
-        let Db::Sqlite(db, batch) = db else { return Ok(0) };
-        let (sql, bound) = self.behind(batch);
-        Ok(sqlx::query_with(sql, bound?).execute(&mut **db).await?.rows_affected())
     }
 
     /// Reads all its rows.

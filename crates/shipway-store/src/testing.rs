@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::db::Pools;
 use crate::query::Value;
-use crate::{OpenError, Store, StoreError, sqlite};
+use crate::{OpenError, Store, StoreError, postgres, sqlite};
 
 /// A statement as it went to the database.
 #[derive(Debug, Clone, Serialize)]
@@ -85,9 +85,22 @@ impl Store {
         Ok(())
     }
 
+    /// How the server is told to behave when a session begins that writes.
+    #[must_use]
+    pub fn session_settings(&self) -> &'static [(&'static str, &'static str)] {
+        match &self.0.pools {
+            Pools::Sqlite { .. } => &[],
+            Pools::Postgres { .. } => postgres::OF_WRITERS,
+        }
+    }
+
+    /// The pool, with all its connections.
     fn writer(&self) -> &sqlx::SqlitePool {
         match &self.0.pools {
-            Pools::Sqlite { writer, .. } => writer,
+            Pools::Sqlite { writer, .. } => {
+                writer.clear();
+                writer.pool()
+            }
             Pools::Postgres { .. } => panic!("only SQLite has pages and pragmas"),
         }
     }

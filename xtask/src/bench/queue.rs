@@ -112,6 +112,7 @@ fn postgres_turns(measure: &Path, server: &Postgres, folder: &Path, rounds: usiz
         0o644,
         shipway_stdx::fs::Durability::Process,
     )?;
+    let options = pgbench::options(&script);
     server.remove(&database)?;
     let mut rows = Vec::new();
     for clients in CLIENTS {
@@ -119,7 +120,7 @@ fn postgres_turns(measure: &Path, server: &Postgres, folder: &Path, rounds: usiz
         for _ in 0..rounds {
             let (theirs, ours) = (fresh()?, fresh()?);
             measured.push((
-                pgbench::run(&server.url(&theirs), &file, clients, SECONDS)?,
+                pgbench::run(&server.url(&theirs), &options, &file, clients, SECONDS)?,
                 our_turns(measure, &server.url(&ours), clients)?,
             ));
             server.remove(&theirs)?;

@@ -31,7 +31,7 @@ pub(crate) async fn statements(place: &str) -> io::Result<Value> {
     let (finished, finish) = statements_of(store.finish(&lease, &DONE)).await;
     finished.map_err(io::Error::other)?;
     let task = &lease.task;
-    Ok(json!({ "claim": claim, "finish": finish,
+    Ok(json!({ "claim": claim, "finish": finish, "settings": store.session_settings(),
         "id": task.id, "subject": task.subject, "project": task.project, "token": lease.token }))
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres};
 
 use super::{Link, WORDS, listen};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::shelf::Shelf;
 use crate::{OpenError, SCHEMA, Store};
 
 /// Connections for writing and for reading, of each process. A server takes a hundred
@@ -75,7 +76,7 @@ impl Store {
 
         let doubt = Doubt::default();
         let pools = Pools::Postgres {
-            writers: pool(WRITERS, &doubt, &options),
+            writers: pool(WRITERS, &doubt, &for_writing(&options, link)),
             readers: pool(READERS, &doubt, &options),
             link,
         };
@@ -96,6 +97,12 @@ fn linked(options: PgConnectOptions, url: &str) -> (PgConnectOptions, Link) {
     (options.options([("statement_timeout", "10s"), ("TimeZone", "UTC"), ("jit", "off")]), Link::Direct)
 }
 
+/// How those that write are set up. Behind a pooler each transaction says it itself.
+fn for_writing(options: &PgConnectOptions, link: Link) -> PgConnectOptions {
+    let options = options.clone();
+    if link == Link::Direct { options.options(super::OF_WRITERS.iter().copied()) } else { options }
+}
+
 /// The database without its password.
 fn shown(options: &PgConnectOptions) -> String {
     let place = options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
@@ -103,18 +110,19 @@ fn shown(options: &PgConnectOptions) -> String {
     format!("{name} of {user} at {place}:{}", options.get_port())
 }
 
-fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> PgPool {
-    let doubt = doubt.clone();
-    PoolOptions::<Postgres>::new()
+fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> Arc<Shelf<Postgres>> {
+    let trust = doubt.clone();
+    let pool = PoolOptions::<Postgres>::new()
         .max_connections(connections)
         .acquire_timeout(CONNECTION_WAIT)
         .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
-            let trusted = doubt.trusts(meta.age);
+            let trusted = trust.trusts(meta.age);
             Box::pin(async move { Ok(trusted && (meta.idle_for < REST_MAX || connection.ping().await.is_ok())) })
         })
-        .connect_lazy_with(options.clone())
+        .connect_lazy_with(options.clone());
+    Shelf::new(pool, doubt.clone(), Some(REST_MAX))
 }
 
 type Checked = Result<Result<(), OpenError>, sqlx::Error>;

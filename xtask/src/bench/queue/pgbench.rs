@@ -10,7 +10,7 @@ use super::script::{Bound, Message, Own, Piece, Script};
 /// A script of pgbench's. What the store sends in one message goes in one pipeline: it is
 /// waited for once.
 pub(super) fn text(script: &Script) -> String {
-    script.0.iter().map(message).collect()
+    script.messages.iter().map(message).collect()
 }
 
 fn message(message: &Message) -> String {
@@ -68,13 +68,19 @@ const fn variable(own: Own) -> &'static str {
     }
 }
 
+/// The sessions' settings, as libpq takes them.
+pub(super) fn options(script: &Script) -> String {
+    script.settings.iter().map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
 /// Turns a second.
-pub(super) fn run(url: &str, script: &Path, clients: usize, seconds: &str) -> anyhow::Result<f64> {
+pub(super) fn run(url: &str, options: &str, script: &Path, clients: usize, seconds: &str) -> anyhow::Result<f64> {
     let clients = clients.to_string();
     let output = Command::new("pgbench")
         .args(["-n", "-M", "prepared", "-c", &clients, "-j", if clients == "1" { "1" } else { "2" }])
         .args(["-T", seconds, "-f"])
         .args([script.as_os_str(), url.as_ref()])
+        .env("PGOPTIONS", options)
         .output()
         .context("pgbench is needed: apt-get install -y postgresql")?;
     let (text, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

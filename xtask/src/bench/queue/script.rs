@@ -46,7 +46,11 @@ impl Message {
 
 /// One turn: a claim and a finish.
 #[derive(Debug)]
-pub(super) struct Script(pub(super) Vec<Message>);
+pub(super) struct Script {
+    pub(super) messages: Vec<Message>,
+    /// How PostgreSQL is told to behave when a session begins.
+    pub(super) settings: Vec<(String, String)>,
+}
 
 impl Script {
     /// Reads what `measure_queue statements` printed.
@@ -61,8 +65,9 @@ impl Script {
             let values = values.iter().map(|value| task.bound(value)).collect::<anyhow::Result<_>>()?;
             Ok(Message { sql, values })
         });
-        let script = Self(messages.collect::<anyhow::Result<_>>()?);
-        anyhow::ensure!(script.0.iter().filter(|message| message.claims()).count() == 1, "no claim in {said}");
+        let settings = serde_json::from_value(said["settings"].clone()).context("no settings")?;
+        let script = Self { messages: messages.collect::<anyhow::Result<_>>()?, settings };
+        anyhow::ensure!(script.messages.iter().filter(|message| message.claims()).count() == 1, "no claim in {said}");
         Ok(script)
     }
 }

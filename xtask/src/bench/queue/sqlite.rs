@@ -81,7 +81,7 @@ fn copy(full: &Path, folder: &Path) -> anyhow::Result<String> {
 /// text, a byte below five stands for a value of the task's.
 pub(super) fn lines(script: &Script) -> Vec<u8> {
     let mut text = Vec::new();
-    for message in &script.0 {
+    for message in &script.messages {
         for statement in message.sql.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             text.extend_from_slice(statement.as_bytes());
             for value in &message.values {

@@ -17,6 +17,7 @@ fn script() -> Script {
             { "sql": "NOTIFY shipway, 'x'; COMMIT", "values": [] },
         ],
         "id": "11-aa", "subject": "22-bb", "project": "p0", "token": 7,
+        "settings": [["jit", "off"], ["lock_timeout", "2s"]],
     });
     Script::of(&said).unwrap()
 }
@@ -32,6 +33,11 @@ fn pgbench_gets_the_tasks_own_values_as_variables_and_one_message_as_one_pipelin
          SELECT 1 FROM task WHERE id = :id AND lease_token = :lease_token AND n = 42;\n\
          \\startpipeline\nNOTIFY shipway, 'x';\nCOMMIT;\n\\endpipeline\n"
     );
+}
+
+#[test]
+fn pgbench_has_the_sessions_of_the_store() {
+    assert_eq!(pgbench::options(&script()), "-c jit=off -c lock_timeout=2s");
 }
 
 #[test]

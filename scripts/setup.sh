@@ -11,7 +11,7 @@ set -eu
 
 RUST_NEEDED=1.95
 RUN_PACKAGES="ca-certificates curl gcc libc6-dev make python3"
-TEST_PACKAGES="busybox-static e2fsprogs fcgiwrap git iproute2 iptables nftables nginx-light nodejs openssl pgbouncer postgresql strace"
+TEST_PACKAGES="busybox-static e2fsprogs faketime fcgiwrap git iproute2 iptables nftables nginx-light nodejs openssl pgbouncer postgresql strace"
 
 fail() {
     printf 'shipway: %s\n' "$*" >&2

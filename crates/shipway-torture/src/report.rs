@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
-use shipway_model::Micros;
+use shipway_model::{FailureCode, Micros, Outcome};
 
 pub use reclaim::reclaims;
 
 use crate::check::{self, Violation, stale};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Task};
 use crate::scene::Scene;
 
 /// A part that was killed, and when, by the host's clock.
@@ -88,6 +88,22 @@ impl Report {
         let count = |of| self.violations.iter().filter(|violation| violation.of == of).count();
         (self.lost, self.duplicates, self.stale_accepted, self.leaks) =
             (count("I1"), count("I2"), count("I3"), count("I7"));
+    }
+
+    /// Takes back what was counted as lost and failed for one of these reasons. Returns how
+    /// many there were.
+    pub fn excuse(&mut self, evidence: &Evidence, reasons: &[FailureCode]) -> usize {
+        let failed_so = |task: &Task| match task.outcome() {
+            Some(Outcome::Failed(failure)) => reasons.contains(&failure.code),
+            _ => false,
+        };
+        let excused = evidence.rows.tasks.iter().filter(|task| failed_so(task));
+        let excused: Vec<&str> = excused.map(|task| task.id.as_str()).collect();
+        let is_excused =
+            |violation: &Violation| violation.of == "I1" && excused.iter().any(|id| violation.what.contains(id));
+        self.violations.retain(|violation| !is_excused(violation));
+        self.add([]);
+        excused.len()
     }
 
     /// Adds a figure.

@@ -2,10 +2,12 @@
 
 mod clock;
 mod database;
+mod disk;
 mod kills;
 mod leaving;
 mod mutants;
 mod neighbour;
+mod platform;
 mod poison;
 mod storm;
 mod syscalls;
@@ -75,6 +77,11 @@ pub const RUNS: &[Run] = &[
         run: |stage| Box::pin(database::run(stage)),
     },
     Run {
+        id: "R6",
+        about: "disks that are full, without inodes, read-only; calls that fail",
+        run: |stage| Box::pin(disk::run(stage)),
+    },
+    Run {
         id: "R7",
         about: "clocks that are wrong by an hour and a day, and jump",
         run: |stage| Box::pin(clock::run(stage)),
@@ -93,6 +100,11 @@ pub const RUNS: &[Run] = &[
         id: "R14",
         about: "told under load that the machine will be taken away",
         run: |stage| Box::pin(leaving::preempted(stage)),
+    },
+    Run {
+        id: "platform",
+        about: "R1 with the real binary: serve, proxy, launcher and shims killed in turn",
+        run: |stage| Box::pin(platform::run(stage)),
     },
     Run {
         id: "poison",

@@ -53,6 +53,8 @@ impl Base {
 pub struct Scene {
     folder: TempDir,
     place: Place,
+    /// Where content and worlds are.
+    files: PathBuf,
     /// Length of a lease of all parts that are made after it was changed.
     pub lease: Duration,
     /// What was asked.
@@ -114,12 +116,24 @@ impl Scene {
         Self::at(folder, |folder| Place::Sqlite(folder.join("shipway.sqlite")))
     }
 
+    /// Makes a scene whose database is in one folder, and its content and worlds in
+    /// another; what the tester writes is on neither.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn on_disks(database: &Path, files: &Path) -> anyhow::Result<Self> {
+        let scene = Self::at(&std::env::temp_dir(), |_| Place::Sqlite(database.join("shipway.sqlite")))?;
+        Ok(Self { files: files.to_owned(), ..scene })
+    }
+
     fn at(folder: &Path, place: impl FnOnce(&Path) -> Place) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("shipway-torture-").tempdir_in(folder)?;
         let place = place(folder.path());
+        let files = folder.path().to_owned();
         let ledger = Ledger::begin(&folder.path().join("ledger"))?;
         let (worlds, journals) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { folder, place, lease: Duration::from_secs(1), ledger, mutant: None, worlds, journals })
+        Ok(Self { folder, place, files, lease: Duration::from_secs(1), ledger, mutant: None, worlds, journals })
     }
 
     /// Where everything lies.
@@ -141,7 +155,7 @@ impl Scene {
     /// Any error of the file system.
     pub fn part(&mut self, name: &str, world: &str) -> anyhow::Result<Config> {
         let folder = self.folder().to_owned();
-        let world_folder = folder.join("worlds").join(world);
+        let world_folder = self.files.join("worlds").join(world);
         if !self.worlds.contains_key(&world_folder) {
             let answers = Answers::of(&PaperWorld::open(&world_folder)?)?;
             self.worlds.insert(world_folder.clone(), answers);
@@ -153,7 +167,7 @@ impl Scene {
             database: self.place.clone(),
             engine: Some(world.to_owned()),
             world: world_folder,
-            blobs: folder.join("blobs"),
+            blobs: self.files.join("blobs"),
             journal,
             socket: folder.join(format!("{name}.sock")),
             works: true,
@@ -205,7 +219,7 @@ impl Scene {
         let places = Places {
             database: self.place.clone(),
             worlds: self.worlds.keys().cloned().collect(),
-            blobs: folder.join("blobs"),
+            blobs: self.files.join("blobs"),
             journals: self.journals.clone(),
             export: folder.join("export.jsonl"),
         };

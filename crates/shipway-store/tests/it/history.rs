@@ -37,6 +37,7 @@ async fn every_step_of_a_task_is_in_its_history() {
     let terms = LeaseTerms { heartbeat: Duration::from_millis(1), ..LONG };
     world.claim(&who("silent"), terms).await.unwrap().unwrap();
     wait_until("it is missed", async || world.rescue(false).await.unwrap() == 1).await;
+    world.end_rests().await;
     let lease = world.take().await;
     assert_stale(world.finish(&shipway_store::Lease { token: 1, ..lease.clone() }, &done(None)).await);
     world.finish(&lease, &done(None)).await.unwrap();
@@ -79,6 +80,7 @@ async fn a_task_given_up_is_kept_for_an_operator_who_may_have_it_done_anew() {
     for _ in 0..10 {
         world.take().await;
         world.rescue(true).await.unwrap();
+        world.end_rests().await;
     }
     let given_up = world.list_given_up(0, 10).await.unwrap().remove(0);
     assert_eq!((given_up.id, given_up.attempts, given_up.kind.as_str()), (task, 10, "deploy"));

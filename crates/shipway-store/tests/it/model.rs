@@ -247,6 +247,7 @@ impl Both {
         let running: Vec<TaskId> =
             self.model.tasks.iter().filter(|task| task.state == "running").map(|task| task.id).collect();
         assert_eq!(self.world.rescue(true).await.unwrap(), running.len() as u64);
+        self.world.end_rests().await;
         for task in running {
             self.model.put_back(task, true, false);
         }

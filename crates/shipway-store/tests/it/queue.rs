@@ -200,9 +200,24 @@ async fn a_task_that_kills_its_worker_is_given_up_by_the_rescue() {
     for _ in 0..10 {
         world.take().await;
         assert_eq!(world.rescue(true).await.unwrap(), 1);
+        world.end_rests().await;
     }
     let task = world.find_task(accepted.task).await.unwrap().unwrap();
     assert!(matches!(task.state, TaskState::Ended(Outcome::Failed(_))), "{task:?}");
+}
+
+#[tokio::test]
+async fn from_its_second_loss_on_a_task_rests() {
+    let world = world().await;
+    world.ask_first("hello").await;
+    for _ in 0..2 {
+        // The first loss costs no rest.
+        world.take().await;
+        assert_eq!(world.rescue(true).await.unwrap(), 1);
+    }
+    let rest = world.number("SELECT max(e.at) FROM event e WHERE subject LIKE 'task/%'").await;
+    let rest = world.number("SELECT not_before FROM task").await - rest;
+    assert!((0..=200_000).contains(&rest), "{rest}");
 }
 
 #[tokio::test]

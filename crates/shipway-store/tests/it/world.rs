@@ -316,6 +316,13 @@ impl World {
         lease
     }
 
+    /// Ends the rests of tasks whose worker was lost more than once; those that wait for
+    /// longer than a minute go on waiting.
+    pub(crate) async fn end_rests(&self) {
+        let soon = "state = 'queued' AND not_before < created_at + 60000000";
+        self.spoil(format!("UPDATE task SET not_before = created_at WHERE {soon}")).await;
+    }
+
     /// Makes a release with a candidate and publishes it under the lease.
     pub(crate) async fn make_live(&self, lease: &Lease) -> (Release, Instance) {
         let release = self.add_release(lease, &spec()).await.unwrap();

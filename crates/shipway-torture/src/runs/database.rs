@@ -83,7 +83,7 @@ fn storm(stage: &Stage, run: &str, mut scene: Scene, times: usize) -> anyhow::Re
     Ok(Storm { run: run.to_owned(), scene, parts, plan, dice: stage.dice(), jobs: 0, times })
 }
 
-/// All of it through PgBouncer in transaction mode, and workers are killed as well.
+/// All of it through `PgBouncer` in transaction mode, and workers are killed as well.
 async fn pooled(stage: &Stage, server: &Postgres) -> anyhow::Result<Report> {
     let pooler = Pooler::start(server)?;
     let scene = Scene::at_url(&pooler.url(&server.create(None)?))?;

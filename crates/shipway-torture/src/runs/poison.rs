@@ -32,7 +32,7 @@ async fn poison(base: Base) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let mut scene = Scene::new(base)?;
     let asker = Config { works: false, ..scene.part("all", "here")? };
-    let victim = kills::start(&[asker.clone()]).await?.remove(0);
+    let victim = kills::start(std::slice::from_ref(&asker)).await?.remove(0);
     let load = Load::new(Plan::mixed("poison", 1));
     for n in 0..INNOCENT {
         let env = if n == INNOCENT / 2 { vec![(POISON.to_owned(), "1".to_owned())] } else { Vec::new() };
@@ -65,7 +65,7 @@ async fn newer(base: Base) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let mut old = Scene::new(base)?;
     let asker = Config { works: false, ..old.part("all", "here")? };
-    let victim = kills::start(&[asker.clone()]).await?.remove(0);
+    let victim = kills::start(std::slice::from_ref(&asker)).await?.remove(0);
     let load = Load::new(Plan::mixed("newer", 1));
     for n in 0..3 {
         load.deploy(&asker.socket, &old.ledger, &format!("service-{n}"), Vec::new()).await?;

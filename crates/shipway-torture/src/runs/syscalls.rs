@@ -22,7 +22,7 @@ use super::Stage;
 use crate::check::{self, Violation};
 use crate::report::Report;
 use crate::scene::{Base, PATIENCE, Victim, Wrapping};
-use template::Template;
+pub(super) use template::Template;
 
 /// What leaves something behind. In the long form it is every call there is.
 const CALLS: &str = "write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,\

@@ -74,6 +74,7 @@ async fn the_other_process() {
     match role.as_str() {
         "lock" => crate::trouble::hold_the_lock(Path::new(&place)).await,
         "work" => super::crash::work_for_ever(&place).await,
+        "forget" => super::retention::forget_everything(&place).await,
         role => panic!("no role {role}"),
     }
 }

@@ -11,6 +11,7 @@ mod generate;
 mod sh;
 mod test;
 mod tidy;
+mod torture;
 mod up;
 mod vm;
 
@@ -47,6 +48,12 @@ enum Command {
     Bench(bench::Options),
     /// Let h2spec, slowhttptest and grpc-go judge the edge of a debug build
     Conform(conform::Options),
+    /// Kill, stop and cut off what works on tasks, and look what is left
+    Torture {
+        /// Passed on: see `cargo xtask torture -- --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Make a Debian package of the release binary
     Deb(deb::Options),
     /// Run the engine's tests in a stock Debian 12 virtual machine (cgroup v2, systemd)
@@ -73,6 +80,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Gen => generate::generate(),
         Command::Bench(options) => bench::bench(&options),
         Command::Conform(options) => conform::conform(&options),
+        Command::Torture { arguments } => torture::torture(&arguments),
         Command::Deb(options) => deb::deb(&options),
         Command::Vm(options) => vm::vm(&options),
     }

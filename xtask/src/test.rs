@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use crate::{sh, tidy};
+use crate::{sh, tidy, torture};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -11,7 +11,7 @@ pub(crate) struct Options {
     quick: bool,
 }
 
-/// Formats, lints, tidies, builds and tests. Root is needed: tests make real
+/// Formats, lints, tidies, builds, tests and tortures. Root is needed: tests make real
 /// containers, mounts and namespaces, and none is skipped.
 pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     ensure!(is_root(), "run this as root: the tests make real containers, and none of them is skipped");
@@ -23,7 +23,8 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     sh::run("cargo", &["test", "--workspace", "--quiet", "--no-run"])?;
     // One test binary after the other (cargo's way), a few tests at a time in
     // each: they share two processors with the containers they start.
-    sh::run("cargo", &["test", "--workspace", "--no-fail-fast"])
+    sh::run("cargo", &["test", "--workspace", "--no-fail-fast"])?;
+    torture::short()
 }
 
 fn is_root() -> bool {

@@ -22,6 +22,8 @@ pub use page::Page;
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use queue::{Task, TaskDetail, TaskFailure, TaskState, TaskStep, Waiting, Worker, WorkerState};
 pub use release::{Change, HealthCheck, Limits, Release, ReleaseDiff, ReleaseState, Source};
-pub use service::{ContentKind, Egress, Protocol, Rollback, Runner, Service, ServicePut, ServiceState, Upload, Wanted};
+pub use service::{
+    ContentKind, Egress, Protocol, Rollback, Runner, Service, ServicePut, ServiceState, ServiceWorker, Upload, Wanted,
+};
 pub use stream::{EgressStats, Event, ExecClient, ExecServer, LogLine, LogStream, Stats, TerminalSize};
 pub use token::{NewToken, Token, TokenCreate};

@@ -21,7 +21,7 @@ use shipway_store::Image;
 
 use crate::app::App;
 use crate::reply::Reject;
-use crate::{body, present};
+use crate::{body, content, present};
 
 /// An upload that stands still for so long is given up.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -168,7 +168,13 @@ pub(crate) async fn import(
     origin: Origin,
 ) -> Result<ImageImported, Reject> {
     let (archive, source) = origin.archive(app).await?;
+    let mut copy = archive.try_clone().map_err(Reject::internal)?;
     let tree = app.parts.images.unpack(archive).await?;
+    if app.parts.store.is_shared() {
+        // Whoever will run it may be on another machine. It is there before its name is.
+        copy.rewind().map_err(Reject::internal)?;
+        content::deposit(app, &tree.digest, copy).await?;
+    }
     let image = Image {
         project,
         name: name.to_string(),

@@ -51,6 +51,7 @@ mod secret;
 mod serve;
 mod sock_diag;
 mod time;
+mod whereabouts;
 
 pub use axum::Router;
 pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck};

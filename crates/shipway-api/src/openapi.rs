@@ -32,6 +32,7 @@ use crate::routes::{self, UrlDeploy, UrlDeployed};
     api::ImageImported,
     api::ImageBootstrap,
     api::Service,
+    api::ServiceWorker,
     api::ServicePut,
     api::Rollback,
     api::Upload,

@@ -140,7 +140,7 @@ pub enum Command {
     Version,
     /// Run shipway itself
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(PlatformArgs),
+    Serve(ServeArgs),
     /// End shipway on this machine: the process, its proxy and its containers
     ///
     /// What was deployed is kept; the next `serve` brings it back.
@@ -219,6 +219,16 @@ pub struct PlatformArgs {
     /// One setting, as log.level=debug; `shipway config check` lists them all; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<KeyValue>,
+}
+
+/// `shipway serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// What this process does: all, or some of api, worker, janitor, proxy [default: all]
+    #[arg(long, value_name = "ROLES")]
+    pub roles: Option<String>,
+    #[command(flatten)]
+    pub platform: PlatformArgs,
 }
 
 /// What `serve` tells the proxy.

@@ -1,17 +1,24 @@
 //! A connection, of either kind, and where connections come from.
 //!
+//! A statement costs a message: on SQLite to the thread that has the file and back, which
+//! takes longer than most statements do; on PostgreSQL to the server and back.
+//!
 //! SQLite has one connection that writes and a few that read. PostgreSQL has the same two
 //! groups, so that readers never queue behind writers that wait for each other's locks.
 
+use std::borrow::Cow;
+
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool};
 
 use crate::postgres;
+use crate::query::{Batch, Query};
 
 /// A connection taken from its pool.
 #[derive(Debug)]
 pub(crate) enum Db {
-    Sqlite(PoolConnection<Sqlite>),
+    /// With what is to be sent together with the next statement.
+    Sqlite(PoolConnection<Sqlite>, Batch),
     Postgres(PoolConnection<Postgres>, postgres::Link),
 }
 
@@ -19,15 +26,32 @@ impl Db {
     /// Closes the connection instead of giving it back: nobody knows what state it is in.
     pub(crate) fn close_on_drop(&mut self) {
         match self {
-            Self::Sqlite(db) => db.close_on_drop(),
+            Self::Sqlite(db, _) => db.close_on_drop(),
             Self::Postgres(db, _) => db.close_on_drop(),
         }
     }
 
+    /// What waits to be sent never is.
+    pub(crate) fn forget_batch(&mut self) {
+        if let Self::Sqlite(_, batch) = self {
+            *batch = Batch::default();
+        }
+    }
+
     /// Runs text as it stands, without values: several statements in one message.
-    pub(crate) async fn run(&mut self, sql: &'static str) -> sqlx::Result<()> {
+    pub(crate) async fn run(&mut self, sql: impl Into<Cow<'static, str>>) -> sqlx::Result<()> {
+        let sql = sql.into();
+        #[cfg(feature = "testing")]
+        crate::testing::note_statement(&sql, &[]);
+        if let Self::Sqlite(_, batch) = self
+            && !batch.is_empty()
+        {
+            return Query::worded(sql.into_owned()).send(self).await.map(drop);
+        }
+        // Written here, or made of words that are.
+        let sql = AssertSqlSafe(sql.into_owned());
         match self {
-            Self::Sqlite(db) => sqlx::raw_sql(sql).execute(&mut **db).await.map(drop),
+            Self::Sqlite(db, _) => sqlx::raw_sql(sql).execute(&mut **db).await.map(drop),
             Self::Postgres(db, _) => sqlx::raw_sql(sql).execute(&mut **db).await.map(drop),
         }
     }
@@ -44,7 +68,7 @@ impl Pools {
     /// A connection for a writing transaction.
     pub(crate) async fn writer(&self) -> sqlx::Result<Db> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Db::Sqlite(writer.acquire().await?),
+            Self::Sqlite { writer, .. } => Db::Sqlite(writer.acquire().await?, Batch::default()),
             Self::Postgres { writers, link, .. } => Db::Postgres(writers.acquire().await?, *link),
         })
     }
@@ -52,7 +76,7 @@ impl Pools {
     /// A connection for reading.
     pub(crate) async fn reader(&self) -> sqlx::Result<Db> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => Db::Sqlite(readers.acquire().await?),
+            Self::Sqlite { readers, .. } => Db::Sqlite(readers.acquire().await?, Batch::default()),
             Self::Postgres { readers, link, .. } => Db::Postgres(readers.acquire().await?, *link),
         })
     }

@@ -90,7 +90,7 @@ impl Held {
             .bind(&self.id)
             .bind(word)
             .bind(to_json("an outcome", outcome)?)
-            .execute(tx.db())
+            .later(tx.db())
             .await?;
         self.step(tx, word, self.attempt, None).await?;
         measure::ended(&self.kind, word, self.attempt);
@@ -129,7 +129,7 @@ impl Held {
     /// Ends the task as one that nobody could do: an operator may look at it and have it
     /// done anew.
     pub(crate) async fn give_up(self, tx: &mut Tx, failure: Failure) -> Result<(), StoreError> {
-        query("UPDATE task SET given_up_at = {now} WHERE id = $1").bind(&self.id).execute(tx.db()).await?;
+        query("UPDATE task SET given_up_at = {now} WHERE id = $1").bind(&self.id).later(tx.db()).await?;
         measure::given_up(&self.kind);
         self.end(tx, &Outcome::Failed(failure)).await
     }
@@ -158,7 +158,7 @@ impl Held {
         .bind(&self.id)
         .bind(i64::from(!charge))
         .bind(micros(delay))
-        .execute(tx.db())
+        .later(tx.db())
         .await?;
         let left = self.attempt - i64::from(!charge);
         self.step(tx, "given_back", left, Some(cause)).await?;

@@ -6,11 +6,17 @@ use std::time::Duration;
 use shipway_model::Outcome;
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::values::{micros, service_subject};
 use crate::{Lease, LeaseTerms, Store, StoreError, measure};
+
+/// Half the longest rest of a task whose worker was lost for the second time.
+const REST_FIRST: Duration = Duration::from_millis(100);
+
+/// No rest is longer. Ten attempts take half a minute at most.
+const REST_MOST: Duration = Duration::from_secs(5);
 
 /// `$1` all, `$2` those of this worker; those that have run out always.
 macro_rules! lost {
@@ -27,7 +33,8 @@ impl Store {
     /// [`StoreError::Unavailable`]: try again, it may still be held.
     pub async fn heartbeat(&self, lease: &Lease, terms: LeaseTerms) -> Result<(), StoreError> {
         let (lease, heartbeat) = (lease.key(), micros(terms.heartbeat));
-        self.write(move |tx| Box::pin(tx.heartbeat(lease, heartbeat))).await
+        // One that is lost makes the lease shorter, and the next one comes soon.
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.heartbeat(lease, heartbeat))).await
     }
 
     /// Ends a task, with its event. When it failed and the service is still
@@ -50,7 +57,10 @@ impl Store {
     /// [`StoreError::Stale`], [`StoreError::Unavailable`].
     pub async fn give_back(&self, lease: &Lease, delay: Duration, charge: bool) -> Result<(), StoreError> {
         let lease = lease.key();
-        self.write(move |tx| {
+        // One that is charged may be the last, and then it is an end. What a power cut takes
+        // of the others, the rescue at the next start gives back.
+        let durability = if charge { Durability::Power } else { Durability::Host };
+        self.write_surviving(durability, move |tx| {
             Box::pin(async move {
                 let held = Held::by(tx, lease).await?;
                 held.put_back(tx, delay, charge, "its worker gave it back every time").await
@@ -61,7 +71,8 @@ impl Store {
 
     /// Gives back every running task whose lease has run out, or (at the start of
     /// the only process, which has no leases yet) every running task. It counts
-    /// as an attempt. Returns how many there were. Any number of processes may do it at
+    /// as an attempt; from the second loss on a task rests a little before it can be
+    /// claimed again. Returns how many there were. Any number of processes may do it at
     /// once: each task is given back by one of them.
     ///
     /// # Errors
@@ -82,6 +93,7 @@ impl Store {
     }
 
     async fn rescue_lost(&self, lost: Lost) -> Result<u64, StoreError> {
+        self.forget_the_future().await?;
         let rows: Vec<LostRow> = self
             .read(async |db| {
                 let sql = concat!("SELECT id, subject, lease_token FROM task WHERE ", lost!(), " ORDER BY number");
@@ -159,7 +171,40 @@ impl Tx {
         measure::rescued(late, overdue);
         let cause = if late { "it took longer than allowed every time" } else { "its worker was lost every time" };
         tracing::warn!(task.id = %held.id, task.kind = %held.kind, late, "lease lost, task given back");
-        held.put_back(self, Duration::ZERO, true, cause).await?;
+        let rest = rest(held.attempt, held.lease_token);
+        held.put_back(self, rest, true, cause).await?;
         Ok(true)
+    }
+}
+
+/// How long a task rests whose worker was lost, at its `attempt`th time: not at all the first
+/// time, and then about twice as long each time. Among those that were lost together may be
+/// one that kills its worker; without a rest they would come back together, and be lost
+/// together, until all of them are given up.
+fn rest(attempt: i64, token: i64) -> Duration {
+    let Ok(lost_before @ 1..) = u32::try_from(attempt - 1) else { return Duration::ZERO };
+    let most = REST_FIRST.saturating_mul(1 << lost_before.min(16)).min(REST_MOST);
+    // Tokens count up; this spreads neighbours far apart (Fibonacci hashing).
+    let [dice, ..] = token.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    most * u32::from(dice) / 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_loss_costs_no_rest_and_later_ones_more_each() {
+        assert_eq!(rest(1, 7), Duration::ZERO);
+        for (attempt, most) in [(2, 200), (3, 400), (6, 3200), (7, 5000), (10, 5000), (100, 5000)] {
+            let longest = (0..1000).map(|token| rest(attempt, token)).max();
+            assert_eq!(longest, Some(Duration::from_millis(most)), "attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn neighbours_do_not_rest_equally_long() {
+        let rests: std::collections::BTreeSet<Duration> = (100..108).map(|token| rest(3, token)).collect();
+        assert_eq!(rests.len(), 8);
     }
 }

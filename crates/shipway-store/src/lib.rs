@@ -1,13 +1,23 @@
 //! The one door to the database: records, the queue with its leases, events, notices.
 //!
-//! SQLite (one writer connection, a few readers, WAL, `synchronous=FULL`) for one process,
+//! SQLite (one writer connection, a few readers, WAL) for one process,
 //! PostgreSQL for any number, behind the same functions with the same meaning: one suite
 //! runs on both. SQL stands once, in one file per noun; what only one of the two has is in
 //! `sqlite` and `postgres`.
 //!
 //! # Invariants
 //!
-//! * What a function answered `Ok` to survives `kill -9` and a power cut.
+//! * What a function answered `Ok` to survives `kill -9`, and a power cut: of SQLite's host,
+//!   of PostgreSQL's. What may be lost in one is a claim, a task given back uncharged, an
+//!   instance's row and its removal, a repair asked for (on SQLite only: whoever could miss
+//!   them ended in that very moment), and on both a heartbeat, a worker's beat and the use of
+//!   a token (said again soon).
+//! * What is lost is the last of what was committed, nothing in between; so a task whose claim
+//!   was lost is queued, with what was safe before it.
+//! * Numbers that somebody outside may hold get no second meaning: tasks, releases, versions
+//!   and the events of services are safe before anybody can read them. A task's own history
+//!   (`task/<id>`) is not read by cursor: its end may be lost with what it tells. A lease token is
+//!   not given twice while one who holds it may live.
 //! * A write under a [`Lease`] happens only while that lease is held; a stale one
 //!   changes nothing and returns [`StoreError::Stale`].
 //! * At most one task of a subject is running; tasks of a subject run in the
@@ -42,6 +52,8 @@ mod images;
 mod instances;
 mod leases;
 mod measure;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod needed;
 mod old_releases;
 mod portable;
@@ -55,6 +67,7 @@ mod requests;
 mod retention;
 mod routes;
 mod services;
+mod set_back;
 mod sqlite;
 mod tasks;
 #[cfg(feature = "testing")]
@@ -80,6 +93,8 @@ pub use portable::PortableError;
 pub use postgres::open::Migrate;
 pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
 pub use retention::{OldTasks, Timeline};
+#[cfg(feature = "testing")]
+pub use testing::{Statement, statements_of};
 pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.

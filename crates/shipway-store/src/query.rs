@@ -11,6 +11,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Encode, FromRow, Postgres, Sqlite, Type};
 
 use crate::db::Db;
+#[cfg(feature = "mutants")]
+use crate::mutants::twisted;
 use crate::{postgres, sqlite};
 
 /// What a row of either database can be read into.
@@ -68,25 +70,80 @@ pub(crate) struct Query {
     values: Vec<Value>,
 }
 
+/// Statements whose results nobody reads, waiting for the next one: SQLite takes them all
+/// in one message, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Batch {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.sql.is_empty()
+    }
+
+    fn add(&mut self, sql: &str, values: Vec<Value>) {
+        if !self.is_empty() {
+            self.sql.push(';');
+        }
+        renumbered(sql, self.values.len(), &mut self.sql);
+        self.values.extend(values);
+    }
+}
+
+/// Appends a statement whose `$1` is to be the value after the first `before` ones.
+fn renumbered(sql: &str, before: usize, into: &mut String) {
+    let mut parts = sql.split('$');
+    into.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+        let number: usize = part[..digits].parse().expect("a $ stands before a number only");
+        into.push_str(&format!("${}{}", number + before, &part[digits..]));
+    }
+}
+
 /// Begins a statement.
 pub(crate) fn query(sql: impl Into<Cow<'static, str>>) -> Query {
     Query { sql: sql.into(), values: Vec::new() }
 }
 
 impl Query {
+    /// One that has its dialect's words already, and no values.
+    pub(crate) const fn worded(sql: String) -> Self {
+        Self { sql: Cow::Owned(sql), values: Vec::new() }
+    }
+
     /// Binds the next value.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
         self
     }
 
+    /// Runs it in its turn, for its effect: what it did is not told, and it must return no
+    /// rows. On SQLite it is sent with the next statement that has an answer, or the commit,
+    /// and may fail there.
+    pub(crate) async fn later(self, db: &mut Db) -> sqlx::Result<()> {
+        if let Db::Sqlite(_, batch) = db {
+            let sql = worded(self.sql, sqlite::WORDS);
+            #[cfg(feature = "testing")]
+            crate::testing::note_statement(&sql, &self.values);
+            batch.add(&sql, self.values);
+            return Ok(());
+        }
+        self.execute(db).await.map(drop)
+    }
+
     /// Runs it; returns how many rows it changed.
     pub(crate) async fn execute(self, db: &mut Db) -> sqlx::Result<u64> {
+        if let Db::Sqlite(_, batch) = db
+            && !batch.is_empty()
+        {
+            // Changes would be counted together.
+            Self::worded(String::new()).send(db).await?;
+        }
         match db {
-            Db::Sqlite(db) => {
-                let (sql, bound) = self.for_sqlite();
-                Ok(sqlx::query_with(sql, bound?).execute(&mut **db).await?.rows_affected())
-            }
+            Db::Sqlite(..) => self.noted(sqlite::WORDS).send(db).await,
             Db::Postgres(db, link) => {
                 let (sql, bound) = self.for_postgres();
                 let query = sqlx::query_with(sql, bound?).persistent(link.keeps_statements());
@@ -95,11 +152,18 @@ impl Query {
         }
     }
 
+    /// Sends it to SQLite behind what waits; returns how many rows all of it changed.
+    pub(crate) async fn send(self, db: &mut Db) -> sqlx::Result<u64> {
+        let Db::Sqlite(db, batch) = db else { return Ok(0) };
+        let (sql, bound) = self.behind(batch);
+        Ok(sqlx::query_with(sql, bound?).execute(&mut **db).await?.rows_affected())
+    }
+
     /// Reads all its rows.
     pub(crate) async fn fetch_all<T: Readable>(self, db: &mut Db) -> sqlx::Result<Vec<T>> {
         match db {
-            Db::Sqlite(db) => {
-                let (sql, bound) = self.for_sqlite();
+            Db::Sqlite(db, batch) => {
+                let (sql, bound) = self.noted(sqlite::WORDS).behind(batch);
                 sqlx::query_as_with(sql, bound?).fetch_all(&mut **db).await
             }
             Db::Postgres(db, link) => {
@@ -138,14 +202,34 @@ impl Query {
         Ok(row.map(|(value,)| value))
     }
 
-    fn for_sqlite(self) -> (AssertSqlSafe<String>, Bound<Sqlite>) {
-        (AssertSqlSafe(worded(self.sql, sqlite::WORDS)), arguments::<Sqlite>(self.values))
+    /// With its dialect's words.
+    fn noted(self, words: &[(&str, &str)]) -> Self {
+        let sql = twisted(worded(self.sql, words));
+        #[cfg(feature = "testing")]
+        crate::testing::note_statement(&sql, &self.values);
+        Self { sql: sql.into(), values: self.values }
+    }
+
+    /// Behind what waits, which waits no longer.
+    fn behind(self, batch: &mut Batch) -> (AssertSqlSafe<String>, Bound<Sqlite>) {
+        let mut batch = std::mem::take(batch);
+        if batch.is_empty() {
+            return (AssertSqlSafe(self.sql.into_owned()), arguments::<Sqlite>(self.values));
+        }
+        batch.add(&self.sql, self.values);
+        (AssertSqlSafe(batch.sql), arguments::<Sqlite>(batch.values))
     }
 
     fn for_postgres(self) -> (AssertSqlSafe<String>, Bound<Postgres>) {
-        let values = self.values.into_iter().map(postgres::storable);
-        (AssertSqlSafe(worded(self.sql, postgres::WORDS)), arguments::<Postgres>(values))
+        let Self { sql, values } = self.noted(postgres::WORDS);
+        (AssertSqlSafe(sql.into_owned()), arguments::<Postgres>(values.into_iter().map(postgres::storable)))
     }
+}
+
+/// What is written here is what runs; only the torture suite has it otherwise.
+#[cfg(not(feature = "mutants"))]
+const fn twisted(sql: String) -> String {
+    sql
 }
 
 type Bound<D> = sqlx::Result<<D as Database>::Arguments>;
@@ -188,3 +272,6 @@ pub(crate) fn worded(sql: Cow<'static, str>, words: &[(&str, &str)]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ pub(crate) async fn find_by_name(
 impl Tx {
     async fn delete_service(&mut self, lease: LeaseKey) -> Result<(), StoreError> {
         let held = Held::by(self, lease).await?;
-        query("DELETE FROM service WHERE id = $1").bind(&held.subject).execute(self.db()).await?;
+        query("DELETE FROM service WHERE id = $1").bind(&held.subject).later(self.db()).await?;
         self.changed.services = true;
         self.event(&held.event_subject(), &held.project, &EventKind::Deleted).await?;
         self.end_queued_of(&held.subject).await?;
@@ -151,6 +151,29 @@ impl Tx {
         let event = state_event(&service.state, &state);
         self.event(&subject_of(service.id), service.project.as_str(), &event).await?;
         Ok(changed)
+    }
+
+    /// Makes a service that is `starting`.
+    pub(crate) async fn insert_service(
+        &mut self,
+        id: ServiceId,
+        project: &ProjectName,
+        name: &ServiceName,
+    ) -> Result<Service, StoreError> {
+        let row: ServiceRow = query(concat!(
+            "INSERT INTO service (id, project, name, wanted, state, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, 1, {now}, {now}) RETURNING ",
+            columns!()
+        ))
+        .bind(id.to_string())
+        .bind(project.as_str())
+        .bind(name.as_str())
+        .bind(wanted_word(Wanted::Running))
+        .bind(ServiceState::Starting.word())
+        .fetch_one(self.db())
+        .await?;
+        self.changed.services = true;
+        row.read()
     }
 
     /// Writes a service's state and wish, and counts its version. The state

@@ -10,10 +10,14 @@ use std::time::Duration;
 use shipway_model::Micros;
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::query::query;
 use crate::values::{from_json, micros, number, to_json};
 use crate::{Store, StoreError};
+
+/// A worker that is silent for so long, in microseconds, is taken for gone: its signs of life
+/// are five seconds apart at most.
+const SILENCE_MAX: Micros = 15_000_000;
 
 /// What a worker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +113,14 @@ macro_rules! columns {
     };
 }
 
+impl Worker {
+    /// Whether it has not been heard of for longer than three signs of life are apart.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.silent_for > SILENCE_MAX
+    }
+}
+
 #[derive(FromRow)]
 pub(crate) struct WorkerRow {
     id: String,
@@ -175,7 +187,7 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn beat_worker(&self, id: &str) -> Result<WorkerState, StoreError> {
         let id = id.to_owned();
-        self.write(move |tx| Box::pin(tx.beat_worker(id))).await
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.beat_worker(id))).await
     }
 
     /// Changes whether a worker takes tasks.

@@ -55,7 +55,8 @@ impl Job {
         if let TaskPayload::Deploy(_) = payload {
             measure::deploy(begun.elapsed(), left);
         }
-        tracing::debug!(task.id = %self.lease.task.id, service.id = %self.service_id(), kind, ?left, "task left");
+        let (task, token) = (self.lease.task.id, self.lease.token);
+        tracing::debug!(task.id = %task, lease.token = token, service.id = %self.service_id(), kind, ?left, "task left");
         self.core.watch(self.service_id()).await;
     }
 

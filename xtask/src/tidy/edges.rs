@@ -34,20 +34,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Roles never depend on roles: they meet in the store.
     ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
     ("janitor", &["model", "store", "stdx"]),
-    ("worker", &["driver", "fetch", "model", "plan", "store", "stdx"]),
+    ("worker", &["driver", "fetch", "model", "plan", "preempt", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
+    ("relay", &["api", "api-types", "model", "stdx"]),
     // Faces.
     ("cli", &["api-types", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
+    // Puts a worker together as `shipway` does, and a driver of its own under it.
+    ("torture", &["driver", "fetch", "model", "plan", "preempt", "stdx", "store", "testkit", "worker"]),
 ];
 
 /// Outside crates that only the named crates of ours may use: one door to each thing.
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch"]),
+    ("rustls", &["shipway-fetch", "shipway-relay"]),
     ("tar", &["shipway-oci"]),
-    ("clap", &["shipway-cli", "shipway", "xtask"]),
+    ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),
     ("serde_norway", &["shipway"]),
 ];

@@ -93,7 +93,7 @@ fn linked(options: PgConnectOptions, url: &str) -> (PgConnectOptions, Link) {
         // Poolers refuse settings at the start of a connection that they do not know.
         return (options.extra_float_digits(None), Link::Pooled);
     }
-    (options.options([("statement_timeout", "10s"), ("TimeZone", "UTC")]), Link::Direct)
+    (options.options([("statement_timeout", "10s"), ("TimeZone", "UTC"), ("jit", "off")]), Link::Direct)
 }
 
 /// The database without its password.

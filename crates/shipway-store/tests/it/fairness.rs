@@ -39,6 +39,26 @@ async fn one_who_floods_the_queue_does_not_keep_another_waiting() {
 }
 
 #[tokio::test]
+async fn who_comes_to_a_queue_that_was_one_projects_own_has_the_next_turn() {
+    let world = world().await;
+    world.flood("m", 5).await;
+    for _ in 0..2 {
+        assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    }
+    // One before it in the order of names, and one behind.
+    world.flood("z", 1).await;
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("z"));
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    world.flood("a", 2).await;
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("a"));
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("a"));
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    // The others' tasks are all at work: it is alone again.
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    assert_eq!(world.turn(&who("worker")).await, None);
+}
+
+#[tokio::test]
 async fn a_project_has_no_more_at_work_than_its_cap_and_nobody_is_woken_for_the_rest() {
     let world = world().await;
     world.flood("a", 5).await;
@@ -181,9 +201,9 @@ async fn workers_are_known_by_what_they_said_and_forgotten_when_silent_and_idle(
     let workers = world.list_workers().await.unwrap();
     let known: Vec<_> = workers.iter().map(|w| (w.facts.clone(), w.state, w.running)).collect();
     assert_eq!(known, [(facts("idle"), WorkerState::Active, 0), (facts("worker"), WorkerState::Active, 1)]);
-    assert_eq!(world.forget_workers(std::time::Duration::from_secs(60)).await.unwrap(), 0);
+    assert_eq!(world.forget_workers(Duration::from_secs(60)).await.unwrap(), 0);
     world.spoil("UPDATE worker SET beat_at = 1").await;
-    assert_eq!(world.forget_workers(std::time::Duration::from_secs(60)).await.unwrap(), 1, "one holds a task");
+    assert_eq!(world.forget_workers(Duration::from_secs(60)).await.unwrap(), 1, "one holds a task");
     assert_not_found(world.beat_worker("idle").await, "worker");
     assert_not_found(world.set_worker_state("idle", WorkerState::Active).await, "worker");
     // Killed and started again: what it held before is the queue's again at once.

@@ -45,6 +45,11 @@ async fn writes_survive_a_power_cut_by_setting() {
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut db).await.unwrap();
     assert_eq!(mode, "wal");
     assert_eq!(world.setting("synchronous").await.unwrap(), 2, "FULL");
+    world.ask_first("hello").await;
+    world.take().await;
+    assert_eq!(world.setting("synchronous").await.unwrap(), 1, "NORMAL, for a claim");
+    world.ask_first("another").await;
+    assert_eq!(world.setting("synchronous").await.unwrap(), 2, "FULL again");
     assert_eq!(world.setting("foreign_keys").await.unwrap(), 1);
     assert_eq!(world.setting("busy_timeout").await.unwrap(), 2000);
     assert_eq!(world.setting("max_page_count").await.unwrap(), 4 << 20);

@@ -72,6 +72,43 @@ async fn is_read(dump: &str, text: &str) {
     shared.remove(&database).unwrap();
 }
 
+/// A queue of ten thousand before a history of fifty thousand, of ever so many projects:
+/// the rows that the server reads for a claim are a few for each project.
+#[tokio::test]
+async fn a_claim_reads_neither_the_queue_nor_the_history() {
+    const PROJECTS: i64 = 50;
+    const CLAIMS: i64 = 10;
+    let shared = Postgres::shared();
+    let database = shared.create(None).unwrap();
+    let url = shared.url(&database);
+    let store = Store::connect(&url, Migrate::Yes).await.unwrap();
+    store.request(first_deploy("hello")).await.unwrap();
+    store.close().await;
+    let tasks = |from: i64, to: i64, state: &str| {
+        format!(
+            "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state, attempt, attempts_max,
+                 lease_token, not_before, created_at)
+             SELECT gen_random_uuid(), 'p' || n % {PROJECTS}, gen_random_uuid(), kind, 0, payload, actor, '{state}', 0, 10,
+                 0, 0, 0 FROM generate_series({from}, {to}) n, (SELECT * FROM task LIMIT 1) t"
+        )
+    };
+    shared.query(&database, &tasks(1, 50_000, "done")).unwrap();
+    shared.query(&database, &tasks(1, 10_000, "queued")).unwrap();
+    shared.query(&database, "ANALYZE").unwrap();
+    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'task'";
+    let before: i64 = shared.query(&database, read).unwrap().parse().unwrap();
+    let store = Store::connect(&url, Migrate::No).await.unwrap();
+    for _ in 0..CLAIMS {
+        store.claim(&who("worker"), LONG).await.unwrap().unwrap();
+    }
+    // A session tells what it has read when it ends.
+    store.close().await;
+    shared.disconnect(&database).unwrap();
+    let rows = shared.query(&database, read).unwrap().parse::<i64>().unwrap() - before;
+    assert!(rows > 0 && rows < CLAIMS * PROJECTS * 10, "{CLAIMS} claims read {rows} rows");
+    shared.remove(&database).unwrap();
+}
+
 /// What is said of a database whose server has just gone.
 fn is_away(reason: &str) -> bool {
     let words = ["it cannot be reached", "its connection was lost", "it is starting or stopping"];

@@ -22,5 +22,6 @@ mod races;
 mod requests;
 mod retention;
 mod services;
+mod set_back;
 mod tokens;
 pub(crate) mod world;

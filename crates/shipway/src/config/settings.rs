@@ -33,6 +33,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "/var/lib/shipway",
         "what must survive: database, content, containers, host images",
     ),
+    row(
+        "roles",
+        &["SHIPWAY_ROLES"],
+        "all",
+        "what this process does: all, or some of api, worker, janitor, proxy; fewer than all need PostgreSQL",
+    ),
     row("run_dir", &["SHIPWAY_RUN_DIR"], "/run/shipway", "sockets; on a file system that a reboot empties"),
     row(
         "database.url",
@@ -157,6 +163,54 @@ pub(crate) const SETTINGS: &[Setting] = &[
         &["SHIPWAY_JANITOR_UNUSED_BYTES"],
         "1073741824",
         "and no more than so many bytes of each; what came within the last hour stays in any case",
+    ),
+    row(
+        "worker.labels",
+        &["SHIPWAY_WORKER_LABELS"],
+        "",
+        "what this worker offers, comma-separated; a task that needs a label goes only where it is",
+    ),
+    row(
+        "worker.stop_timeout",
+        &["SHIPWAY_WORKER_STOP_TIMEOUT"],
+        "60",
+        "seconds for tasks to end once this process is told to stop; what is left is given back, a second signal gives back at once",
+    ),
+    row(
+        "worker.listen",
+        &["SHIPWAY_WORKER_LISTEN"],
+        "127.0.0.1:0",
+        "where api processes ask this worker for logs, exec and stats (TLS, trusted by the database); not opened with SQLite",
+    ),
+    row(
+        "worker.address",
+        &["SHIPWAY_WORKER_ADDRESS"],
+        "",
+        "the same as other machines reach it, address:port; empty: what `worker.listen` says",
+    ),
+    row(
+        "worker.preemption.enabled",
+        &["SHIPWAY_WORKER_PREEMPTION_ENABLED"],
+        "false",
+        "whether to give all tasks back when this machine is about to be taken away",
+    ),
+    row(
+        "worker.preemption.provider",
+        &["SHIPWAY_WORKER_PREEMPTION_PROVIDER"],
+        "signal",
+        "who says so: signal (SIGUSR1), azure, aws or gcp",
+    ),
+    row(
+        "worker.preemption.poll_interval",
+        &["SHIPWAY_WORKER_PREEMPTION_POLL_INTERVAL"],
+        "5",
+        "seconds between two questions to the cloud",
+    ),
+    row(
+        "worker.preemption.address",
+        &["SHIPWAY_WORKER_PREEMPTION_ADDRESS"],
+        "",
+        "where the cloud is asked, http://host:port; empty: where its own machines ask",
     ),
     row(
         "proxy.user",

@@ -8,44 +8,60 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use shipway_driver_embedded::EmbeddedDriver;
 use shipway_engine::host_image::HostImages;
-use shipway_engine::layers::Layers;
+use shipway_engine::layers::{Layers, TreeLimits};
 use shipway_fetch::Blobs;
 use shipway_janitor::{Gauges, Housekeeping, HousekeepingParts, Janitor, Kept, Parts, Place, PlaceError};
 use shipway_model::{Digest, Micros};
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::Shutdown;
-use shipway_store::Store;
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use super::base::Base;
+use super::worker::Working;
 
-/// Starts what looks after the store, after the state directory that these belong to, and
-/// after the figures of the queue.
+/// Starts what looks after the store, if that is this process's role; after the disk, where
+/// this process or another of this installation puts something on it; and after the figures
+/// of the queue, where somebody can ask for them.
 pub(super) fn start(
-    config: &Config,
-    store: &Store,
-    blobs: &Blobs,
-    driver: &EmbeddedDriver,
+    base: &Base,
+    worker: Option<&Working>,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
-) {
-    let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
-    parts.spawn(janitor.run(shutdown.clone()));
-    parts.spawn(Gauges::new(store.clone(), config.lease.heartbeat).run(shutdown.clone()));
-    let places = places(blobs.clone(), driver);
-    let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
-    parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
+) -> anyhow::Result<()> {
+    let (roles, store, settings) = (base.config.roles, &base.store, &base.config.janitor);
+    let heartbeat = base.config.worker.lease.heartbeat;
+    if roles.janitor {
+        let janitor = Janitor::new(settings.janitor(heartbeat), Parts { store: store.clone() });
+        parts.spawn(janitor.run(shutdown.clone()));
+    }
+    if roles.api {
+        parts.spawn(Gauges::new(store.clone(), heartbeat).run(shutdown.clone()));
+    }
+    if roles.api || roles.worker {
+        let places = places(base, worker)?;
+        let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
+        parts.spawn(Housekeeping::new(settings.housekeeping(), housekeeping).run(shutdown.clone()));
+    }
+    Ok(())
 }
 
-fn places(blobs: Blobs, driver: &EmbeddedDriver) -> Vec<Arc<dyn Place>> {
+/// An api without a worker receives content and images too. Where both are processes of one
+/// installation, both look: to come second is to find nothing.
+fn places(base: &Base, worker: Option<&Working>) -> anyhow::Result<Vec<Arc<dyn Place>>> {
     let trees = |kind| Arc::new(Trees { kind, bytes: Mutex::default() }) as Arc<dyn Place>;
-    vec![
-        Arc::new(Content(blobs)) as Arc<dyn Place>,
-        trees(Kind::Layers(Arc::clone(driver.layers()))),
-        trees(Kind::HostImages(Arc::clone(driver.images()))),
-    ]
+    let content = Arc::new(Content(base.blobs.clone())) as Arc<dyn Place>;
+    Ok(match worker {
+        Some(worker) => vec![
+            content,
+            trees(Kind::Layers(Arc::clone(worker.driver.layers()))),
+            trees(Kind::HostImages(Arc::clone(worker.driver.images()))),
+        ],
+        None => {
+            let layers = Layers::open(&base.state.join("layers"), TreeLimits::default())?;
+            vec![content, trees(Kind::Layers(Arc::new(layers)))]
+        }
+    })
 }
 
 fn failed(error: impl std::error::Error) -> PlaceError {

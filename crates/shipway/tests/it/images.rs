@@ -17,7 +17,7 @@ fn text(path: &Path, text: &str) {
 }
 
 /// A root file system: busybox, a page, and the usual things nobody can use.
-fn root_file_system(at: &Path, page: &str) {
+pub(crate) fn root_file_system(at: &Path, page: &str) {
     for folder in ["bin", "dev", "etc", "proc", "tmp", "www/cgi-bin"] {
         std::fs::create_dir_all(at.join(folder)).unwrap();
     }

@@ -16,6 +16,7 @@ mod nginx;
 mod old_contract;
 mod on_postgres;
 mod queue;
+mod several;
 mod streams;
 mod upgrade;
 mod visitors;

@@ -1,0 +1,277 @@
+//! What is tortured: a process with the real store and, unless told otherwise, the real
+//! worker, on a world of paper.
+//!
+//! It takes what it is from one argument, in JSON, and answers a few questions on a unix
+//! socket ([`api`]): that is its API part. SIGTERM and SIGUSR1 ask it to stop, a second
+//! SIGTERM to stop now. What its worker did with each lease it writes into a journal.
+
+pub mod api;
+pub mod journal;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use shipway_fetch::{Blobs, FetchConfig, Fetcher};
+use shipway_model::instance::Endpoint;
+use shipway_model::{InstanceRole, ServiceId};
+use shipway_plan::Policy;
+use shipway_preempt::Provider;
+use shipway_stdx::backoff::Backoff;
+use shipway_stdx::clock::HostClock;
+use shipway_stdx::shutdown::{self, ShutdownSender};
+use shipway_store::mutants::{self, Mutant};
+use shipway_store::{Claimant, LeaseTerms, Migrate, Store, WorkerFacts};
+use shipway_worker::{Drain, OwnTrees, Parts, Worker, WorkerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::paper::PaperWorld;
+
+/// Between two tries to reach a database that is away, as at the start of Shipway.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Between two looks whether everything is done.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Whoever said that it holds nothing more has gone within this.
+const FORCED: u8 = 3;
+
+/// Which database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// SQLite, in this file. There is one process.
+    Sqlite(PathBuf),
+    /// PostgreSQL, at this URL.
+    Postgres(String),
+}
+
+impl Place {
+    /// Opens the store.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    pub async fn open(&self, migrate: Migrate) -> anyhow::Result<Store> {
+        Ok(match self {
+            Self::Sqlite(path) => Store::open(path).await?,
+            Self::Postgres(url) => Store::connect(url, migrate).await?,
+        })
+    }
+}
+
+/// What a part is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Config {
+    /// Its worker's name.
+    pub name: String,
+    /// Where its state is.
+    pub database: Place,
+    /// The engine root it says it has.
+    pub engine: Option<String>,
+    /// The folder of its world.
+    pub world: PathBuf,
+    /// The folder of content.
+    pub blobs: PathBuf,
+    /// Where it writes what became of each lease.
+    pub journal: PathBuf,
+    /// Where it answers.
+    pub socket: PathBuf,
+    /// Whether it works on tasks, or only answers.
+    pub works: bool,
+    /// Tasks at once.
+    pub concurrency: usize,
+    /// Length of a lease.
+    pub lease_ms: u64,
+    /// Length of a task at most.
+    pub deadline_ms: u64,
+    /// Whether it ends by itself once everything is done.
+    pub until_done: bool,
+    /// Whether it has one thread (and those of its database and of its files), so that its
+    /// system calls come in the same order every time.
+    pub one_thread: bool,
+    /// The rule left out, by its word in [`Mutant::ALL`].
+    pub mutant: Option<String>,
+}
+
+/// Plays the part that `json` describes, until it is told to stop.
+///
+/// # Errors
+///
+/// Whatever kept it from beginning.
+pub fn play(json: &str) -> anyhow::Result<ExitCode> {
+    let config: Config = serde_json::from_str(json).context("a part is described in JSON")?;
+    if let Some(word) = &config.mutant {
+        mutants::leave_out(mutant(word)?);
+    }
+    journal::begin(&config.journal)?;
+    let mut runtime = match config.one_thread {
+        true => tokio::runtime::Builder::new_current_thread(),
+        false => tokio::runtime::Builder::new_multi_thread(),
+    };
+    // On a multi-threaded runtime as many as the machines of CI have.
+    let runtime = runtime.worker_threads(2).max_blocking_threads(if config.one_thread { 1 } else { 16 });
+    runtime.enable_all().build()?.block_on(act(config))
+}
+
+/// The mutant of this word.
+///
+/// # Errors
+///
+/// There is none.
+pub fn mutant(word: &str) -> anyhow::Result<Mutant> {
+    let found = Mutant::ALL.iter().find(|(known, _)| *known == word);
+    found.map(|(_, mutant)| *mutant).with_context(|| format!("there is no mutant {word:?}"))
+}
+
+async fn act(config: Config) -> anyhow::Result<ExitCode> {
+    let world = PaperWorld::open(&config.world)?;
+    let blobs = Blobs::open(&config.blobs)?;
+    let store = open(&config).await;
+    give_back_the_past(&config, &store).await;
+    register(&config, &store).await;
+    let (stop, asked) = shutdown::channel();
+    let signals = tokio::spawn(heed(stop, store.clone(), config.clone()));
+    let answering = api::serve(&config.socket, store.clone(), blobs.clone())?;
+    let mut until = asked.clone();
+    if config.works {
+        let parts = Parts {
+            store: store.clone(),
+            driver: Arc::new(world),
+            fetcher: Fetcher::new(FetchConfig::default())?,
+            blobs,
+            clock: Arc::new(HostClock),
+            drain: Arc::new(NoVisitors),
+            trees: Arc::new(OwnTrees),
+            preemption: None,
+        };
+        Worker::new(worker_config(&config), parts).run(asked).await;
+    } else {
+        until.requested().await;
+    }
+    answering.abort();
+    signals.abort();
+    journal::say_stale(&config.journal, store.stale_writes())?;
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Like the main function of Shipway: a database that is away is waited for.
+async fn open(config: &Config) -> Store {
+    loop {
+        match config.database.open(Migrate::Yes).await {
+            Ok(store) => return store,
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "waiting for the database"),
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// What a life before this one held is claimed again at once.
+async fn give_back_the_past(config: &Config, store: &Store) {
+    loop {
+        let given = match config.database {
+            Place::Sqlite(_) => store.rescue(true).await,
+            Place::Postgres(_) => store.rescue_worker(&config.name).await,
+        };
+        match given {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, "what was held before cannot be given back now"),
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// So that others see it, and what it holds.
+async fn register(config: &Config, store: &Store) {
+    let facts = WorkerFacts {
+        id: config.name.clone(),
+        host: "here".to_owned(),
+        engine: config.engine.clone(),
+        capacity: u32::try_from(config.concurrency).unwrap_or(u32::MAX),
+        labels: BTreeSet::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        streams: None,
+    };
+    while let Err(error) = store.register_worker(&facts).await {
+        tracing::warn!(%error, "not registered yet");
+        sleep(AGAIN).await;
+    }
+}
+
+fn worker_config(config: &Config) -> WorkerConfig {
+    let claimant = Claimant { engine: config.engine.clone(), ..Claimant::named(&config.name) };
+    let retry = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+    let policy = Policy {
+        restart_first: Duration::from_millis(20),
+        restart_longest: Duration::from_millis(500),
+        // Graves are waited for at the end of every run.
+        forget_after: Duration::from_millis(500),
+        ..Policy::default()
+    };
+    WorkerConfig {
+        claimant,
+        concurrency: config.concurrency,
+        lease: LeaseTerms {
+            heartbeat: Duration::from_millis(config.lease_ms),
+            deadline: Duration::from_millis(config.deadline_ms),
+        },
+        retry,
+        policy,
+        stop_grace: Duration::from_millis(100),
+        stop_drain: Duration::from_millis(100),
+        reconcile_every: Duration::from_secs(2),
+        ..WorkerConfig::default()
+    }
+}
+
+/// Asks for the stop when a signal does, or when everything is done.
+async fn heed(stop: ShutdownSender, store: Store, config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut preemption = shipway_preempt::watch(Provider::Signal, Duration::from_secs(1), None)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        preempted = preemption.foreseen() => {
+            tracing::info!(what = preempted.what, "this machine will be taken away");
+        }
+        () = done(&store, config.until_done) => {}
+    }
+    stop.request();
+    terminate.recv().await;
+    #[expect(clippy::exit, reason = "asked for the second time, there is nothing to wait for")]
+    std::process::exit(FORCED.into());
+}
+
+/// Waits until nothing is left to do; for ever, if that is not what is wanted.
+async fn done(store: &Store, wanted: bool) {
+    if !wanted {
+        std::future::pending::<()>().await;
+    }
+    let mut calm = 0;
+    // Twice in a row: between two looks somebody may just be about to ask for a repair.
+    while calm < 2 {
+        sleep(LOOK_EVERY).await;
+        calm = if is_done(store).await { calm + 1 } else { 0 };
+    }
+}
+
+async fn is_done(store: &Store) -> bool {
+    let (Ok(counts), Ok(rows)) = (store.task_counts().await, store.list_instances(None).await) else { return false };
+    counts.queued + counts.running == 0 && rows.iter().all(|row| row.role == InstanceRole::Live)
+}
+
+/// Nobody visits services of paper.
+#[derive(Debug)]
+struct NoVisitors;
+
+#[async_trait]
+impl Drain for NoVisitors {
+    async fn published(&self, _service: ServiceId) {}
+    async fn idle(&self, _endpoint: &Endpoint) {}
+}

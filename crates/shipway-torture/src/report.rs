@@ -1,0 +1,154 @@
+//! What a run came to, for people in one line, for programs in JSON.
+
+mod reclaim;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use shipway_model::Micros;
+
+pub use reclaim::reclaims;
+
+use crate::check::{self, Violation, stale};
+use crate::evidence::Evidence;
+use crate::scene::Scene;
+
+/// A part that was killed, and when, by the host's clock.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kill {
+    /// Its worker's name.
+    pub worker: String,
+    /// When.
+    pub at: Micros,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Which run.
+    pub run: String,
+    /// Processes killed, stopped, or otherwise hurt.
+    pub kills: usize,
+    /// Requests that were acknowledged.
+    pub jobs: usize,
+    /// Of those, lost.
+    pub lost: usize,
+    /// Published twice, or by halves.
+    pub duplicates: usize,
+    /// Stale writes that were rejected.
+    pub stale_rejected: u64,
+    /// Stale writes that were accepted.
+    pub stale_accepted: usize,
+    /// Containers, files and rows that are nobody's.
+    pub leaks: usize,
+    /// From a kill until what its victim held was claimed again, in milliseconds.
+    #[serde(skip)]
+    pub reclaim_ms: Vec<u64>,
+    /// The same: half of all, 99 of 100, the longest.
+    pub reclaim: Option<[u64; 3]>,
+    /// How long it took.
+    pub seconds: u64,
+    /// Further figures.
+    pub notes: Vec<String>,
+    /// What must never be.
+    pub violations: Vec<Violation>,
+    /// Where the evidence was kept.
+    pub kept: Option<PathBuf>,
+}
+
+impl Report {
+    /// Checks the evidence of a run.
+    #[must_use]
+    pub fn of(run: &str, evidence: &Evidence, kills: &[Kill]) -> Self {
+        let violations = check::all(evidence);
+        let mut report = Self {
+            run: run.to_owned(),
+            kills: kills.len(),
+            jobs: evidence.asked.iter().filter(|asked| asked.task.is_some()).count(),
+            stale_rejected: stale::rejected(evidence),
+            reclaim_ms: reclaims(evidence, kills),
+            ..Self::default()
+        };
+        report.add(violations);
+        report.count();
+        report
+    }
+
+    /// A run that has nothing but its own words.
+    #[must_use]
+    pub fn plain(run: &str) -> Self {
+        Self { run: run.to_owned(), ..Self::default() }
+    }
+
+    /// Adds what must never be.
+    pub fn add(&mut self, violations: impl IntoIterator<Item = Violation>) {
+        self.violations.extend(violations);
+        let count = |of| self.violations.iter().filter(|violation| violation.of == of).count();
+        (self.lost, self.duplicates, self.stale_accepted, self.leaks) =
+            (count("I1"), count("I2"), count("I3"), count("I7"));
+    }
+
+    /// Adds a figure.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Fails unless something holds that proves that the run has hurt at all.
+    pub fn must(&mut self, holds: bool, what: &str) {
+        if !holds {
+            self.add([Violation::new("run", format!("the run proves nothing: {what}"))]);
+        }
+    }
+
+    /// Says how long it took.
+    pub fn took(&mut self, span: Duration) {
+        self.seconds = span.as_secs();
+    }
+
+    /// Keeps the evidence of a run in which something was wrong.
+    pub fn keep(&mut self, scene: Scene) {
+        if !self.violations.is_empty() {
+            self.kept = Some(scene.keep());
+        }
+    }
+
+    /// All of them in one.
+    #[must_use]
+    pub fn sum(reports: &[Self]) -> Self {
+        let mut sum = Self::plain("all");
+        for report in reports {
+            sum.kills += report.kills;
+            sum.jobs += report.jobs;
+            sum.stale_rejected += report.stale_rejected;
+            sum.seconds += report.seconds;
+            sum.reclaim_ms.extend(&report.reclaim_ms);
+            sum.add(report.violations.clone());
+        }
+        sum.count();
+        sum
+    }
+
+    fn count(&mut self) {
+        self.reclaim_ms.sort_unstable();
+        let at = |percent: usize| self.reclaim_ms.get((self.reclaim_ms.len().saturating_sub(1)) * percent / 100);
+        self.reclaim = at(50).zip(at(99)).zip(at(100)).map(|((half, most), all)| [*half, *most, *all]);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, kills, jobs, lost, duplicates, stale_rejected, leaks, .. } = self;
+        write!(f, "{run}: {kills} kills, {jobs} jobs: {lost} lost, {duplicates} duplicate publishes, ")?;
+        write!(f, "{stale_rejected} stale rejected, {} accepted, {leaks} leaks", self.stale_accepted)?;
+        if let Some([half, most, all]) = self.reclaim {
+            write!(f, "; re-claim p50/p99/max {half}/{most}/{all} ms")?;
+        }
+        write!(f, " ({} s)", self.seconds)?;
+        for note in &self.notes {
+            write!(f, "\n  {note}")?;
+        }
+        Ok(())
+    }
+}

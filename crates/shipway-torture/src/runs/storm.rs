@@ -1,0 +1,138 @@
+//! The shape that most runs have: parts at work under load, and something that hurts them
+//! again and again; then calm, and the checker.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use shipway_stdx::clock::{Clock as _, HostClock};
+use tokio::time::Instant;
+
+use crate::check::Violation;
+use crate::dice::Dice;
+use crate::evidence::Evidence;
+use crate::load::{Load, Plan};
+use crate::part::Config;
+use crate::report::{Kill, Report};
+use crate::scene::{Scene, Victim, Wrapping, until};
+
+/// Who asks at once.
+const ASKERS: u64 = 4;
+
+/// Requests that must be acknowledged between two hurts, so that each meets work.
+const BETWEEN: usize = 8;
+
+/// Parts under load.
+#[derive(Debug)]
+pub(super) struct Storm {
+    /// Its name, for people.
+    pub(super) run: String,
+    pub(super) scene: Scene,
+    pub(super) parts: Vec<(Config, Wrapping)>,
+    pub(super) plan: Plan,
+    pub(super) dice: Dice,
+    /// Requests that are to be acknowledged at least.
+    pub(super) jobs: usize,
+    /// How often it hurts.
+    pub(super) times: usize,
+}
+
+/// What can be hurt.
+#[derive(Debug)]
+pub(super) struct Field<'a> {
+    pub(super) scene: &'a Scene,
+    pub(super) victims: Vec<Victim>,
+    pub(super) kills: Vec<Kill>,
+    pub(super) dice: Dice,
+}
+
+impl Field<'_> {
+    /// Any of them, taken out.
+    pub(super) fn any(&mut self) -> Victim {
+        let place = self.dice.below(self.victims.len());
+        self.victims.swap_remove(place)
+    }
+
+    /// Puts a new life of it in.
+    pub(super) fn again(&mut self, config: &Config, wrapping: &Wrapping) -> anyhow::Result<()> {
+        self.victims.push(Victim::wrapped(config, wrapping)?);
+        Ok(())
+    }
+
+    /// Kills any of them, and starts it again.
+    pub(super) fn kill_any(&mut self) -> anyhow::Result<()> {
+        let victim = self.any();
+        let (config, wrapping) = (victim.config.clone(), victim.wrapping.clone());
+        self.kills.push(Kill { worker: config.name.clone(), at: HostClock.now() });
+        victim.kill()?;
+        self.again(&config, &wrapping)
+    }
+
+    /// Waits until more was acknowledged.
+    pub(super) async fn wait_for_work(&self) -> anyhow::Result<()> {
+        let wanted = self.scene.ledger.acknowledged() + BETWEEN;
+        let enough = async || (self.scene.ledger.acknowledged() >= wanted).then_some(());
+        until("more is acknowledged", crate::scene::PATIENCE, enough).await
+    }
+}
+
+impl Storm {
+    /// Hurts under load, so often; then lets everything settle, and checks. What is kept of
+    /// the evidence is decided by the caller, who may know more.
+    pub(super) async fn rage(
+        self,
+        mut hurt: impl AsyncFnMut(&mut Field<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(Report, Evidence, Scene)> {
+        let begun = Instant::now();
+        let Self { run, scene, parts, plan, dice, jobs, times } = self;
+        let mut field = Field { scene: &scene, victims: Vec::new(), kills: Vec::new(), dice: dice.fork(0) };
+        for (config, wrapping) in &parts {
+            field.again(config, wrapping)?;
+        }
+        ready(&mut field.victims).await?;
+        let load = Load::new(plan);
+        let sockets: Vec<PathBuf> = parts.iter().map(|(config, _)| config.socket.clone()).collect();
+        let hurts = AtomicUsize::new(0);
+        let enough = || scene.ledger.acknowledged() >= jobs && hurts.load(Ordering::Relaxed) >= times;
+        let asking = (0..ASKERS).map(|asker| load.run(&sockets, &scene.ledger, dice.fork(asker + 1), enough));
+        let hurting = async {
+            for time in 1..=times {
+                let done = hurt(&mut field).await;
+                // Also when it failed: whoever asks must not wait for more.
+                hurts.store(if done.is_ok() { time } else { times }, Ordering::Relaxed);
+                done?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        let (hurting, asked) = tokio::join!(hurting, futures_util::future::try_join_all(asking));
+        asked.and(hurting)?;
+        let Field { mut victims, kills, .. } = field;
+        ready(&mut victims).await?;
+        let settled = scene.settle(&victims[0].config.socket).await;
+        for victim in victims {
+            victim.stop().await?;
+        }
+        let evidence = scene.evidence().await?;
+        let mut report = Report::of(&run, &evidence, &kills);
+        report.kills = times;
+        report.add(settled.err().map(|error| Violation::new("I1", format!("{error:#}"))));
+        report.took(begun.elapsed());
+        Ok((report, evidence, scene))
+    }
+
+    /// The same, and keeps the evidence if something was wrong.
+    pub(super) async fn check(
+        self,
+        hurt: impl AsyncFnMut(&mut Field<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Report> {
+        let (mut report, _, scene) = self.rage(hurt).await?;
+        report.keep(scene);
+        Ok(report)
+    }
+}
+
+async fn ready(victims: &mut [Victim]) -> anyhow::Result<()> {
+    for victim in victims {
+        victim.ready().await?;
+    }
+    Ok(())
+}

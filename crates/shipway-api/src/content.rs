@@ -68,12 +68,12 @@ pub(crate) async fn deposit(app: &App, digest: &Digest, content: File) -> Result
     }
 }
 
-/// The size of content that is kept for whoever will need it, or `None` when it is not. It
-/// is touched: a deploy is about to need it, and until that is written nothing else says so.
+/// The size of content that is kept for whoever will need it, or `None` when it is not. It is
+/// touched: a deploy is about to need it, and until that is written nothing else says so.
 pub(crate) async fn size_of(app: &App, digest: Digest) -> Result<Option<u64>, Reject> {
     if app.parts.store.is_shared() {
         // What is here alone may be out of the reach of whoever will need it.
-        return Ok(app.parts.store.touch_deposit(&digest).await?.map(|deposit| deposit.size_bytes));
+        return Ok(app.parts.store.renew_deposit(&digest).await?);
     }
     let blobs = app.parts.blobs.clone();
     let found = tokio::task::spawn_blocking(move || blobs.touch(&digest)).await.map_err(Reject::internal)?;

@@ -65,7 +65,7 @@ impl Store {
         digest: &Digest,
         mut content: impl Read + Send + 'static,
     ) -> Result<(), DepositError> {
-        if self.touch_deposit(digest).await?.is_some() {
+        if self.renew_deposit(digest).await?.is_some() {
             return Ok(());
         }
         let id = Uuid::new_v4().to_string();
@@ -143,21 +143,21 @@ impl Store {
         row.map(read).transpose()
     }
 
-    /// Finds what was put down under a digest, and has it rest as long as if it had just
-    /// come: somebody is about to need it.
+    /// The size of what was put down under a digest, if it is there; from now on it counts as
+    /// put down now, because somebody is about to need it.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
-    pub async fn touch_deposit(&self, digest: &Digest) -> Result<Option<Deposit>, StoreError> {
-        let text = digest.to_string();
-        let touched = self.write(move |tx| {
+    pub async fn renew_deposit(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        let digest = digest.to_string();
+        let renewed = self.write(move |tx| {
             Box::pin(async move {
-                let sql = "UPDATE deposit SET created_at = {now} WHERE digest = $1";
-                Ok(query(sql).bind(text).execute(tx.db()).await?)
+                let sql = "UPDATE deposit SET created_at = {now} WHERE digest = $1 RETURNING size_bytes";
+                Ok(query(sql).bind(digest).scalar_optional::<i64>(tx.db()).await?)
             })
         });
-        if touched.await? == 0 { Ok(None) } else { self.find_deposit(digest).await }
+        renewed.await?.map(|size| number("a deposit's size", size)).transpose()
     }
 
     /// Reads one part, counted from 0.

@@ -1,4 +1,4 @@
-//! A real PgBouncer in transaction mode: each transaction gets whichever session is free.
+//! A real `PgBouncer` in transaction mode: each transaction gets whichever session is free.
 
 use std::fs;
 use std::io;

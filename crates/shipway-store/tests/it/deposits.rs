@@ -97,7 +97,11 @@ async fn what_is_needed_stays_and_the_rest_goes_with_time() {
     }
     assert_eq!(left, [1, 2, 5], "a task's, an image's, a young one");
     world.spoil(format!("UPDATE task SET state = 'done' WHERE id = '{uploaded}'")).await;
-    assert_eq!(world.collect_deposits(Duration::from_secs(3600)).await.unwrap(), 1);
+    assert_eq!(world.renew_deposit(&digest(1)).await.unwrap(), Some(10));
+    assert_eq!(world.renew_deposit(&digest(9)).await.unwrap(), None);
+    assert_eq!(world.collect_deposits(Duration::from_secs(3600)).await.unwrap(), 0, "somebody is about to need it");
+    world.spoil("UPDATE deposit SET created_at = created_at - 7200000000").await;
+    assert_eq!(world.collect_deposits(Duration::from_secs(3600)).await.unwrap(), 2, "an image's stays");
 }
 
 #[tokio::test]
@@ -120,9 +124,9 @@ async fn one_that_somebody_is_about_to_need_rests_on() {
     world.put_deposit(&digest(1), io::Cursor::new(b"again".to_vec())).await.unwrap();
     assert_eq!(world.collect_deposits(hour).await.unwrap(), 0, "it came again");
     age().await;
-    assert_eq!(world.touch_deposit(&digest(1)).await.unwrap().unwrap().size_bytes, 5);
+    assert_eq!(world.renew_deposit(&digest(1)).await.unwrap(), Some(5));
     assert_eq!(world.collect_deposits(hour).await.unwrap(), 0, "it was asked for");
     age().await;
     assert_eq!(world.collect_deposits(hour).await.unwrap(), 1);
-    assert_eq!(world.touch_deposit(&digest(1)).await.unwrap(), None, "who comes too late hears so");
+    assert_eq!(world.renew_deposit(&digest(1)).await.unwrap(), None, "who comes too late hears so");
 }

@@ -22,26 +22,26 @@ use super::worker::Working;
 
 /// Starts what looks after the store, if that is this process's role; after the disk, where
 /// this process or another of this installation puts something on it; and after the figures
-/// of the queue, where somebody can ask for them.
+/// of the queue.
 pub(super) fn start(
     base: &Base,
     worker: Option<&Working>,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
-    let (roles, store, settings) = (base.config.roles, &base.store, &base.config.janitor);
-    let heartbeat = base.config.worker.lease.heartbeat;
+    let Base { config, store, .. } = base;
+    let roles = config.roles;
     if roles.janitor {
-        let janitor = Janitor::new(settings.janitor(heartbeat), Parts { store: store.clone() });
+        let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
         parts.spawn(janitor.run(shutdown.clone()));
     }
-    if roles.api {
-        parts.spawn(Gauges::new(store.clone(), heartbeat).run(shutdown.clone()));
+    if roles.janitor || roles.api {
+        parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
     }
     if roles.api || roles.worker {
         let places = places(base, worker)?;
         let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
-        parts.spawn(Housekeeping::new(settings.housekeeping(), housekeeping).run(shutdown.clone()));
+        parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
     }
     Ok(())
 }

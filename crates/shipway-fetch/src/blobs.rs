@@ -6,29 +6,30 @@
 //!
 //! A blob's file says when it was last *touched*: when it came, came again, or somebody
 //! was about to need it ([`Blobs::touch`]). [`Blobs::remove_untouched`] takes only what was
-//! not touched for long, and the two exclude each other: who has touched a blob has it, and
-//! who comes too late hears so. A folder of blobs has one owner, so a lock of this process
-//! is enough.
+//! not touched for long, and the two exclude each other, across processes: who has touched
+//! a blob has it, and who comes too late hears so.
 
 mod leftovers;
 mod writer;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 use shipway_model::Digest;
-use shipway_stdx::fs::remove_if_there;
+use shipway_stdx::fs::{lock_patiently, remove_if_there};
 
 pub use writer::BlobWriter;
 
 /// Where writers keep what is not finished.
 const PARTIAL: &str = "partial";
+/// Locked by whoever touches or removes.
+const TOUCHING: &str = "touching.lock";
 
 /// A kept blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +77,6 @@ impl From<io::Error> for BlobError {
 pub struct Blobs {
     root: PathBuf,
     next: Arc<AtomicU64>,
-    /// Held for a touch, and for a removal's look and its removal.
-    touching: Arc<Mutex<()>>,
 }
 
 /// A blob, and when it was last touched.
@@ -103,8 +102,9 @@ impl Blobs {
         folder.recursive(true).mode(0o700);
         folder.create(&partial)?;
         folder.create(root.join("sha256"))?;
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(root.join(TOUCHING))?;
         leftovers::remove(&partial)?;
-        Ok(Self { root: root.to_owned(), next: Arc::default(), touching: Arc::default() })
+        Ok(Self { root: root.to_owned(), next: Arc::default() })
     }
 
     /// Where a blob is, or would be.
@@ -134,7 +134,7 @@ impl Blobs {
     ///
     /// Any error of the file system but that it is not there.
     pub fn touch(&self, digest: &Digest) -> io::Result<Option<Blob>> {
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         let file = match File::open(self.path(digest)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -157,7 +157,7 @@ impl Blobs {
     ///
     /// Any error of the file system.
     pub fn remove_untouched(&self, digest: &Digest, since: SystemTime) -> io::Result<bool> {
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         let path = self.path(digest);
         match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -182,9 +182,11 @@ impl Blobs {
         Ok(all)
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        // It guards files, which no panic leaves in a state of its own.
-        self.touching.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The right to touch or remove, until it is dropped. Held for a few system calls.
+    fn turn(&self) -> io::Result<File> {
+        let file = File::open(self.root.join(TOUCHING))?;
+        lock_patiently(&file)?;
+        Ok(file)
     }
 
     /// Opens a blob for reading.

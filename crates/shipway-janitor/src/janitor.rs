@@ -5,17 +5,20 @@ use std::time::Duration;
 use shipway_model::ServiceId;
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::{OldTasks, Store, StoreError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::keep::Keep;
 use crate::{measure, plan};
 
 /// Rows removed in one transaction. More, and a claim waits for it on SQLite; fewer, and
 /// a flood is cleared slower than it comes.
-const STEP_ROWS: u32 = 250;
+const STEP_ROWS: u32 = 100;
+
+/// The longest pause after a step.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Steps of one sort of thing in one round; the next round goes on.
-const STEPS_MAX: u32 = 400;
+const STEPS_MAX: u32 = 2000;
 
 /// An upload may rest so long before anything speaks of it.
 const DEPOSITS_AGE: Duration = Duration::from_secs(3600);
@@ -145,10 +148,12 @@ impl Janitor {
         self.in_steps(&Old::Tasks(old)).await
     }
 
-    /// Repeats a step until it finds less than its fill. Others get a turn in between.
+    /// Repeats a step until it finds less than its fill. After each it rests for as long as
+    /// the step took: the others have the database to themselves half of the time.
     async fn in_steps(&self, old: &Old<'_>) -> Result<u64, StoreError> {
         let mut sum = 0;
         for _ in 0..STEPS_MAX {
+            let began = Instant::now();
             let rows = match *old {
                 Old::Tasks(tasks) => self.store.forget_tasks(tasks, STEP_ROWS).await?,
                 Old::Tokens(age) => self.store.forget_tokens(age, STEP_ROWS).await?,
@@ -158,7 +163,7 @@ impl Janitor {
             if rows < u64::from(STEP_ROWS) {
                 break;
             }
-            tokio::task::yield_now().await;
+            sleep(began.elapsed().min(PAUSE_MAX)).await;
         }
         Ok(sum)
     }

@@ -53,8 +53,8 @@ struct DepositRow {
 }
 
 impl Store {
-    /// Puts content down under a digest, unless it is there already. It is there for
-    /// everybody when this returns. What the digest is of (these bytes, or the tree that
+    /// Puts content down under a digest, unless it is there already: then it rests as long as
+    /// if it had just come. It is there for everybody when this returns. What the digest is of (these bytes, or the tree that
     /// they unpack to) is between the writer and the reader, who checks it.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Store {
         digest: &Digest,
         mut content: impl Read + Send + 'static,
     ) -> Result<(), DepositError> {
-        if self.find_deposit(digest).await?.is_some() {
+        if self.renew_deposit(digest).await?.is_some() {
             return Ok(());
         }
         let id = Uuid::new_v4().to_string();
@@ -177,8 +177,8 @@ impl Store {
         bytes.ok_or(StoreError::NotFound("deposit"))
     }
 
-    /// Removes what is older than `age` and that no open task, release or name of an image
-    /// speaks of, and what a killed writer left. Returns how many there were; any number of
+    /// Removes what was not touched for `age` and that no open or given-up task, release or
+    /// name of an image speaks of, and what a killed writer left. Returns how many there were; any number of
     /// processes may do it at once.
     ///
     /// # Errors
@@ -224,11 +224,13 @@ impl Tx {
         let sql = "DELETE FROM deposit WHERE id IN (
                  SELECT d.id FROM deposit d WHERE d.created_at < {now} - $1
                  AND (d.digest IS NULL OR NOT (
-                     EXISTS (SELECT 1 FROM task t WHERE t.state IN ('queued', 'running')
+                     EXISTS (SELECT 1 FROM task t
+                         WHERE (t.state IN ('queued', 'running') OR t.given_up_at IS NOT NULL)
                          AND {place_of}(t.payload, d.digest) > 0)
                      OR EXISTS (SELECT 1 FROM image i WHERE i.digest = d.digest)
                      OR EXISTS (SELECT 1 FROM release r WHERE r.image = d.digest)))
-                 LIMIT $2)";
+                 LIMIT $2)
+             AND created_at < {now} - $1"; // once more: it may have been touched while we waited
         Ok(query(sql).bind(age).bind(COLLECTED_AT_ONCE).execute(self.db()).await?)
     }
 }

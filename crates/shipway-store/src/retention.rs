@@ -196,8 +196,11 @@ impl Tx {
         .bind(page(limit))
         .scalars(self.db())
         .await?;
-        for task in &forgotten {
-            query("DELETE FROM event WHERE subject = $1").bind(format!("task/{task}")).execute(self.db()).await?;
+        if !forgotten.is_empty() {
+            let places: Vec<String> = (1..=forgotten.len()).map(|place| format!("${place}")).collect();
+            let histories = query(format!("DELETE FROM event WHERE subject IN ({})", places.join(", ")));
+            let histories = forgotten.iter().fold(histories, |query, task| query.bind(format!("task/{task}")));
+            histories.execute(self.db()).await?;
         }
         Ok(forgotten.len() as u64)
     }

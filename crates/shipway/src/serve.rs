@@ -61,7 +61,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
         api::start(&base, edge.as_ref(), worker.as_ref(), metrics, &shutdown, &mut parts).await?;
     }
-    housekeeping::start(&base, worker.as_ref(), &shutdown, &mut parts);
+    housekeeping::start(&base, worker.as_ref(), &shutdown, &mut parts)?;
     announce(&base, edge.as_ref())?;
     let end = wait_for_end(&mut words, &mut parts, worker.as_mut(), &file, base.run_dir()).await?;
     tracing::info!("stopping; services go on");

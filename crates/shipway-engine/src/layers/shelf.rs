@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/lock                     held while something is made or removed
+//! DIR/touching.lock            held for a touch, and for a removal's look and rename
 //! DIR/tmp/<uuid>/              drafts: trees being made, trees being removed
 //! DIR/sha256/<hex>/tree/       a finished tree
 //! DIR/sha256/<hex>/…           what its maker wrote beside it
@@ -14,14 +15,14 @@
 //!
 //! The time of a tree's own directory says when it was last *touched*: when it was made,
 //! made again, or somebody was about to need it. What is removed for being unused was not
-//! touched for long, and touch and removal exclude each other within the process that owns
-//! the shelf: who has touched a tree has it.
+//! touched for long, and touch and removal exclude each other, across processes, by a lock
+//! that nobody holds for longer than a few system calls: who has touched a tree has it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
@@ -37,8 +38,6 @@ const LOCK_LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(crate) struct Shelf {
     dir: Arc<Path>,
-    /// Held for a touch, and for a removal's look and its rename; never for longer.
-    touching: Arc<Mutex<()>>,
 }
 
 /// The right to make and remove. Released when dropped, or when its process dies.
@@ -80,7 +79,7 @@ impl Shelf {
         }
         // 0700 is what keeps a set of the host's files from other users' programs.
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-        let shelf = Self { dir: dir.into(), touching: Arc::default() };
+        let shelf = Self { dir: dir.into() };
         if let Some(lock) = shelf.try_lock()? {
             shelf.sweep(&lock)?;
         }
@@ -172,7 +171,7 @@ impl Shelf {
 
     /// Says that somebody is about to need a tree, and returns it if it is there.
     pub(crate) fn touch(&self, digest: &Digest) -> io::Result<Option<PathBuf>> {
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         let Some(tree) = self.find_tree(digest) else { return Ok(None) };
         match File::open(self.home(digest))?.set_modified(SystemTime::now()) {
             // Nothing is removed from there either.
@@ -196,7 +195,7 @@ impl Shelf {
     pub(crate) fn remove_untouched(&self, _lock: &ShelfLock, digest: &Digest, since: SystemTime) -> io::Result<bool> {
         let rubbish = self.scratch();
         {
-            let _turn = self.turn();
+            let _turn = self.turn()?;
             match self.touched_at(digest) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(error),
@@ -208,9 +207,11 @@ impl Shelf {
         Ok(true)
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        // It guards directories, which no panic leaves in a state of its own.
-        self.touching.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turn(&self) -> io::Result<File> {
+        let path = self.dir.join("touching.lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        shipway_stdx::fs::lock_patiently(&file)?;
+        Ok(file)
     }
 
     /// Removes a tree: its name at once, its files after that.

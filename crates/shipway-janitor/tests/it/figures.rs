@@ -34,9 +34,12 @@ async fn some_of_everything() {
     world.ask("lost", deploy(url())).await;
     let short = LeaseTerms { heartbeat: Duration::from_millis(1), deadline: Duration::from_secs(60) };
     let lost = world.claim(&Claimant::named("lost"), short).await.unwrap().unwrap();
-    while world.rescue(false).await.unwrap() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let rescued = async {
+        while world.rescue(false).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), rescued).await.unwrap();
     assert!(world.heartbeat(&lost, LONG).await.is_err(), "a stale write");
     for worker in ["w1", "w2", "w3"] {
         world.register_worker(&facts(worker)).await.unwrap();

@@ -113,3 +113,20 @@ async fn a_reader_of_what_has_gone_is_told() {
     let gone = world.read_deposit(&found, 0).await;
     assert!(matches!(gone, Err(StoreError::NotFound("deposit"))), "{gone:?}");
 }
+
+#[tokio::test]
+async fn one_that_somebody_is_about_to_need_rests_on() {
+    let world = world().await;
+    world.put_deposit(&digest(1), io::Cursor::new(b"again".to_vec())).await.unwrap();
+    let age = async || world.spoil("UPDATE deposit SET created_at = 1").await;
+    let hour = Duration::from_secs(3600);
+    age().await;
+    world.put_deposit(&digest(1), io::Cursor::new(b"again".to_vec())).await.unwrap();
+    assert_eq!(world.collect_deposits(hour).await.unwrap(), 0, "it came again");
+    age().await;
+    assert_eq!(world.renew_deposit(&digest(1)).await.unwrap(), Some(5));
+    assert_eq!(world.collect_deposits(hour).await.unwrap(), 0, "it was asked for");
+    age().await;
+    assert_eq!(world.collect_deposits(hour).await.unwrap(), 1);
+    assert_eq!(world.renew_deposit(&digest(1)).await.unwrap(), None, "who comes too late hears so");
+}

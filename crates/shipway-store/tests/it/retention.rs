@@ -6,6 +6,7 @@ use shipway_model::{TaskPayload, TokenId};
 use shipway_store::{OldTasks, Token};
 use uuid::Uuid;
 
+use super::child::{Other, say};
 use super::world::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -207,4 +208,68 @@ async fn many_who_forget_at_once_forget_each_thing_once() {
     }
     assert_eq!(sum, (12, 12, 12), "each service had two events and keeps the last");
     assert_eq!(world.count("task").await + world.count("token").await, 0);
+}
+
+/// The child: forgets in the smallest steps there are, telling the parent each.
+pub(crate) async fn forget_everything(place: &str) {
+    let store = open(place).await;
+    loop {
+        let tasks = store.forget_tasks(older_than(DAY), 1).await.unwrap();
+        let tokens = store.forget_tokens(DAY, 1).await.unwrap();
+        let mut events = 0;
+        for timeline in store.list_timelines("service/", 1000).await.unwrap() {
+            if timeline.subject.starts_with("service/") && timeline.first < timeline.last {
+                events += store.forget_events(&timeline.subject, u64::MAX, 1).await.unwrap();
+                say("step");
+            }
+        }
+        say("step");
+        if tasks + tokens + events == 0 {
+            return say("done");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_janitor_that_is_killed_leaves_nothing_by_half_and_the_next_goes_on() {
+    let world = world().await;
+    world.ended(15).await;
+    let now = world.now().await.unwrap();
+    for number in 0..15 {
+        world.add_token(&token(Some(now - 48 * HOUR_MICROS)), [number; 32], "local").await.unwrap();
+    }
+    world.spoil(format!("UPDATE task SET ended_at = ended_at - {}", 48 * HOUR_MICROS)).await;
+    let mut kills = 0;
+    loop {
+        let mut other = Other::start("forget", &world.place());
+        // A different moment each time, counted in steps, not in time.
+        let heard: Vec<String> = (0..1 + kills * 3).map_while(|_| other.hear()).collect();
+        let rest = other.kill();
+        check_whole(&world).await;
+        if heard.iter().chain(&rest).any(|said| said == "done") {
+            break;
+        }
+        kills += 1;
+    }
+    assert_eq!(world.count("task").await + world.count("token").await, 0);
+    assert_eq!(world.count("event WHERE subject LIKE 'service/%'").await, 15, "each keeps its last");
+}
+
+/// A task and its history are both there or both gone; a token is there or its end is told;
+/// what is left of a timeline is its end, without a gap.
+async fn check_whole(world: &World) {
+    let lost = "SELECT count(*) FROM task t WHERE
+        (SELECT count(*) FROM event e WHERE e.subject = 'task/' || t.id) <> 3";
+    assert_eq!(world.number(lost).await, 0, "half a history");
+    let rubbish = "SELECT count(*) FROM event e WHERE e.subject LIKE 'task/%'
+        AND NOT EXISTS (SELECT 1 FROM task t WHERE e.subject = 'task/' || t.id)";
+    assert_eq!(world.number(rubbish).await, 0, "a history of nothing");
+    let untold = "SELECT count(*) FROM event e WHERE e.subject LIKE 'token/%' AND e.seq = 1
+        AND NOT EXISTS (SELECT 1 FROM token t WHERE e.subject = 'token/' || t.id)
+        AND NOT EXISTS (SELECT 1 FROM event x WHERE x.subject = e.subject AND x.seq = 2)";
+    assert_eq!(world.number(untold).await, 0, "gone without a word");
+    for timeline in world.list_timelines("service/", 1000).await.unwrap() {
+        let left = world.list_events(&timeline.subject, 0, 1000).await.unwrap();
+        assert_eq!(left.len() as u64, timeline.last - timeline.first + 1, "a gap in {}", timeline.subject);
+    }
 }

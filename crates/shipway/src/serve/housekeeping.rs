@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use shipway_driver_embedded::EmbeddedDriver;
 use shipway_engine::host_image::HostImages;
-use shipway_engine::layers::Layers;
+use shipway_engine::layers::{Layers, TreeLimits};
 use shipway_fetch::Blobs;
 use shipway_janitor::{Gauges, Housekeeping, HousekeepingParts, Janitor, Kept, Parts, Place, PlaceError};
 use shipway_model::{Digest, Micros};
@@ -21,30 +20,48 @@ use tokio::task::JoinSet;
 use super::base::Base;
 use super::worker::Working;
 
-/// Starts what looks after the store, after the figures of the queue, and after the state
-/// directory, as far as these are this process's.
-pub(super) fn start(base: &Base, worker: Option<&Working>, shutdown: &Shutdown, parts: &mut JoinSet<()>) {
-    let Base { config, store, blobs, .. } = base;
-    if config.roles.janitor {
+/// Starts what looks after the store, if that is this process's role; after the disk, where
+/// this process or another of this installation puts something on it; and after the figures
+/// of the queue.
+pub(super) fn start(
+    base: &Base,
+    worker: Option<&Working>,
+    shutdown: &Shutdown,
+    parts: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let Base { config, store, .. } = base;
+    let roles = config.roles;
+    if roles.janitor {
         let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
         parts.spawn(janitor.run(shutdown.clone()));
     }
-    if config.roles.janitor || config.roles.api {
+    if roles.janitor || roles.api {
         parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
     }
-    let Some(worker) = worker else { return };
-    let places = places(blobs.clone(), &worker.driver);
-    let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
-    parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
+    if roles.api || roles.worker {
+        let places = places(base, worker)?;
+        let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
+        parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
+    }
+    Ok(())
 }
 
-fn places(blobs: Blobs, driver: &EmbeddedDriver) -> Vec<Arc<dyn Place>> {
+/// An api without a worker receives content and images too. Where both are processes of one
+/// installation, both look: to come second is to find nothing.
+fn places(base: &Base, worker: Option<&Working>) -> anyhow::Result<Vec<Arc<dyn Place>>> {
     let trees = |kind| Arc::new(Trees { kind, bytes: Mutex::default() }) as Arc<dyn Place>;
-    vec![
-        Arc::new(Content(blobs)) as Arc<dyn Place>,
-        trees(Kind::Layers(Arc::clone(driver.layers()))),
-        trees(Kind::HostImages(Arc::clone(driver.images()))),
-    ]
+    let content = Arc::new(Content(base.blobs.clone())) as Arc<dyn Place>;
+    Ok(match worker {
+        Some(worker) => vec![
+            content,
+            trees(Kind::Layers(Arc::clone(worker.driver.layers()))),
+            trees(Kind::HostImages(Arc::clone(worker.driver.images()))),
+        ],
+        None => {
+            let layers = Layers::open(&base.state.join("layers"), TreeLimits::default())?;
+            vec![content, trees(Kind::Layers(Arc::new(layers)))]
+        }
+    })
 }
 
 fn failed(error: impl std::error::Error) -> PlaceError {

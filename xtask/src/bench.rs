@@ -10,6 +10,7 @@ mod docker;
 mod egress;
 mod idle;
 mod proxy;
+mod queue;
 mod routes;
 mod row;
 mod scripts;
@@ -24,7 +25,7 @@ use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade, egress; all of them when none is named
+    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade, egress, queue; all of them when none is named
     names: Vec<String>,
     /// One JSON object a row
     #[arg(long)]
@@ -40,7 +41,7 @@ pub(crate) struct Options {
 /// A bench by its name, and whether it measures the whole binary.
 type Bench = (&'static str, bool, fn(usize) -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     ("start", false, start::start),
     ("exec", false, start::exec),
     ("deploy", true, deploy::deploy),
@@ -51,6 +52,7 @@ const BENCHES: [Bench; 10] = [
     ("redeploy", true, change::redeploy),
     ("upgrade", true, change::upgrade),
     ("egress", true, egress::egress),
+    ("queue", false, queue::queue),
 ];
 
 /// Measures what was named, prints a row for each comparison.

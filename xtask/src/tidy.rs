@@ -3,6 +3,7 @@
 //! Every rule prints what is wrong, where, and how to mend it. What needs the
 //! compiler is a lint (root `Cargo.toml`, `clippy.toml`) and stands there.
 
+mod dashboards;
 mod edges;
 mod links;
 mod sources;
@@ -17,6 +18,7 @@ pub(crate) fn tidy() -> anyhow::Result<()> {
     let mut findings = edges::check()?;
     findings.extend(sources::check(&files)?);
     findings.extend(links::check(&files)?);
+    findings.extend(dashboards::check(&files)?);
     if findings.is_empty() {
         return Ok(());
     }

@@ -6,11 +6,12 @@
 //! shapes refuse fields they do not know, answers may grow new ones.
 //!
 //! Reading order: [`service`], [`release`], [`image`], [`stream`] (logs, events, stats,
-//! exec), [`token`], [`page`], [`problem`].
+//! exec), [`queue`], [`token`], [`page`], [`problem`].
 
 pub mod image;
 pub mod page;
 pub mod problem;
+pub mod queue;
 pub mod release;
 pub mod service;
 pub mod stream;
@@ -19,7 +20,10 @@ pub mod token;
 pub use image::{Image, ImageBootstrap, ImageImported};
 pub use page::Page;
 pub use problem::{FieldError, Problem, ProblemCode};
+pub use queue::{Task, TaskDetail, TaskFailure, TaskState, TaskStep, Waiting, Worker, WorkerState};
 pub use release::{Change, HealthCheck, Limits, Release, ReleaseDiff, ReleaseState, Source};
-pub use service::{ContentKind, Egress, Protocol, Rollback, Runner, Service, ServicePut, ServiceState, Upload, Wanted};
+pub use service::{
+    ContentKind, Egress, Protocol, Rollback, Runner, Service, ServicePut, ServiceState, ServiceWorker, Upload, Wanted,
+};
 pub use stream::{EgressStats, Event, ExecClient, ExecServer, LogLine, LogStream, Stats, TerminalSize};
 pub use token::{NewToken, Token, TokenCreate};

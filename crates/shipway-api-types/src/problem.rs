@@ -127,6 +127,8 @@ codes! {
     NothingToStart = "nothing_to_start", 409, "There is nothing to start";
     /// The service has no running container.
     NotRunning = "not_running", 409, "The service is not running";
+    /// What the cursor points at was too long ago and is no longer kept; begin anew, without it.
+    EventsForgotten = "events_forgotten", 410, "The events are no longer kept";
     /// The thing has changed since: `If-Match` names another version.
     PreconditionFailed = "precondition_failed", 412, "The service has changed since";
     /// The body is larger than allowed.

@@ -39,6 +39,23 @@ pub struct Service {
     pub updated_at: String,
     /// Changes with every change: give it in `If-Match`.
     pub etag: String,
+    /// Which worker has its containers, where there may be several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<ServiceWorker>,
+}
+
+/// The worker that has a service's containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceWorker {
+    /// Its name.
+    pub id: String,
+    /// The machine it runs on.
+    pub host: String,
+    /// Whether it was heard of lately. If not, what is said of the service is what was last
+    /// known; it is taken up again when the worker returns.
+    pub reachable: bool,
+    /// For how long it has not been heard of.
+    pub silent_for_seconds: u64,
 }
 
 /// What a service is doing.

@@ -87,6 +87,11 @@ pub(crate) enum Action {
     Tokens,
     /// Read the metrics, and why something is not ready.
     Observe,
+    /// See the project's tasks, have them done anew.
+    Queue,
+    /// See workers, take them out of the queue. They are everybody's, so it is for those
+    /// who look after the whole platform.
+    Workers,
     /// Deploy by an older system's endpoint, open to everybody by configuration.
     DeployAnonymously,
 }
@@ -119,6 +124,10 @@ pub(crate) fn authorize(actor: &Actor, action: Action, resource: Resource<'_>) -
         Actor::Anonymous => Err(Denied::Unauthenticated),
         Actor::Token { role, project, .. } => match (role, resource) {
             (Role::Unknown, _) => Err(Denied::Forbidden),
+            // Tokens of the platform's own project are those of whoever set it up.
+            (Role::Admin, Resource::Platform) if action == Action::Workers && *project != ProjectName::default() => {
+                Err(Denied::Forbidden)
+            }
             (Role::Admin, Resource::Platform) => Ok(()),
             (Role::Admin, Resource::Project(owner)) if owner == project => Ok(()),
             (Role::Admin, Resource::Project(_)) => Err(Denied::Hidden),
@@ -162,8 +171,17 @@ mod tests {
         Actor::Token { id: TokenId(uuid::Uuid::nil()), role, project: project.parse().unwrap() }
     }
 
-    const ACTIONS: [Action; 7] =
-        [Action::Read, Action::Change, Action::Delete, Action::Images, Action::Exec, Action::Tokens, Action::Observe];
+    const ACTIONS: [Action; 9] = [
+        Action::Read,
+        Action::Change,
+        Action::Delete,
+        Action::Images,
+        Action::Exec,
+        Action::Tokens,
+        Action::Observe,
+        Action::Queue,
+        Action::Workers,
+    ];
 
     #[test]
     fn nobody_may_do_nothing_but_what_is_open_to_everybody() {
@@ -184,6 +202,15 @@ mod tests {
             assert_eq!(authorize(&actor, action, Resource::Project(&own)), Ok(()));
             assert_eq!(authorize(&actor, action, Resource::Project(&foreign)), Err(Denied::Hidden));
         }
+    }
+
+    #[test]
+    fn workers_are_for_those_who_look_after_the_platform() {
+        let may = |actor: &Actor| authorize(actor, Action::Workers, Resource::Platform);
+        assert_eq!(may(&token(Role::Admin, "default")), Ok(()));
+        assert_eq!(may(&Actor::Local), Ok(()));
+        assert_eq!(may(&token(Role::Admin, "mine")), Err(Denied::Forbidden));
+        assert_eq!(authorize(&token(Role::Admin, "mine"), Action::Observe, Resource::Platform), Ok(()));
     }
 
     #[test]

@@ -33,8 +33,6 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) execs: Arc<Semaphore>,
-    /// Held while an image is imported or removed.
-    pub(crate) importing: tokio::sync::Mutex<()>,
     /// Held while a distribution's packages are fetched: a minute, in which imports go on.
     pub(crate) bootstrapping: tokio::sync::Mutex<()>,
     pub(crate) ready: Mutex<Option<(Instant, Arc<Readiness>)>>,
@@ -71,7 +69,6 @@ impl App {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
-            importing: tokio::sync::Mutex::new(()),
             bootstrapping: tokio::sync::Mutex::new(()),
             ready: Mutex::new(None),
             document: format!("{document:#}\n"),

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::present;
 use crate::query::Query;
 use crate::reply::Reject;
+use crate::whereabouts::Whereabouts;
 
 /// Tells whether a change changed anything: a deploy of what is live does not.
 const CHANGED: HeaderName = HeaderName::from_static("shipway-changed");
@@ -89,7 +90,8 @@ pub(crate) async fn answer(app: &App, progress: Progress) -> Result<Response, Re
 /// Answers with a service as it is.
 pub(crate) async fn show(app: &App, status: StatusCode, service: &Service) -> Result<Response, Reject> {
     let kind = kind_of(app, service).await?;
-    let body = present::service(&app.config, service, kind);
+    let worker = Whereabouts::of(app, service).await?.worker(service);
+    let body = present::service(&app.config, service, kind, worker);
     let etag = HeaderValue::from_str(&body.etag).map_err(Reject::internal)?;
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::ETAG, etag);

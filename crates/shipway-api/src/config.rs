@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shipway_fetch::{Blobs, Fetcher};
 use shipway_stdx::shutdown::Shutdown;
@@ -34,6 +35,12 @@ pub struct ApiConfig {
     pub upload_bytes_max: u64,
     /// Largest archive of an image, as it is sent. 4 GiB unless told.
     pub image_bytes_max: u64,
+    /// Tasks of one project that workers take at once, if there is a limit; for saying why
+    /// a task waits.
+    pub project_max: Option<u32>,
+    /// A worker that was not heard of for so long is called silent. 20 s unless told, like
+    /// the heartbeat of a lease.
+    pub silent_after: Duration,
 }
 
 impl Default for ApiConfig {
@@ -46,6 +53,8 @@ impl Default for ApiConfig {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             upload_bytes_max: 64 << 20,
             image_bytes_max: 4 << 30,
+            project_max: None,
+            silent_after: Duration::from_secs(20),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Uploads: content that comes with the request instead of from a URL.
 
+use std::fs::File;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,6 +9,7 @@ use http_body_util::BodyExt;
 use shipway_api_types::{ProblemCode, Upload};
 use shipway_fetch::BlobError;
 use shipway_model::Digest;
+use shipway_store::DepositError;
 
 use crate::app::App;
 use crate::body;
@@ -49,14 +51,34 @@ async fn write(app: &App, headers: &HeaderMap, body: &mut Body) -> Result<Upload
         }
     }
     let blob = writer.finish().await.map_err(refuse)?;
+    if app.parts.store.is_shared() {
+        // The worker that will need it may be on another machine.
+        let content = app.parts.blobs.open_content(&blob.digest).map_err(Reject::internal)?;
+        deposit(app, &blob.digest, content).await?;
+    }
     Ok(Upload { digest: blob.digest.to_string(), size_bytes: blob.size_bytes })
 }
 
-/// The size of content that is kept, or `None` when it is not.
+/// Puts content where every worker finds it.
+pub(crate) async fn deposit(app: &App, digest: &Digest, content: File) -> Result<(), Reject> {
+    match app.parts.store.put_deposit(digest, content).await {
+        Ok(()) => Ok(()),
+        Err(DepositError::Store(error)) => Err(error.into()),
+        Err(error @ DepositError::Content(_)) => Err(Reject::internal(error)),
+    }
+}
+
+/// The size of content that is kept for whoever will need it, or `None` when it is not. It is
+/// touched: a deploy is about to need it, and until that is written nothing else says so.
 pub(crate) async fn size_of(app: &App, digest: Digest) -> Result<Option<u64>, Reject> {
+    if app.parts.store.is_shared() {
+        // What is here alone may be out of the reach of whoever will need it.
+        return Ok(app.parts.store.renew_deposit(&digest).await?);
+    }
     let blobs = app.parts.blobs.clone();
-    let found = tokio::task::spawn_blocking(move || blobs.find(&digest)).await;
-    Ok(found.map_err(Reject::internal)?.map(|blob| blob.size_bytes))
+    let found = tokio::task::spawn_blocking(move || blobs.touch(&digest)).await.map_err(Reject::internal)?;
+    let found = found.map_err(|error| refuse(BlobError::from(error)))?;
+    Ok(found.map(|blob| blob.size_bytes))
 }
 
 fn too_slow(limit: Duration) -> Reject {

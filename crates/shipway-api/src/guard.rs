@@ -111,7 +111,7 @@ async fn admit(app: &App, rules: &Rules, headers: &HeaderMap, trusted: bool) -> 
     };
     let actor = identify(app, headers, trusted).await?;
     let resource = match action {
-        Action::Observe => Resource::Platform,
+        Action::Observe | Action::Workers => Resource::Platform,
         _ => Resource::Project(&actor.project()),
     };
     authorize(&actor, action, resource)?;

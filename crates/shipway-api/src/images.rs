@@ -5,7 +5,6 @@
 //! binary fills: the API knows no engine. An upload is kept in a nameless file first, so
 //! that a slow client holds up nobody and one that goes away leaves nothing.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -22,7 +21,7 @@ use shipway_store::Image;
 
 use crate::app::App;
 use crate::reply::Reject;
-use crate::{body, present};
+use crate::{body, content, present};
 
 /// An upload that stands still for so long is given up.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -39,7 +38,9 @@ pub trait Images: Debug + Send + Sync {
     /// Those of the file system.
     fn spool(&self) -> io::Result<File>;
 
-    /// Turns an archive, read from the file's place, into a tree.
+    /// Turns an archive, read from the file's place, into a tree. It stays for an hour at
+    /// least, in which it gets its name; how long one without a name stays is not the API's
+    /// business.
     ///
     /// # Errors
     ///
@@ -53,13 +54,6 @@ pub trait Images: Debug + Send + Sync {
     ///
     /// [`ImageError`]; nothing is left behind then.
     async fn bootstrap(&self, from: &str) -> Result<File, ImageError>;
-
-    /// Removes every tree that is not among these.
-    ///
-    /// # Errors
-    ///
-    /// [`ImageError::Unavailable`].
-    async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError>;
 }
 
 /// A tree, and what was left out of it.
@@ -174,9 +168,13 @@ pub(crate) async fn import(
     origin: Origin,
 ) -> Result<ImageImported, Reject> {
     let (archive, source) = origin.archive(app).await?;
-    // One at a time, until its name is kept: what has no name yet looks like rubbish.
-    let _turn = app.importing.lock().await;
+    let mut copy = archive.try_clone().map_err(Reject::internal)?;
     let tree = app.parts.images.unpack(archive).await?;
+    if app.parts.store.is_shared() {
+        // Whoever will run it may be on another machine. It is there before its name is.
+        copy.rewind().map_err(Reject::internal)?;
+        content::deposit(app, &tree.digest, copy).await?;
+    }
     let image = Image {
         project,
         name: name.to_string(),
@@ -187,8 +185,6 @@ pub(crate) async fn import(
         created_at: 0,
     };
     let image = app.parts.store.put_image(&image, actor).await?;
-    // What the name meant before may be needed by nobody now.
-    collect(app).await;
     Ok(ImageImported {
         image: present::image(&image, app.parts.store.image_users(&image.digest).await?),
         devices_left_out: tree.devices_left_out,
@@ -197,23 +193,10 @@ pub(crate) async fn import(
     })
 }
 
-/// Forgets a name, and the tree if it was the last to need it.
+/// Forgets a name. Whoever looks after the trees finds out that one may go.
 pub(crate) async fn remove(app: &App, project: &ProjectName, actor: &str, name: &ImageName) -> Result<(), Reject> {
-    let _turn = app.importing.lock().await;
     app.parts.store.remove_image(project, name.as_str(), actor).await?;
-    collect(app).await;
     Ok(())
-}
-
-/// Removes trees that nobody needs. One that stays is removed with the next.
-async fn collect(app: &App) {
-    let collected = match app.parts.store.image_digests().await {
-        Ok(needed) => app.parts.images.keep_only(needed).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = collected {
-        tracing::warn!(error, "trees of images stay although nobody needs them");
-    }
 }
 
 /// Keeps an upload in a nameless file, and leaves the file at its beginning.

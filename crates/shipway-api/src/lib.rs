@@ -44,12 +44,14 @@ mod params;
 mod peer;
 mod present;
 mod query;
+mod queue;
 mod reply;
 mod routes;
 mod secret;
 mod serve;
 mod sock_diag;
 mod time;
+mod whereabouts;
 
 pub use axum::Router;
 pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck};

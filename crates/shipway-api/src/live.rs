@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 use shipway_api_types::{LogLine, LogStream, Stats, TerminalSize};
 use shipway_model::{Micros, ServiceId};
 use tokio::sync::mpsc;
@@ -50,7 +51,7 @@ pub trait Live: Debug + Send + Sync {
 pub type LogLines = BoxStream<'static, Result<LogLine, LiveError>>;
 
 /// What to read of a log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
     /// Go on when the end is reached, until the service is deleted.
     pub follow: bool,
@@ -66,7 +67,7 @@ pub struct LogQuery {
 }
 
 /// Another process to run in a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Program and arguments; never empty.
     pub argv: Vec<String>,
@@ -110,7 +111,8 @@ pub enum ExecOutput {
 }
 
 /// Why something live cannot be had. Messages are safe to show.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LiveError {
     /// The service has no running container.
     #[error("the service has no running container")]

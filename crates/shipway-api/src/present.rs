@@ -8,7 +8,12 @@ use shipway_stdx::clock::rfc3339;
 use crate::config::ApiConfig;
 
 /// A service, with the kind of its live release.
-pub(crate) fn service(config: &ApiConfig, service: &model::Service, kind: Option<model::ContentKind>) -> api::Service {
+pub(crate) fn service(
+    config: &ApiConfig,
+    service: &model::Service,
+    kind: Option<model::ContentKind>,
+    worker: Option<api::ServiceWorker>,
+) -> api::Service {
     let urls = urls(config, service);
     api::Service {
         id: service.id.to_string(),
@@ -32,6 +37,7 @@ pub(crate) fn service(config: &ApiConfig, service: &model::Service, kind: Option
         created_at: rfc3339(service.created_at),
         updated_at: rfc3339(service.updated_at),
         etag: etag(service.version),
+        worker,
     }
 }
 

@@ -23,9 +23,11 @@ mod releases;
 mod services;
 mod stats;
 mod system;
+mod tasks;
 mod tokens;
 mod uploads;
 mod url_deploy;
+mod workers;
 
 pub(crate) use url_deploy::{UrlDeploy, UrlDeployed};
 
@@ -41,6 +43,8 @@ pub(crate) fn native() -> Vec<Endpoint> {
         stats::endpoints(),
         exec::endpoints(),
         uploads::endpoints(),
+        tasks::endpoints(),
+        workers::endpoints(),
         tokens::endpoints(),
         system::endpoints(),
     ]

@@ -13,9 +13,11 @@ use crate::units::{self, KeyValue};
 
 mod deploy;
 mod image;
+mod queue;
 
 pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 pub(crate) use image::ImageCommand;
+pub(crate) use queue::{TaskArgs, TaskCommand, TaskStateArg, WorkerArgs, WorkerCommand};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -128,13 +130,17 @@ pub enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List what is in the queue, and why it waits
+    Tasks(TaskArgs),
+    /// List the workers, and take them out of the queue
+    Workers(WorkerArgs),
     /// Print a script that completes commands in your shell
     Completions(CompletionsArgs),
     /// Print the version
     Version,
     /// Run shipway itself
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(PlatformArgs),
+    Serve(ServeArgs),
     /// End shipway on this machine: the process, its proxy and its containers
     ///
     /// What was deployed is kept; the next `serve` brings it back.
@@ -213,6 +219,16 @@ pub struct PlatformArgs {
     /// One setting, as log.level=debug; `shipway config check` lists them all; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<KeyValue>,
+}
+
+/// `shipway serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// What this process does: all, or some of api, worker, janitor, proxy [default: all]
+    #[arg(long, value_name = "ROLES")]
+    pub roles: Option<String>,
+    #[command(flatten)]
+    pub platform: PlatformArgs,
 }
 
 /// What `serve` tells the proxy.

@@ -20,6 +20,7 @@ mod follow;
 mod image;
 mod list;
 mod local;
+mod queue;
 mod token;
 
 /// What every command has at hand.
@@ -147,6 +148,8 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Inspect(args) => list::inspect(context, args).await,
         C::Image(command) => image::image(context, command).await,
         C::Token(command) => token::token(context, command).await,
+        C::Tasks(args) => queue::tasks(context, args).await,
+        C::Workers(args) => queue::workers(context, args).await,
         C::Completions(args) => local::completions(context, &args),
         C::Version => local::version(context),
         C::Install

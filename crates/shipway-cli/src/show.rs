@@ -20,6 +20,9 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// What stands for the state of a service whose worker has gone.
+const UNREACHABLE: &str = "unreachable";
+
 /// The colour of a state, as an SGR number.
 pub(crate) const fn colour(state: ServiceState) -> &'static str {
     match state {
@@ -36,11 +39,21 @@ pub(crate) fn colour_of_word(word: &str) -> Option<&'static str> {
     match (state, word) {
         (Some(state), _) => Some(colour(state)),
         (None, "retired") => Some("2"),
+        (None, UNREACHABLE) => Some("31"),
         _ => None,
     }
 }
 
-/// The state, with the release it is about.
+/// The state, as far as anybody knows: that of a service whose worker has gone is what it
+/// was when that was last heard of.
+pub(crate) fn state(service: &Service) -> &'static str {
+    match &service.worker {
+        Some(worker) if !worker.reachable => UNREACHABLE,
+        _ => service.state.word(),
+    }
+}
+
+/// The release it is about.
 pub(crate) fn release(service: &Service) -> String {
     service.release.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }

@@ -17,6 +17,7 @@ mod connect;
 mod error;
 mod exec;
 mod lines;
+mod queue;
 mod request;
 mod routes;
 
@@ -24,5 +25,6 @@ pub use address::{Address, AddressError};
 pub use error::Error;
 pub use exec::{Exec, ExecInput, ExecOutput, ExecOutputs, ExecStart};
 pub use lines::Lines;
+pub use queue::TaskQuery;
 pub use request::Client;
 pub use routes::{Deployed, LogOptions, Waited};

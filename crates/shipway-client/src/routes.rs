@@ -66,7 +66,7 @@ pub struct LogOptions {
 }
 
 /// Builds a path with a query.
-fn with_query(path: String, pairs: &[(&str, Option<String>)]) -> String {
+pub(crate) fn with_query(path: String, pairs: &[(&str, Option<String>)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in pairs {
         if let Some(value) = value {
@@ -79,17 +79,19 @@ fn with_query(path: String, pairs: &[(&str, Option<String>)]) -> String {
     }
 }
 
-/// `/v1/services/<reference>/<rest>`, with what a user typed made harmless.
-fn service_path(reference: &str, rest: &str) -> String {
-    let safe: String = form_urlencoded::byte_serialize(reference.as_bytes()).collect();
+/// `<folder>/<name>/<rest>`, with what a user typed made harmless.
+pub(crate) fn below(folder: &str, name: &str, rest: &str) -> String {
+    let safe: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     // That function writes a space as `+`, which only a query reads back.
-    format!("/v1/services/{}{rest}", safe.replace('+', "%20"))
+    format!("{folder}/{}{rest}", safe.replace('+', "%20"))
 }
 
-/// The same for `/v1/images/<name>/<rest>`.
+fn service_path(reference: &str, rest: &str) -> String {
+    below("/v1/services", reference, rest)
+}
+
 fn image_path(name: &str, rest: &str) -> String {
-    let safe: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    format!("/v1/images/{}{rest}", safe.replace('+', "%20"))
+    below("/v1/images", name, rest)
 }
 
 fn wait_pair(wait: Duration) -> (&'static str, Option<String>) {

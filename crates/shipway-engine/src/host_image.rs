@@ -27,6 +27,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use shipway_model::Digest;
@@ -203,6 +204,43 @@ impl HostImages {
         serde_json::from_slice(&bytes).map_err(|error| HostImageError::Database { path, what: error.to_string() })
     }
 
+    /// Which image is, or was last, the present one; none is made.
+    #[must_use]
+    pub fn last_current(&self) -> Option<Digest> {
+        self.known().as_ref().map(|known| known.digest.clone())
+    }
+
+    /// When an image was last touched: made, or given out as the present one.
+    ///
+    /// # Errors
+    ///
+    /// [`HostImageError::Io`], also when there is no such image any more.
+    pub fn touched_at(&self, digest: &Digest) -> Result<SystemTime, HostImageError> {
+        self.shelf.touched_at(digest).map_err(HostImageError::io("look at", &self.shelf.home(digest)))
+    }
+
+    /// Bytes of an image's files. Walks the whole tree: to be called where blocking is fine.
+    #[must_use]
+    pub fn bytes(&self, digest: &Digest) -> u64 {
+        self.shelf.bytes(digest)
+    }
+
+    /// Removes an image that nobody touched since. The caller knows that no release names
+    /// it and no container runs on it. Returns whether it was there and is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`HostImageError::Locked`], [`HostImageError::Io`].
+    pub async fn remove_untouched(&self, digest: &Digest, since: SystemTime) -> Result<bool, HostImageError> {
+        let lock = self.lock().await?;
+        let (shelf, digest) = (self.shelf.clone(), digest.clone());
+        blocking(move || {
+            let removed = shelf.remove_untouched(&lock, &digest, since);
+            removed.map_err(HostImageError::io("remove", &shelf.home(&digest)))
+        })
+        .await
+    }
+
     /// Removes an image. The caller knows that no release names it and no container
     /// runs on it.
     ///
@@ -244,7 +282,15 @@ impl HostImages {
             let known = known.as_ref().filter(|known| known.fingerprint == *wanted)?;
             known.digest.clone()
         };
-        let path = self.shelf.find_tree(&digest)?;
+        self.taken(digest)
+    }
+
+    /// An image that is about to be needed, if it is there.
+    fn taken(&self, digest: Digest) -> Option<HostImage> {
+        let path = self.shelf.touch(&digest).unwrap_or_else(|error| {
+            tracing::warn!(image.digest = %digest, %error, "a host image cannot be touched");
+            self.shelf.find_tree(&digest)
+        })?;
         Some(HostImage { digest, path })
     }
 
@@ -256,9 +302,10 @@ impl HostImages {
             let known = known.as_ref().filter(|known| known.fingerprint.is_alike(&wanted))?;
             known.digest.clone()
         };
-        let path = self.shelf.find_tree(&digest)?;
+        let image = self.taken(digest)?;
+        let digest = &image.digest;
         tracing::warn!(image.digest = %digest, "the host's packages are being changed; the last host image stands in");
-        Some(HostImage { digest, path })
+        Some(image)
     }
 
     async fn lock(&self) -> Result<ShelfLock, HostImageError> {

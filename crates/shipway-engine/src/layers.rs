@@ -18,6 +18,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use shipway_model::Digest;
 
@@ -165,6 +166,39 @@ impl Layers {
     /// [`LayerError::Io`].
     pub fn list(&self) -> Result<Vec<Digest>, LayerError> {
         self.shelf.list().map_err(failed("list layers"))
+    }
+
+    /// When a layer was last touched: made, or made again.
+    ///
+    /// # Errors
+    ///
+    /// [`LayerError::Io`], also when there is no such layer any more.
+    pub fn touched_at(&self, digest: &Digest) -> Result<SystemTime, LayerError> {
+        self.shelf.touched_at(digest).map_err(failed("look at a layer"))
+    }
+
+    /// Bytes of a layer's files. Walks the whole tree: to be called where blocking is fine.
+    #[must_use]
+    pub fn bytes(&self, digest: &Digest) -> u64 {
+        self.shelf.bytes(digest)
+    }
+
+    /// Removes a layer that nobody pinned and nobody touched since. The caller knows that
+    /// no release needs it. Returns whether it was there and is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`LayerError::Locked`], [`LayerError::Io`].
+    pub async fn remove_untouched(&self, digest: &Digest, since: SystemTime) -> Result<bool, LayerError> {
+        let lock = self.lock().await?;
+        if !self.shelf.pins(digest).map_err(failed("read pins"))?.is_empty() {
+            return Ok(false);
+        }
+        let (shelf, digest) = (self.shelf.clone(), digest.clone());
+        tokio::task::spawn_blocking(move || shelf.remove_untouched(&lock, &digest, since))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(failed("remove a layer"))
     }
 
     /// Keeps a layer from being removed until `holder` lets go; twice is once.

@@ -3,25 +3,33 @@
 //! A blob is written aside, synced, renamed into its place and its folder synced,
 //! so that a name that is there names the whole content, whatever was killed or
 //! cut off when. A second writer of the same content keeps the first one's file.
+//!
+//! A blob's file says when it was last *touched*: when it came, came again, or somebody
+//! was about to need it ([`Blobs::touch`]). [`Blobs::remove_untouched`] takes only what was
+//! not touched for long, and the two exclude each other, across processes: who has touched
+//! a blob has it, and who comes too late hears so.
 
 mod leftovers;
 mod writer;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 use shipway_model::Digest;
-use shipway_stdx::fs::remove_if_there;
+use shipway_stdx::fs::{lock_patiently, remove_if_there};
 
 pub use writer::BlobWriter;
 
 /// Where writers keep what is not finished.
 const PARTIAL: &str = "partial";
+/// Locked by whoever touches or removes.
+const TOUCHING: &str = "touching.lock";
 
 /// A kept blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +79,15 @@ pub struct Blobs {
     next: Arc<AtomicU64>,
 }
 
+/// A blob, and when it was last touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TouchedBlob {
+    /// The blob.
+    pub blob: Blob,
+    /// By this host's clock.
+    pub touched_at: SystemTime,
+}
+
 impl Blobs {
     /// Opens the folder, making it if need be, and removes what killed writers left
     /// behind; what a living process is writing stays.
@@ -85,6 +102,7 @@ impl Blobs {
         folder.recursive(true).mode(0o700);
         folder.create(&partial)?;
         folder.create(root.join("sha256"))?;
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(root.join(TOUCHING))?;
         leftovers::remove(&partial)?;
         Ok(Self { root: root.to_owned(), next: Arc::default() })
     }
@@ -107,6 +125,68 @@ impl Blobs {
     pub fn find(&self, digest: &Digest) -> Option<Blob> {
         let metadata = fs::metadata(self.path(digest)).ok()?;
         metadata.is_file().then(|| Blob { digest: digest.clone(), size_bytes: metadata.len() })
+    }
+
+    /// Says that somebody is about to need a blob, and returns it if it is there: then it
+    /// stays for as long as [`remove_untouched`](Self::remove_untouched) is told to spare it.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system but that it is not there.
+    pub fn touch(&self, digest: &Digest) -> io::Result<Option<Blob>> {
+        let _turn = self.turn()?;
+        let file = match File::open(self.path(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        match file.set_modified(SystemTime::now()) {
+            // Nothing is removed from there either.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            touched => touched?,
+        }
+        Ok(Some(Blob { digest: digest.clone(), size_bytes: metadata.len() }))
+    }
+
+    /// Removes a blob that was not touched since. Returns whether it was there and is gone.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn remove_untouched(&self, digest: &Digest, since: SystemTime) -> io::Result<bool> {
+        let _turn = self.turn()?;
+        let path = self.path(digest);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+            Ok(touched) if touched > since => Ok(false),
+            Ok(_) => remove_if_there(&path),
+        }
+    }
+
+    /// Lists every blob with when it was last touched, in no order.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn list_touched(&self) -> io::Result<Vec<TouchedBlob>> {
+        let mut all = Vec::new();
+        for blob in self.list()? {
+            // One that has gone since is not listed.
+            let Ok(metadata) = fs::metadata(self.path(&blob.digest)) else { continue };
+            all.push(TouchedBlob { blob, touched_at: metadata.modified()? });
+        }
+        Ok(all)
+    }
+
+    /// The right to touch or remove, until it is dropped. Held for a few system calls.
+    fn turn(&self) -> io::Result<File> {
+        let file = File::open(self.root.join(TOUCHING))?;
+        lock_patiently(&file)?;
+        Ok(file)
     }
 
     /// Opens a blob for reading.

@@ -22,7 +22,7 @@ pub mod resolve;
 mod url_rules;
 
 pub use allow::{AllowError, AllowList};
-pub use blobs::{Blob, BlobError, BlobWriter, Blobs};
+pub use blobs::{Blob, BlobError, BlobWriter, Blobs, TouchedBlob};
 pub use error::FetchError;
 pub use fetcher::{FetchConfig, Fetcher, Timeouts};
 pub use resolve::{Resolver, SystemResolver};

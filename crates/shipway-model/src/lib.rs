@@ -17,6 +17,7 @@ pub mod names;
 pub mod release;
 pub mod service;
 pub mod task;
+pub mod waiting;
 
 pub use digest::Digest;
 pub use event::{Event, EventKind};
@@ -29,6 +30,7 @@ pub use release::{
 };
 pub use service::{Service, ServiceState, Wanted};
 pub use task::{Failure, FailureCode, Outcome, Task, TaskPayload, TaskState};
+pub use waiting::Waiting;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;

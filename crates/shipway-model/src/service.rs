@@ -36,6 +36,9 @@ pub struct Service {
     pub created_at: Micros,
     /// When this row last changed.
     pub updated_at: Micros,
+    /// The engine root that its containers live in; none until a worker has taken it up,
+    /// and where there is only one.
+    pub engine: Option<String>,
 }
 
 /// What the user asked for.

@@ -26,7 +26,7 @@ use watch::Watch;
 
 /// Something that knows when this machine will be taken away.
 #[async_trait]
-pub trait Preemption: Debug + Send {
+pub trait Preemption: Debug + Send + Sync {
     /// Waits until it is known that the machine will be taken away. Cancelling and asking
     /// again loses nothing. What goes wrong with asking is logged, once until it works.
     async fn foreseen(&mut self) -> Preempted;
@@ -48,7 +48,9 @@ pub struct Preempted {
 }
 
 impl Preempted {
-    fn new(what: impl Into<String>) -> Self {
+    /// What will happen, in somebody's words.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
         Self { what: shown(&what.into()), not_before: None, reply: None }
     }
 

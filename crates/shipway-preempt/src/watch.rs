@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// A cloud that can be asked.
 #[async_trait]
-pub(crate) trait Cloud: Debug + Send {
+pub(crate) trait Cloud: Debug + Send + Sync {
     /// What is in store for this machine.
     async fn ask(&mut self) -> Result<Option<Preempted>, MetadataError>;
 

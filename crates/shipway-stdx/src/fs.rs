@@ -90,6 +90,21 @@ pub fn lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Takes the exclusive lock of a file, waiting for whoever has it; it ends with the file or
+/// its process. Only for locks that nobody holds for longer than a moment.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn lock_patiently(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            locked => return locked,
+        }
+    }
+}
+
 /// Makes the names in `folder` survive a power cut.
 ///
 /// # Errors

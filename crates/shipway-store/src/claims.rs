@@ -15,13 +15,13 @@ use shipway_model::{FailureCode, Micros, Task};
 use sqlx::FromRow;
 
 use crate::db::Db;
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::events::Step;
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::tasks::TaskRow;
 use crate::values::micros;
-use crate::{Lease, LeaseTerms, Store, StoreError, postgres, sqlite};
+use crate::{Lease, LeaseTerms, Store, StoreError, measure, postgres, sqlite};
 
 /// Tasks that make no sense and are put aside in one call of `claim`, before it
 /// answers that there is nothing: whoever claims has other things to do as well.
@@ -68,8 +68,8 @@ impl Claimant {
         query.bind(&self.worker).bind(self.engine.as_deref().unwrap_or_default()).bind(self.labels()).bind(self.cap())
     }
 
-    fn cap(&self) -> i64 {
-        self.project_max.map_or(i64::MAX, i64::from)
+    fn cap(&self) -> Option<i64> {
+        self.project_max.map(i64::from)
     }
 }
 
@@ -77,18 +77,21 @@ impl Claimant {
 /// and none asked for earlier that still has to run; a `repair` that waits for its time is
 /// the exception: it lets the changes of users pass), and that this claimant may take:
 /// `$1` the worker, `$2` its engine, `$3` its labels, `$4` the cap of a project.
+///
+/// `(SELECT 1 … LIMIT 1) IS NULL` says what `NOT EXISTS` says, and leaves PostgreSQL no
+/// choice but to look into the index; as a join it may walk all tasks at work, those that
+/// have ended since the last vacuum included.
 macro_rules! claimable {
     () => {
         "t.state = 'queued'
-         AND NOT EXISTS (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running')
-         AND NOT EXISTS (
-             SELECT 1 FROM task e
+         AND (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running' LIMIT 1) IS NULL
+         AND (SELECT 1 FROM task e
              WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
-               AND (e.kind <> 'repair' OR e.not_before <= {now}))
+               AND (e.kind <> 'repair' OR e.not_before <= {now}) LIMIT 1) IS NULL
          AND coalesce(t.engine, (SELECT s.engine FROM service s WHERE s.id = t.subject), $2) = $2
          AND (t.labels IS NULL OR NOT EXISTS (
              SELECT 1 FROM {each_label} WHERE {place_of}($3, ',' || label.value || ',') = 0))
-         AND (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = t.project) < $4
+         AND (CAST($4 AS BIGINT) IS NULL OR (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = t.project) < $4)
          AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = $1 AND w.state <> 'active')"
     };
 }
@@ -100,30 +103,48 @@ pub(crate) const HEADS: &str = concat!(
          SELECT min(project) FROM task WHERE state = 'queued'
          UNION ALL
          SELECT (SELECT min(q.project) FROM task q WHERE q.state = 'queued' AND q.project > waiting.project)
-         FROM waiting WHERE waiting.project IS NOT NULL)
-     SELECT h.number, h.project, h.priority,
-         (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = h.project) AS running
-     FROM waiting JOIN task h ON h.number = (
-         SELECT t.number FROM task t
-         WHERE t.project = waiting.project AND t.not_before <= {now} AND ",
+         FROM waiting WHERE waiting.project IS NOT NULL),
+     head AS MATERIALIZED (
+         SELECT waiting.project, (
+             SELECT t.number FROM task t
+             WHERE t.project = waiting.project AND t.not_before <= {now} AND ",
     claimable!(),
-    " ORDER BY t.priority DESC, t.number LIMIT 1)
-     LIMIT $5"
+    "        ORDER BY t.priority DESC, t.number LIMIT 1) AS number
+         FROM waiting WHERE waiting.project IS NOT NULL)
+     SELECT head.number, head.project,
+         (SELECT h.priority FROM task h WHERE h.number = head.number) AS priority,
+         (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = head.project) AS running
+     FROM head WHERE head.number IS NOT NULL LIMIT $5"
 );
 
-/// Takes the first task of project `$7`: `$5` the heartbeat, `$6` the deadline.
-pub(crate) const CLAIM: &str = concat!(
-    "WITH next AS MATERIALIZED (
+/// Takes the first task of a project: `$5` the heartbeat, `$6` the deadline.
+macro_rules! claim_of {
+    ($project:literal) => {
+        concat!(
+            "WITH next AS MATERIALIZED (
          SELECT t.number FROM task t
-         WHERE t.project = $7 AND t.not_before <= {now} AND ",
-    claimable!(),
-    " ORDER BY t.priority DESC, t.number LIMIT 1 {skip_locked})
+         WHERE t.project = ",
+            $project,
+            " AND t.not_before <= {now} AND ",
+            claimable!(),
+            " ORDER BY t.priority DESC, t.number LIMIT 1 {skip_locked})
      UPDATE task SET
          state = 'running', worker = $1, attempt = attempt + 1, claimed_at = {now},
          lease_token = {next_token}, lease_until = {now} + $5, deadline_at = {now} + $6
      WHERE number = (SELECT number FROM next)
      RETURNING id, project, subject, payload, state, not_before, outcome, attempt,
          lease_token, lease_until, deadline_at"
+        )
+    };
+}
+
+/// Takes the first task of project `$7`.
+pub(crate) const CLAIM: &str = claim_of!("$7");
+
+/// Takes the first task of the only project that has any queued; nothing when several have.
+pub(crate) const CLAIM_OF_ONLY: &str = claim_of!(
+    "(SELECT min(q.project) FROM task q WHERE q.state = 'queued')
+           AND t.project = (SELECT max(q.project) FROM task q WHERE q.state = 'queued')"
 );
 
 /// The first task of a project.
@@ -178,19 +199,25 @@ impl Store {
             let Some(row) = self.claim_row(claimant, terms).await? else {
                 return Ok(None);
             };
-            let key = row.key();
+            let (key, due) = (row.key(), row.task.not_before);
             match row.read() {
-                Ok(lease) => return Ok(Some(lease)),
+                Ok(lease) => {
+                    measure::claimed(&lease, due, terms);
+                    return Ok(Some(lease));
+                }
                 Err(error) => self.put_aside(key, &error).await?,
             }
         }
         Ok(None)
     }
 
+    /// A power cut that takes a claim takes the one who claimed, and the task is queued as
+    /// before. PostgreSQL may lose it while he lives on, and its sequence of tokens with it:
+    /// then the next claim could get the token that he still holds.
     async fn claim_row(&self, claimant: &Claimant, terms: LeaseTerms) -> Result<Option<ClaimedRow>, StoreError> {
         for _ in 0..CONFLICTS_MAX {
             let claimant = claimant.clone();
-            match self.write(move |tx| Box::pin(tx.claim(claimant, terms))).await? {
+            match self.write_surviving(Durability::Host, move |tx| Box::pin(tx.claim(claimant, terms))).await? {
                 Tried::Taken(row) => return Ok(Some(row)),
                 Tried::Nothing => return Ok(None),
                 Tried::CameSecond => {}
@@ -243,31 +270,56 @@ enum Tried {
 
 impl Tx {
     async fn claim(&mut self, claimant: Claimant, terms: LeaseTerms) -> Result<Tried, StoreError> {
-        let heads = claimant.bind(query(HEADS)).bind(PROJECTS_MAX).fetch_all(self.db()).await?;
+        // Whose turn it is need not be asked where only one waits, and mostly one does.
+        if claimant.project_max.is_none() && !self.projects_take_turns() {
+            let taken = self.take_of(&claimant, terms, None).await?;
+            if !matches!(taken, Tried::Nothing) {
+                return Ok(taken);
+            }
+        }
+        let heads: Vec<Head> = claimant.bind(query(HEADS)).bind(PROJECTS_MAX).fetch_all(self.db()).await?;
+        self.note_turns(heads.len() > 1);
         for head in in_turn(heads) {
             if claimant.project_max.is_some() {
                 // Two that count what is running must do it one after the other.
                 self.lock(format!("project/{}", head.project)).await?;
             }
-            match claim_of(self.db(), &claimant, terms, &head.project).await {
-                Err(error) if postgres::is_claim_conflict(&error) => {
-                    self.undo = true;
-                    return Ok(Tried::CameSecond);
-                }
-                Err(error) => return Err(error.into()),
-                Ok(None) => {}
-                Ok(Some(row)) => {
-                    self.claimed(&claimant, &row).await?;
-                    return Ok(Tried::Taken(row));
-                }
+            let taken = self.take_of(&claimant, terms, Some(&head.project)).await?;
+            if !matches!(taken, Tried::Nothing) {
+                return Ok(taken);
             }
         }
         Ok(Tried::Nothing)
     }
 
+    /// Takes the first task of a project; of the only one that waits, without its name.
+    async fn take_of(
+        &mut self,
+        claimant: &Claimant,
+        terms: LeaseTerms,
+        project: Option<&str>,
+    ) -> Result<Tried, StoreError> {
+        let (heartbeat, deadline) = (micros(terms.heartbeat), micros(terms.deadline));
+        let claim = claimant.bind(query(if project.is_some() { CLAIM } else { CLAIM_OF_ONLY }));
+        let claim = claim.bind(heartbeat.min(deadline)).bind(deadline);
+        let claim = if let Some(project) = project { claim.bind(project) } else { claim };
+        match claim.fetch_optional::<ClaimedRow>(self.db()).await {
+            Err(error) if postgres::is_claim_conflict(&error) => {
+                self.undo = true;
+                Ok(Tried::CameSecond)
+            }
+            Err(error) => Err(error.into()),
+            Ok(None) => Ok(Tried::Nothing),
+            Ok(Some(row)) => {
+                self.claimed(claimant, &row).await?;
+                Ok(Tried::Taken(row))
+            }
+        }
+    }
+
     async fn claimed(&mut self, claimant: &Claimant, row: &ClaimedRow) -> Result<(), StoreError> {
-        if let Db::Sqlite(_) = self.db() {
-            query(sqlite::TOKEN_TAKEN).execute(self.db()).await?;
+        if let Db::Sqlite(..) = self.db() {
+            query(sqlite::TOKEN_TAKEN).later(self.db()).await?;
         }
         let (task, project, note) = (&row.task.id, &row.task.project, Some(claimant.worker.as_str()));
         let (token, attempt) = (row.lease_token, row.task.attempt);
@@ -276,22 +328,11 @@ impl Tx {
             query("UPDATE service SET engine = $2 WHERE id = $1 AND engine IS NULL")
                 .bind(&row.task.subject)
                 .bind(engine)
-                .execute(self.db())
+                .later(self.db())
                 .await?;
         }
         Ok(())
     }
-}
-
-async fn claim_of(
-    db: &mut Db,
-    claimant: &Claimant,
-    terms: LeaseTerms,
-    project: &str,
-) -> sqlx::Result<Option<ClaimedRow>> {
-    let deadline = micros(terms.deadline);
-    let claim = claimant.bind(query(CLAIM)).bind(micros(terms.heartbeat).min(deadline)).bind(deadline).bind(project);
-    claim.fetch_optional(db).await
 }
 
 impl ClaimedRow {

@@ -21,6 +21,17 @@ pub struct TaskCounts {
     pub oldest_due_age: Micros,
 }
 
+/// Open tasks of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindCount {
+    /// What they do, as `deploy`.
+    pub kind: String,
+    /// `queued` or `running`.
+    pub state: String,
+    /// How many.
+    pub tasks: u64,
+}
+
 /// How many services are in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceCount {
@@ -61,6 +72,38 @@ impl Store {
             running: number("a count", row.running)?,
             oldest_due_age: row.oldest_due_age.unwrap_or(0).max(0),
         })
+    }
+
+    /// Counts open tasks by kind and state; those of which there are none are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn open_tasks_by_kind(&self) -> Result<Vec<KindCount>, StoreError> {
+        let rows: Vec<(String, String, i64)> = self
+            .read(async |db| {
+                // Two halves, each by an index that holds nothing else.
+                let sql =
+                    "SELECT kind, 'queued' AS state, count(*) AS tasks FROM task WHERE state = 'queued' GROUP BY kind
+                     UNION ALL
+                     SELECT kind, 'running', count(*) FROM task WHERE state = 'running' GROUP BY kind";
+                Ok(query(sql).fetch_all(db).await?)
+            })
+            .await?;
+        let read = |(kind, state, tasks)| Ok(KindCount { kind, state, tasks: number("a count", tasks)? });
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Counts the tasks that were given up and that nobody has looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn count_given_up(&self) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .read(async |db| Ok(query("SELECT count(*) FROM task WHERE given_up_at IS NOT NULL").scalar(db).await?))
+            .await?;
+        number("a count", count)
     }
 
     /// Counts services by state, of all projects; states nobody is in are left out.

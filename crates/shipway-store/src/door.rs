@@ -5,6 +5,10 @@
 //! the commit, never before. On SQLite a writer has the whole database to itself; on
 //! PostgreSQL it has what it named with [`Tx::lock`].
 //!
+//! Every write survives `kill -9`. What else it survives is said where it is made, by its
+//! [`Durability`]. Whatever is lost, it is the last of what was committed, never something
+//! in between: both databases write one log, in the order of the commits.
+//!
 //! A connection whose state is not known for certain is closed, and the next
 //! caller gets a new one. That is how the store recovers by itself: SQLite rolls
 //! some transactions back on its own (a full disk, a failed read), and a closed
@@ -12,9 +16,10 @@
 //! all connections are replaced: the disk may have been repaired and mounted anew, the
 //! server started again, and the old ones would go on with what is no longer there.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -30,6 +35,24 @@ use crate::postgres::Link;
 use crate::query::query;
 use crate::{Notice, Store, StoreError, postgres, sqlite};
 
+/// What a write survives beside `kill -9` of this process. The less, the fewer times a
+/// disk is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A power cut, and with it all that was committed before. For what somebody was
+    /// answered, or was told by a number that must not get a second meaning: a task, an
+    /// end, a release, an event that is read by cursor.
+    Power,
+    /// All but a power cut of the host that it is about. For what is of no use without the
+    /// processes and containers that end with that host: a claim, a candidate's row. SQLite
+    /// is always on that host. PostgreSQL may crash while they live on, so there it is as
+    /// safe as `Power`.
+    Host,
+    /// All but a crash of the database. For what is said again in a moment, or may be
+    /// forgotten: a heartbeat.
+    Process,
+}
+
 /// A commit this young proves that the database takes writes.
 const PROOF_AGE_MAX: Duration = Duration::from_secs(1);
 
@@ -44,7 +67,7 @@ impl Doubt {
         failed.is_none_or(|failed| failed.elapsed() > age)
     }
 
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         if let Ok(mut failed) = self.0.lock() {
             *failed = Some(Instant::now());
         }
@@ -63,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) listener: OnceLock<AbortHandle>,
     stale_writes: AtomicU64,
     last_commit: Mutex<Option<Instant>>,
+    /// Whether the last claim found tasks of several projects: a guess what the next will.
+    projects_take_turns: AtomicBool,
     /// When each token's use was last noted, so that a token that is used a
     /// thousand times a second costs one write a minute.
     pub(crate) uses_noted: Mutex<HashMap<TokenId, Micros>>,
@@ -78,6 +103,7 @@ impl Inner {
             listener: OnceLock::new(),
             stale_writes: AtomicU64::new(0),
             last_commit: Mutex::new(None),
+            projects_take_turns: AtomicBool::new(false),
             uses_noted: Mutex::new(HashMap::new()),
         }
     }
@@ -108,7 +134,11 @@ impl Inner {
         }
     }
 
-    fn note_commit(&self) {
+    /// Only what reached the disk proves anything of it.
+    fn note_commit(&self, durability: Durability) {
+        if durability != Durability::Power {
+            return;
+        }
         if let Ok(mut last) = self.last_commit.lock() {
             *last = Some(Instant::now());
         }
@@ -158,6 +188,7 @@ impl Changed {
 pub(crate) struct Tx {
     store: Store,
     connection: Option<Db>,
+    durability: Durability,
     locked: HashSet<String>,
     pub(crate) changed: Changed,
     /// Undo everything, although the work comes to a good end.
@@ -168,22 +199,26 @@ pub(crate) struct Tx {
 pub(crate) type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>;
 
 impl Tx {
-    async fn begin(store: Store) -> Result<Self, StoreError> {
-        match Self::begin_once(store.clone()).await {
+    async fn begin(store: Store, durability: Durability) -> Result<Self, StoreError> {
+        match Self::begin_once(store.clone(), durability).await {
             // A server that was started again has forgotten all its connections; nothing
             // is lost yet, and the next connection is new.
             Err(error) if error.is_about_the_connection() && store.is_postgres() => {
                 store.0.note_failure(&error);
-                Self::begin_once(store).await
+                Self::begin_once(store, durability).await
             }
             begun => begun,
         }
     }
 
-    async fn begin_once(store: Store) -> Result<Self, StoreError> {
+    async fn begin_once(store: Store, durability: Durability) -> Result<Self, StoreError> {
         let connection = Some(store.0.pools.writer().await?);
-        let mut tx = Self { store, connection, locked: HashSet::new(), changed: Changed::default(), undo: false };
-        let sql = if tx.store.is_postgres() { postgres::BEGIN_WRITE } else { sqlite::BEGIN_WRITE };
+        let (locked, changed) = (HashSet::new(), Changed::default());
+        let mut tx = Self { store, connection, durability, locked, changed, undo: false };
+        let sql = match tx.store.0.pools {
+            Pools::Postgres { link, .. } => postgres::begin(link, durability),
+            Pools::Sqlite { .. } => sqlite::begin(durability).into(),
+        };
         let begun = tx.db().run(sql).await;
         if begun.as_ref().is_err_and(sqlite::is_busy) {
             // It waited and got nothing; there is nothing to doubt.
@@ -193,9 +228,23 @@ impl Tx {
         Ok(tx)
     }
 
+    /// What this transaction will survive.
+    pub(crate) const fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// The connection, inside the transaction.
     pub(crate) fn db(&mut self) -> &mut Db {
         self.connection.as_mut().expect("a transaction has its connection until it ends")
+    }
+
+    /// What [`note_turns`](Self::note_turns) was told last.
+    pub(crate) fn projects_take_turns(&self) -> bool {
+        self.store.0.projects_take_turns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_turns(&self, several: bool) {
+        self.store.0.projects_take_turns.store(several, Ordering::Relaxed);
     }
 
     /// Names what is going to be changed: until the end nobody else changes what has the
@@ -216,44 +265,56 @@ impl Tx {
     async fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match result {
             Ok(value) if self.undo => {
-                self.db().run("ROLLBACK").await?;
-                drop(self.connection.take());
+                self.roll_back().await?;
+                self.give_back();
                 Ok(value)
             }
             Ok(value) => {
-                self.notify().await?;
-                self.db().run("COMMIT").await?;
-                drop(self.connection.take());
-                self.store.0.note_commit();
+                let commit = self.commit();
+                self.db().run(commit).await?;
+                self.give_back();
+                self.store.0.note_commit(self.durability);
                 self.store.0.tell(self.changed);
                 Ok(value)
             }
             Err(error) => {
-                if error.is_an_answer() && self.db().run("ROLLBACK").await.is_ok() {
-                    drop(self.connection.take());
+                if error.is_an_answer() && self.roll_back().await.is_ok() {
+                    self.give_back();
                 }
                 Err(error)
             }
         }
     }
 
-    /// One notice for other processes, if there is anything to tell.
-    async fn notify(&mut self) -> Result<(), StoreError> {
-        if self.changed == Changed::default() || !self.store.is_postgres() {
-            return Ok(());
+    /// The transaction has ended.
+    fn give_back(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.is_good();
         }
-        let payload = format!("{} {}", self.store.0.origin, self.changed.letters());
-        Ok(postgres::notify(self.db(), &payload).await?)
+    }
+
+    async fn roll_back(&mut self) -> sqlx::Result<()> {
+        self.db().forget_batch();
+        self.db().run("ROLLBACK").await
+    }
+
+    /// The end, with one notice for other processes if there is anything to tell.
+    fn commit(&self) -> Cow<'static, str> {
+        if self.changed == Changed::default() || !self.store.is_postgres() {
+            return "COMMIT".into();
+        }
+        postgres::notify_and_commit(self.store.0.origin, &self.changed.letters()).into()
     }
 
     /// Commits what was done so far and begins anew, which no rule of this store allows.
     #[cfg(feature = "mutants")]
     pub(crate) async fn split(&mut self) -> Result<(), StoreError> {
-        self.notify().await?;
-        self.db().run("COMMIT").await?;
+        let commit = self.commit();
+        self.db().run(commit).await?;
         self.locked.clear();
-        let sql = if self.store.is_postgres() { postgres::BEGIN_WRITE } else { sqlite::BEGIN_WRITE };
-        Ok(self.db().run(sql).await?)
+        let durability = self.durability;
+        let begin = if self.store.is_postgres() { postgres::begin(durability) } else { sqlite::begin(durability) };
+        Ok(self.db().run(begin).await?)
     }
 
     async fn probe(&mut self) -> Result<(), StoreError> {
@@ -282,7 +343,7 @@ impl Drop for Tx {
 }
 
 impl Store {
-    /// Runs `work` in one writing transaction.
+    /// Runs `work` in one writing transaction that survives a power cut.
     ///
     /// It runs in a task of its own, and goes on to its end when the caller stops
     /// waiting. There is one writing connection: a caller that is polled no more
@@ -292,7 +353,16 @@ impl Store {
         T: Send + 'static,
         W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
-        self.write_within(postgres::ANSWER_WAIT, work).await
+        self.write_within(postgres::ANSWER_WAIT, Durability::Power, work).await
+    }
+
+    /// The same for what need not survive one.
+    pub(crate) async fn write_surviving<T, W>(&self, durability: Durability, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    {
+        self.write_within(postgres::ANSWER_WAIT, durability, work).await
     }
 
     /// The same for what takes long by nature.
@@ -301,10 +371,10 @@ impl Store {
         T: Send + 'static,
         W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
-        self.write_within(postgres::LONG_WAIT, work).await
+        self.write_within(postgres::LONG_WAIT, Durability::Power, work).await
     }
 
-    async fn write_within<T, W>(&self, limit: Duration, work: W) -> Result<T, StoreError>
+    async fn write_within<T, W>(&self, limit: Duration, durability: Durability, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
@@ -312,7 +382,7 @@ impl Store {
         let store = self.clone();
         let writing = async move {
             let whole = async {
-                let mut tx = Tx::begin(store.clone()).await?;
+                let mut tx = Tx::begin(store.clone(), durability).await?;
                 let result = work(&mut tx).await;
                 tx.end(result).await
             };
@@ -339,8 +409,9 @@ impl Store {
                 return self.read_pooled(connection, work).await;
             }
             let result = work(&mut connection).await;
-            if result.as_ref().is_err_and(|error| !error.is_an_answer()) {
-                connection.close_on_drop();
+            match &result {
+                Err(error) if !error.is_an_answer() => connection.close_on_drop(),
+                _ => connection.is_good(),
             }
             result
         };
@@ -363,8 +434,11 @@ impl Store {
         db.run(postgres::BEGIN_READ).await?;
         let result = work(db).await;
         let over = db.run("COMMIT").await;
-        if over.is_ok() && result.as_ref().err().is_none_or(StoreError::is_an_answer) {
-            drop(tx.0.take());
+        if over.is_ok()
+            && result.as_ref().err().is_none_or(StoreError::is_an_answer)
+            && let Some(mut connection) = tx.0.take()
+        {
+            connection.is_good();
         }
         result
     }

@@ -15,7 +15,7 @@ use crate::door::Tx;
 use crate::events::Step;
 use crate::query::query;
 use crate::values::{micros, number, service_subject, to_json};
-use crate::{Lease, StoreError, services};
+use crate::{Lease, StoreError, measure, services};
 
 /// How a task ends whose service is gone.
 pub(crate) const NOTHING_LEFT: Outcome = Outcome::Done { release: None, changed: true };
@@ -90,9 +90,10 @@ impl Held {
             .bind(&self.id)
             .bind(word)
             .bind(to_json("an outcome", outcome)?)
-            .execute(tx.db())
+            .later(tx.db())
             .await?;
         self.step(tx, word, self.attempt, None).await?;
+        measure::ended(&self.kind, word, self.attempt);
         // The next task of the subject may now be claimed.
         tx.changed.tasks = true;
         tx.changed.ended = true;
@@ -128,7 +129,8 @@ impl Held {
     /// Ends the task as one that nobody could do: an operator may look at it and have it
     /// done anew.
     pub(crate) async fn give_up(self, tx: &mut Tx, failure: Failure) -> Result<(), StoreError> {
-        query("UPDATE task SET given_up_at = {now} WHERE id = $1").bind(&self.id).execute(tx.db()).await?;
+        query("UPDATE task SET given_up_at = {now} WHERE id = $1").bind(&self.id).later(tx.db()).await?;
+        measure::given_up(&self.kind);
         self.end(tx, &Outcome::Failed(failure)).await
     }
 
@@ -150,16 +152,26 @@ impl Held {
             };
             return self.give_up(tx, failure).await;
         }
+        self.let_go_of_engine(tx).await?;
         query("UPDATE task SET state = 'queued', worker = NULL, lease_until = NULL,
                  deadline_at = NULL, attempt = attempt - $2, released = released + $2, not_before = {now} + $3 WHERE id = $1")
         .bind(&self.id)
         .bind(i64::from(!charge))
         .bind(micros(delay))
-        .execute(tx.db())
+        .later(tx.db())
         .await?;
         let left = self.attempt - i64::from(!charge);
         self.step(tx, "given_back", left, Some(cause)).await?;
         tx.changed.tasks = true;
+        Ok(())
+    }
+
+    /// A service that has never been live has nothing on the engine of the worker that
+    /// could not do it: any may try next.
+    async fn let_go_of_engine(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let sql = "UPDATE service SET engine = NULL WHERE id = $1 AND engine IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM release r WHERE r.service = $1 AND r.state = 'live')";
+        query(sql).bind(&self.subject).execute(tx.db()).await?;
         Ok(())
     }
 

@@ -4,11 +4,11 @@
 use shipway_model::{ContainerId, Instance, InstanceRole, ServiceId};
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::query;
 use crate::values::{from_json, number, parse, to_json};
-use crate::{Lease, Store, StoreError, releases};
+use crate::{Lease, Store, StoreError};
 
 macro_rules! columns {
     () => {
@@ -68,7 +68,7 @@ impl Tx {
         query("DELETE FROM instance WHERE container = $1 AND service = $2")
             .bind(container.to_string())
             .bind(&held.subject)
-            .execute(self.db())
+            .later(self.db())
             .await?;
         self.changed.services |= was_live;
         Ok(())
@@ -79,8 +79,7 @@ impl Tx {
         if instance.service.to_string() != held.subject {
             return Err(StoreError::NotFound("service"));
         }
-        releases::find(self.db(), &held.subject, instance.release).await?.ok_or(StoreError::NotFound("release"))?;
-        let was_live = self.is_live(instance.container).await?;
+        let was_live = self.is_live_or_new(&instance).await?;
         if instance.role == InstanceRole::Live {
             self.demote_live_instance(instance.service, instance.container).await?;
         }
@@ -101,9 +100,23 @@ impl Tx {
         )
         .bind(service.to_string())
         .bind(newcomer.to_string())
-        .execute(self.db())
+        .later(self.db())
         .await?;
         Ok(())
+    }
+
+    /// Whether visitors are sent to this container now, of a release that there is.
+    async fn is_live_or_new(&mut self, instance: &Instance) -> Result<bool, StoreError> {
+        let (is_release, is_live): (bool, bool) = query(
+            "SELECT EXISTS (SELECT 1 FROM release WHERE service = $2 AND number = $3),
+                 EXISTS (SELECT 1 FROM instance WHERE container = $1 AND role = 'live')",
+        )
+        .bind(instance.container.to_string())
+        .bind(instance.service.to_string())
+        .bind(i64::from(instance.release))
+        .fetch_one(self.db())
+        .await?;
+        if is_release { Ok(is_live) } else { Err(StoreError::NotFound("release")) }
     }
 
     /// Whether visitors are sent to this container now.
@@ -117,7 +130,7 @@ impl Tx {
     /// Fails with `NotFound` when the container is another service's.
     async fn upsert_instance(&mut self, held: &Held, i: &Instance) -> Result<(), StoreError> {
         let endpoint = i.endpoint.as_ref().map(|endpoint| to_json("an endpoint", endpoint)).transpose()?;
-        let put = query(
+        let put: Option<String> = query(
             "INSERT INTO instance
                  (container, service, release, project, role, endpoint, failures, started_at, handle)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -125,7 +138,7 @@ impl Tx {
                  release = excluded.release, role = excluded.role,
                  endpoint = excluded.endpoint, failures = excluded.failures,
                  started_at = excluded.started_at, handle = excluded.handle
-             WHERE instance.service = excluded.service",
+             WHERE instance.service = excluded.service RETURNING container",
         )
         .bind(i.container.to_string())
         .bind(i.service.to_string())
@@ -136,9 +149,9 @@ impl Tx {
         .bind(i64::from(i.failures))
         .bind(i.started_at)
         .bind(&i.handle)
-        .execute(self.db())
+        .scalar_optional(self.db())
         .await?;
-        if put == 0 {
+        if put.is_none() {
             return Err(StoreError::NotFound("instance"));
         }
         Ok(())
@@ -146,7 +159,8 @@ impl Tx {
 }
 
 impl Store {
-    /// Writes the row of a container before it is started, or what is known after.
+    /// Writes the row of a container before it is started, or what is known after. A power
+    /// cut that takes it takes the container too.
     ///
     /// A service has one live instance at most: putting a second one sets the
     /// first to draining.
@@ -158,7 +172,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn put_instance(&self, lease: &Lease, instance: &Instance) -> Result<(), StoreError> {
         let (lease, instance) = (lease.key(), instance.clone());
-        self.write(move |tx| Box::pin(tx.put_instance(lease, instance))).await
+        self.write_surviving(Durability::Host, move |tx| Box::pin(tx.put_instance(lease, instance))).await
     }
 
     /// Forgets a container that is gone. Forgetting it twice is no error.
@@ -168,7 +182,7 @@ impl Store {
     /// [`StoreError::Stale`], [`StoreError::Unavailable`].
     pub async fn remove_instance(&self, lease: &Lease, container: ContainerId) -> Result<(), StoreError> {
         let lease = lease.key();
-        self.write(move |tx| Box::pin(tx.remove_instance(lease, container))).await
+        self.write_surviving(Durability::Host, move |tx| Box::pin(tx.remove_instance(lease, container))).await
     }
 
     /// Instances of one service, or of all.

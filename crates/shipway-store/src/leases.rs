@@ -6,11 +6,11 @@ use std::time::Duration;
 use shipway_model::Outcome;
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
 use crate::values::{micros, service_subject};
-use crate::{Lease, LeaseTerms, Store, StoreError};
+use crate::{Lease, LeaseTerms, Store, StoreError, measure};
 
 /// Half the longest rest of a task whose worker was lost for the second time.
 const REST_FIRST: Duration = Duration::from_millis(100);
@@ -33,7 +33,8 @@ impl Store {
     /// [`StoreError::Unavailable`]: try again, it may still be held.
     pub async fn heartbeat(&self, lease: &Lease, terms: LeaseTerms) -> Result<(), StoreError> {
         let (lease, heartbeat) = (lease.key(), micros(terms.heartbeat));
-        self.write(move |tx| Box::pin(tx.heartbeat(lease, heartbeat))).await
+        // One that is lost makes the lease shorter, and the next one comes soon.
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.heartbeat(lease, heartbeat))).await
     }
 
     /// Ends a task, with its event. When it failed and the service is still
@@ -56,7 +57,10 @@ impl Store {
     /// [`StoreError::Stale`], [`StoreError::Unavailable`].
     pub async fn give_back(&self, lease: &Lease, delay: Duration, charge: bool) -> Result<(), StoreError> {
         let lease = lease.key();
-        self.write(move |tx| {
+        // One that is charged may be the last, and then it is an end. What a power cut takes
+        // of the others, the rescue at the next start gives back.
+        let durability = if charge { Durability::Power } else { Durability::Host };
+        self.write_surviving(durability, move |tx| {
             Box::pin(async move {
                 let held = Held::by(tx, lease).await?;
                 held.put_back(tx, delay, charge, "its worker gave it back every time").await
@@ -134,6 +138,7 @@ struct LostHeld {
     #[sqlx(flatten)]
     held: Held,
     late: bool,
+    overdue: i64,
 }
 
 impl Tx {
@@ -155,13 +160,15 @@ impl Tx {
     async fn rescue(&mut self, lease: LeaseKey, lost: Lost) -> Result<bool, StoreError> {
         self.lock(service_subject(&lease.subject)).await?;
         let sql = concat!(
-            "SELECT id, project, subject, kind, attempt, attempts_max, lease_token, deadline_at <= {now} AS late
+            "SELECT id, project, subject, kind, attempt, attempts_max, lease_token, deadline_at <= {now} AS late,
+                 {now} - CASE WHEN lease_until < deadline_at THEN lease_until ELSE deadline_at END AS overdue
              FROM task WHERE id = $3 AND lease_token = $4 AND ",
             lost!()
         );
         let found: Option<LostHeld> =
             lost.bind(query(sql)).bind(&lease.task).bind(lease.token).fetch_optional(self.db()).await?;
-        let Some(LostHeld { held, late }) = found else { return Ok(false) };
+        let Some(LostHeld { held, late, overdue }) = found else { return Ok(false) };
+        measure::rescued(late, overdue);
         let cause = if late { "it took longer than allowed every time" } else { "its worker was lost every time" };
         tracing::warn!(task.id = %held.id, task.kind = %held.kind, late, "lease lost, task given back");
         let rest = rest(held.attempt, held.lease_token);

@@ -1,13 +1,23 @@
 //! The one door to the database: records, the queue with its leases, events, notices.
 //!
-//! SQLite (one writer connection, a few readers, WAL, `synchronous=FULL`) for one process,
+//! SQLite (one writer connection, a few readers, WAL) for one process,
 //! PostgreSQL for any number, behind the same functions with the same meaning: one suite
 //! runs on both. SQL stands once, in one file per noun; what only one of the two has is in
 //! `sqlite` and `postgres`.
 //!
 //! # Invariants
 //!
-//! * What a function answered `Ok` to survives `kill -9` and a power cut.
+//! * What a function answered `Ok` to survives `kill -9`, and a power cut: of SQLite's host,
+//!   of PostgreSQL's. What may be lost in one is a claim, a task given back uncharged, an
+//!   instance's row and its removal, a repair asked for (on SQLite only: whoever could miss
+//!   them ended in that very moment), and on both a heartbeat, a worker's beat and the use of
+//!   a token (said again soon).
+//! * What is lost is the last of what was committed, nothing in between; so a task whose claim
+//!   was lost is queued, with what was safe before it.
+//! * Numbers that somebody outside may hold get no second meaning: tasks, releases, versions
+//!   and the events of services are safe before anybody can read them. A task's own history
+//!   (`task/<id>`) is not read by cursor: its end may be lost with what it tells. A lease token is
+//!   not given twice while one who holds it may live.
 //! * A write under a [`Lease`] happens only while that lease is held; a stale one
 //!   changes nothing and returns [`StoreError::Stale`].
 //! * At most one task of a subject is running; tasks of a subject run in the
@@ -32,6 +42,7 @@
 mod claims;
 mod counts;
 mod db;
+mod deposits;
 mod door;
 mod error;
 mod events;
@@ -40,18 +51,24 @@ mod held;
 mod images;
 mod instances;
 mod leases;
+mod measure;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod needed;
+mod old_releases;
 mod portable;
 mod postgres;
 mod publish;
 mod query;
+mod queue;
 mod releases;
 mod repairs;
 mod requests;
+mod retention;
 mod routes;
 mod services;
 mod set_back;
+mod shelf;
 mod sqlite;
 mod tasks;
 #[cfg(feature = "testing")]
@@ -69,15 +86,20 @@ use shipway_model::{
 };
 
 pub use claims::Claimant;
-pub use counts::{ServiceCount, TaskCounts};
+pub use counts::{KindCount, ServiceCount, TaskCounts};
+pub use deposits::{Deposit, DepositError};
 pub use error::{OpenError, StoreError};
 pub use given_up::GivenUp;
 pub use portable::PortableError;
 pub use postgres::open::Migrate;
-pub use workers::{Worker, WorkerFacts, WorkerState};
+pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
+pub use retention::{OldTasks, Timeline};
+#[cfg(feature = "testing")]
+pub use testing::{Statement, statements_of};
+pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.
-pub const SCHEMA: i64 = 3;
+pub const SCHEMA: i64 = 4;
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;
@@ -194,6 +216,8 @@ pub struct Route {
     pub state: ServiceState,
     /// The live instance, if any.
     pub instance: Option<Instance>,
+    /// The engine root that its containers live in, where that is known.
+    pub engine: Option<String>,
 }
 
 /// What changed, roughly: loops re-read the store when a number grows.

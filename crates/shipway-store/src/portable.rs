@@ -298,7 +298,7 @@ async fn must_be_empty(tx: &mut Tx) -> Result<(), PortableError> {
 /// What counts goes on from where the rows are.
 async fn settle(tx: &mut Tx) -> Result<(), StoreError> {
     let sql: &[&str] = match tx.db() {
-        Db::Sqlite(_) => &[
+        Db::Sqlite(..) => &[
             "UPDATE counter SET value = (SELECT coalesce(max(lease_token), 0) FROM task) WHERE name = 'lease'",
             "UPDATE service SET engine = NULL",
             "UPDATE task SET engine = NULL",

@@ -100,12 +100,12 @@ impl Tx {
         }
         query("UPDATE release SET state = 'retired' WHERE service = $1 AND state = 'live'")
             .bind(&id)
-            .execute(self.db())
+            .later(self.db())
             .await?;
         query("UPDATE release SET state = 'live' WHERE service = $1 AND number = $2")
             .bind(&id)
             .bind(i64::from(number))
-            .execute(self.db())
+            .later(self.db())
             .await?;
         Ok(())
     }
@@ -117,16 +117,16 @@ impl Tx {
         instance: ContainerId,
     ) -> Result<(), StoreError> {
         self.demote_live_instance(service.id, instance).await?;
-        let promoted = query(
+        let promoted: Option<String> = query(
             "UPDATE instance SET role = 'live'
-             WHERE container = $1 AND service = $2 AND release = $3",
+             WHERE container = $1 AND service = $2 AND release = $3 RETURNING container",
         )
         .bind(instance.to_string())
         .bind(service.id.to_string())
         .bind(i64::from(release))
-        .execute(self.db())
+        .scalar_optional(self.db())
         .await?;
-        if promoted == 0 {
+        if promoted.is_none() {
             return Err(StoreError::NotFound("instance"));
         }
         self.changed.services = true;
@@ -154,7 +154,7 @@ impl Tx {
         .bind(&id)
         .bind(i64::from(number))
         .bind(&failure.detail)
-        .execute(self.db())
+        .later(self.db())
         .await?;
         let event = EventKind::ReleaseFailed { release: number, reason: failure.detail.clone() };
         self.event(&subject_of(service.id), service.project.as_str(), &event).await

@@ -13,6 +13,7 @@ use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Encode, FromRow, Postgres
 use crate::db::Db;
 #[cfg(feature = "mutants")]
 use crate::mutants::twisted;
+use crate::shelf::Taken;
 use crate::{postgres, sqlite};
 
 /// What a row of either database can be read into.
@@ -70,6 +71,60 @@ pub(crate) struct Query {
     values: Vec<Value>,
 }
 
+/// Statements whose results nobody reads, waiting for the next one: SQLite takes them all
+/// in one message, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    sql: String,
+    values: Vec<Value>,
+    statements: usize,
+}
+
+/// The most that wait. More would make ever longer texts of what is done for each of many,
+/// and SQLite would prepare and keep each of them.
+const BATCH_MAX: usize = 16;
+
+impl Batch {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.sql.is_empty()
+    }
+
+    fn add(&mut self, sql: &str, values: Vec<Value>) {
+        if !self.is_empty() {
+            self.sql.push(';');
+        }
+        renumbered(sql, self.values.len(), &mut self.sql);
+        self.values.extend(values);
+        self.statements += 1;
+    }
+
+    /// Sends what waits, and `last` (without values) behind it.
+    pub(crate) async fn send_with(&mut self, last: &str, db: &mut Taken<Sqlite>) -> sqlx::Result<()> {
+        self.add(last, Vec::new());
+        self.send(db).await
+    }
+
+    async fn send(&mut self, db: &mut Taken<Sqlite>) -> sqlx::Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let Self { sql, values, .. } = std::mem::take(self);
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments::<Sqlite>(values)?);
+        query.execute(&mut **db).await.map(drop)
+    }
+}
+
+/// Appends a statement whose `$1` is to be the value after the first `before` ones.
+fn renumbered(sql: &str, before: usize, into: &mut String) {
+    let mut parts = sql.split('$');
+    into.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+        let number: usize = part[..digits].parse().expect("a $ stands before a number only");
+        into.push_str(&format!("${}{}", number + before, &part[digits..]));
+    }
+}
+
 /// Begins a statement.
 pub(crate) fn query(sql: impl Into<Cow<'static, str>>) -> Query {
     Query { sql: sql.into(), values: Vec::new() }
@@ -82,11 +137,26 @@ impl Query {
         self
     }
 
+    /// Runs it in its turn, for its effect: what it did is not told, and it must return no
+    /// rows. On SQLite it is sent with the next statement that has an answer, or the commit,
+    /// and may fail there.
+    pub(crate) async fn later(self, db: &mut Db) -> sqlx::Result<()> {
+        let Db::Sqlite(db, batch) = db else { return self.execute(db).await.map(drop) };
+        if batch.statements == BATCH_MAX {
+            batch.send(db).await?;
+        }
+        let Self { sql, values } = self.noted(sqlite::WORDS);
+        batch.add(&sql, values);
+        Ok(())
+    }
+
     /// Runs it; returns how many rows it changed.
     pub(crate) async fn execute(self, db: &mut Db) -> sqlx::Result<u64> {
         match db {
-            Db::Sqlite(db) => {
-                let (sql, bound) = self.for_sqlite();
+            Db::Sqlite(db, batch) => {
+                // Not together: their changes would be counted, too.
+                batch.send(db).await?;
+                let (sql, bound) = self.noted(sqlite::WORDS).behind(batch);
                 Ok(sqlx::query_with(sql, bound?).execute(&mut **db).await?.rows_affected())
             }
             Db::Postgres(db, link) => {
@@ -100,8 +170,8 @@ impl Query {
     /// Reads all its rows.
     pub(crate) async fn fetch_all<T: Readable>(self, db: &mut Db) -> sqlx::Result<Vec<T>> {
         match db {
-            Db::Sqlite(db) => {
-                let (sql, bound) = self.for_sqlite();
+            Db::Sqlite(db, batch) => {
+                let (sql, bound) = self.noted(sqlite::WORDS).behind(batch);
                 sqlx::query_as_with(sql, bound?).fetch_all(&mut **db).await
             }
             Db::Postgres(db, link) => {
@@ -140,13 +210,27 @@ impl Query {
         Ok(row.map(|(value,)| value))
     }
 
-    fn for_sqlite(self) -> (AssertSqlSafe<String>, Bound<Sqlite>) {
-        (AssertSqlSafe(twisted(worded(self.sql, sqlite::WORDS))), arguments::<Sqlite>(self.values))
+    /// With its dialect's words.
+    fn noted(self, words: &[(&str, &str)]) -> Self {
+        let sql = twisted(worded(self.sql, words));
+        #[cfg(feature = "testing")]
+        crate::testing::note_statement(&sql, &self.values);
+        Self { sql: sql.into(), values: self.values }
+    }
+
+    /// Behind what waits, which waits no longer.
+    fn behind(self, batch: &mut Batch) -> (AssertSqlSafe<String>, Bound<Sqlite>) {
+        let mut batch = std::mem::take(batch);
+        if batch.is_empty() {
+            return (AssertSqlSafe(self.sql.into_owned()), arguments::<Sqlite>(self.values));
+        }
+        batch.add(&self.sql, self.values);
+        (AssertSqlSafe(batch.sql), arguments::<Sqlite>(batch.values))
     }
 
     fn for_postgres(self) -> (AssertSqlSafe<String>, Bound<Postgres>) {
-        let values = self.values.into_iter().map(postgres::storable);
-        (AssertSqlSafe(twisted(worded(self.sql, postgres::WORDS))), arguments::<Postgres>(values))
+        let Self { sql, values } = self.noted(postgres::WORDS);
+        (AssertSqlSafe(sql.into_owned()), arguments::<Postgres>(values.into_iter().map(postgres::storable)))
     }
 }
 
@@ -196,3 +280,6 @@ pub(crate) fn worded(sql: Cow<'static, str>, words: &[(&str, &str)]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shipway_model::{ServiceId, TaskPayload};
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::query::query;
 use crate::values::{micros, subject_of};
 use crate::{Store, StoreError, services};
@@ -27,7 +27,8 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn request_repair(&self, service: ServiceId, delay: Duration) -> Result<(), StoreError> {
         let delay = micros(delay);
-        self.write(move |tx| Box::pin(tx.request_repair(service, delay))).await
+        // Whoever starts after a power cut compares everything, and asks again.
+        self.write_surviving(Durability::Host, move |tx| Box::pin(tx.request_repair(service, delay))).await
     }
 }
 

@@ -2,15 +2,13 @@
 //! the task, notes what is wanted, and tells the timeline. When the answer is
 //! out, the change will happen, whatever is killed.
 
-use shipway_model::{
-    EventKind, ProjectName, Service, ServiceId, ServiceName, ServiceState, TaskId, TaskPayload, Wanted,
-};
+use shipway_model::{EventKind, ProjectName, Service, ServiceId, ServiceName, TaskId, TaskPayload, Wanted};
 use uuid::Uuid;
 
 use crate::door::Tx;
 use crate::events::Step;
 use crate::query::query;
-use crate::services::{self, wanted_word};
+use crate::services;
 use crate::values::{number, subject_of, to_json};
 use crate::{Accepted, Request, Store, StoreError, Target};
 
@@ -85,8 +83,7 @@ impl Tx {
         if request.if_version.is_some() {
             return Err(StoreError::VersionMismatch { now: 0 });
         }
-        self.insert_service(*id, &request.project, name).await?;
-        let service = services::find(self.db(), &id.to_string()).await?.ok_or(StoreError::NotFound("service"))?;
+        let service = self.insert_service(*id, &request.project, name).await?;
         self.accept(service, request, true).await
     }
 
@@ -140,33 +137,12 @@ impl Tx {
         .bind(actor)
         .bind(ATTEMPTS_MAX)
         .bind(delay)
-        .execute(self.db())
+        .later(self.db())
         .await?;
         let (task, project) = (&id.to_string(), service.project.as_str());
         self.step(Step { task, project, change: "queued", token: 0, attempt: 0, note: None }).await?;
         self.changed.tasks = true;
         Ok(id)
-    }
-
-    async fn insert_service(
-        &mut self,
-        id: ServiceId,
-        project: &ProjectName,
-        name: &ServiceName,
-    ) -> Result<(), StoreError> {
-        query(
-            "INSERT INTO service (id, project, name, wanted, state, version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, 1, {now}, {now})",
-        )
-        .bind(id.to_string())
-        .bind(project.as_str())
-        .bind(name.as_str())
-        .bind(wanted_word(Wanted::Running))
-        .bind(ServiceState::Starting.word())
-        .execute(self.db())
-        .await?;
-        self.changed.services = true;
-        Ok(())
     }
 
     /// Whether a `delete` of the service is queued or running.

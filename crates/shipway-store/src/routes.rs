@@ -23,6 +23,7 @@ struct RouteRow {
     failures: Option<i64>,
     started_at: Option<i64>,
     handle: Option<String>,
+    engine: Option<String>,
 }
 
 impl RouteRow {
@@ -49,6 +50,7 @@ impl RouteRow {
             project: parse("a service's project", &self.project)?,
             state: read_state(&self.state, self.release, self.reason)?,
             instance,
+            engine: self.engine,
         })
     }
 }
@@ -67,7 +69,7 @@ impl Store {
                 Ok(query(
                     "SELECT s.id, s.name, s.project, s.state, s.release, s.reason,
                          i.container, i.release AS instance_release, i.role, i.endpoint,
-                         i.failures, i.started_at, i.handle
+                         i.failures, i.started_at, i.handle, s.engine
                      FROM service s
                      LEFT JOIN instance i ON i.service = s.id AND i.role = 'live'
                      ORDER BY s.id",

@@ -12,7 +12,7 @@ use crate::{Lease, Store, StoreError};
 
 macro_rules! columns {
     () => {
-        "id, project, name, wanted, state, release, reason, version, created_at, updated_at"
+        "id, project, name, wanted, state, release, reason, version, created_at, updated_at, engine"
     };
 }
 
@@ -28,6 +28,7 @@ pub(crate) struct ServiceRow {
     version: i64,
     created_at: i64,
     updated_at: i64,
+    engine: Option<String>,
 }
 
 impl ServiceRow {
@@ -41,6 +42,7 @@ impl ServiceRow {
             version: number("a service's version", self.version)?,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            engine: self.engine,
         })
     }
 }
@@ -125,7 +127,7 @@ pub(crate) async fn find_by_name(
 impl Tx {
     async fn delete_service(&mut self, lease: LeaseKey) -> Result<(), StoreError> {
         let held = Held::by(self, lease).await?;
-        query("DELETE FROM service WHERE id = $1").bind(&held.subject).execute(self.db()).await?;
+        query("DELETE FROM service WHERE id = $1").bind(&held.subject).later(self.db()).await?;
         self.changed.services = true;
         self.event(&held.event_subject(), &held.project, &EventKind::Deleted).await?;
         self.end_queued_of(&held.subject).await?;
@@ -149,6 +151,29 @@ impl Tx {
         let event = state_event(&service.state, &state);
         self.event(&subject_of(service.id), service.project.as_str(), &event).await?;
         Ok(changed)
+    }
+
+    /// Makes a service that is `starting`.
+    pub(crate) async fn insert_service(
+        &mut self,
+        id: ServiceId,
+        project: &ProjectName,
+        name: &ServiceName,
+    ) -> Result<Service, StoreError> {
+        let row: ServiceRow = query(concat!(
+            "INSERT INTO service (id, project, name, wanted, state, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, 1, {now}, {now}) RETURNING ",
+            columns!()
+        ))
+        .bind(id.to_string())
+        .bind(project.as_str())
+        .bind(name.as_str())
+        .bind(wanted_word(Wanted::Running))
+        .bind(ServiceState::Starting.word())
+        .fetch_one(self.db())
+        .await?;
+        self.changed.services = true;
+        row.read()
     }
 
     /// Writes a service's state and wish, and counts its version. The state
@@ -232,14 +257,40 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn list_all_services(&self, after: Option<ServiceId>, limit: u32) -> Result<Vec<Service>, StoreError> {
+        self.services_where("", after, limit).await
+    }
+
+    /// The same, of those alone whose containers live in this engine root.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn list_services_of(
+        &self,
+        engine: &str,
+        after: Option<ServiceId>,
+        limit: u32,
+    ) -> Result<Vec<Service>, StoreError> {
+        self.services_where(engine, after, limit).await
+    }
+
+    /// Without an engine (an empty text) those of all.
+    async fn services_where(
+        &self,
+        engine: &str,
+        after: Option<ServiceId>,
+        limit: u32,
+    ) -> Result<Vec<Service>, StoreError> {
         let after = after.map_or_else(String::new, |id| id.to_string());
         let rows: Vec<ServiceRow> = self
             .read(async |db| {
-                Ok(query(concat!("SELECT ", columns!(), " FROM service WHERE id > $1 ORDER BY id LIMIT $2"))
-                    .bind(&after)
-                    .bind(page(limit))
-                    .fetch_all(db)
-                    .await?)
+                let sql = concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM service WHERE id > $1 AND ($3 = '' OR engine = $3)
+                         ORDER BY id LIMIT $2"
+                );
+                Ok(query(sql).bind(&after).bind(page(limit)).bind(engine).fetch_all(db).await?)
             })
             .await?;
         rows.into_iter().map(ServiceRow::read).collect()

@@ -11,6 +11,7 @@ use sqlx::error::DatabaseError as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteError, SqliteJournalMode, SqliteSynchronous};
 
 use crate::StoreError;
+use crate::door::Durability;
 
 /// The oldest library that is safe: those before 3.51.3 can corrupt a WAL when a
 /// checkpoint meets a commit.
@@ -27,6 +28,10 @@ const PAGES_MAX: u32 = 4 << 20;
 
 /// The WAL file is cut back to this after a checkpoint, in bytes.
 const WAL_BYTES_KEPT: u32 = 16 << 20;
+
+/// Statements that the writer keeps prepared. It sends about a hundred different ones, and
+/// some of them in several company; preparing takes longer than most of them do.
+const STATEMENTS_KEPT: usize = 300;
 
 /// What the words in braces of the shared SQL are here.
 ///
@@ -51,14 +56,25 @@ pub(crate) const TOKEN_TAKEN: &str = "UPDATE counter SET value = value + 1 WHERE
 /// so that what was read inside still holds when it is written.
 pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
-/// How the writer's connection is set up. `FULL`, because what was answered must
-/// survive a power cut; in WAL mode that is one `fsync` a commit.
+/// The same, saying what its commit survives. `FULL` is one `fsync` of the WAL a commit,
+/// and of all that commits before it have put there; `NORMAL` leaves that to the next one,
+/// and never damages the file. The setting lasts until it is changed, and cannot be changed
+/// inside a transaction: so each begins with its own, and none relies on the one before.
+pub(crate) const fn begin(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Power => "PRAGMA main.synchronous = FULL; BEGIN IMMEDIATE",
+        Durability::Host | Durability::Process => "PRAGMA main.synchronous = NORMAL; BEGIN IMMEDIATE",
+    }
+}
+
+/// How the writer's connection is set up.
 pub(crate) fn writer(path: &Path) -> SqliteConnectOptions {
     common(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("max_page_count", PAGES_MAX.to_string())
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
+        .statement_cache_capacity(STATEMENTS_KEPT)
 }
 
 /// How a reader's connection is set up: it cannot write even by mistake.

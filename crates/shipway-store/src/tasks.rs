@@ -20,7 +20,7 @@ pub(crate) struct TaskRow {
     pub(crate) subject: String,
     payload: String,
     state: String,
-    not_before: i64,
+    pub(crate) not_before: i64,
     outcome: Option<String>,
     pub(crate) attempt: i64,
 }

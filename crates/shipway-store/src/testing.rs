@@ -1,8 +1,53 @@
-//! For tests, behind the feature `testing`: a throwaway store, and a way to make
-//! its disk look full. Never in a release build.
+//! For tests and benches, behind the feature `testing`: a throwaway store, a way to make
+//! its disk look full, and a look at the statements it sends. Never in a release build.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use serde_json::json;
 
 use crate::db::Pools;
-use crate::{OpenError, Store, StoreError, sqlite};
+use crate::query::Value;
+use crate::{OpenError, Store, StoreError, postgres, sqlite};
+
+/// A statement as it went to the database.
+#[derive(Debug, Clone, Serialize)]
+pub struct Statement {
+    /// Its text, with `$1`, `$2` … where the values go.
+    pub sql: String,
+    /// Its values: numbers, texts, truths, nulls.
+    pub values: Vec<serde_json::Value>,
+}
+
+static RECORDING: AtomicBool = AtomicBool::new(false);
+static RECORDED: Mutex<Vec<Statement>> = Mutex::new(Vec::new());
+
+/// Called for each statement.
+pub(crate) fn note_statement(sql: &str, values: &[Value]) {
+    if !RECORDING.load(Ordering::Relaxed) {
+        return;
+    }
+    let values = values.iter().map(|value| match value {
+        Value::Number(number) => json!(number),
+        Value::Text(text) => json!(text),
+        Value::Truth(truth) => json!(truth),
+        Value::Bytes(bytes) => json!(bytes),
+    });
+    if let Ok(mut recorded) = RECORDED.lock() {
+        recorded.push(Statement { sql: sql.to_owned(), values: values.collect() });
+    }
+}
+
+/// Runs `work` and returns what it came to, and every statement that any store of this
+/// process sent meanwhile.
+pub async fn statements_of<T>(work: impl Future<Output = T>) -> (T, Vec<Statement>) {
+    RECORDING.store(true, Ordering::Relaxed);
+    let result = work.await;
+    RECORDING.store(false, Ordering::Relaxed);
+    let recorded = RECORDED.lock().map(|mut recorded| std::mem::take(&mut *recorded));
+    (result, recorded.unwrap_or_default())
+}
 
 impl Store {
     /// Opens a new store in a folder that is deleted when the second value is
@@ -40,9 +85,22 @@ impl Store {
         Ok(())
     }
 
+    /// How the server is told to behave when a session begins that writes.
+    #[must_use]
+    pub fn session_settings(&self) -> &'static [(&'static str, &'static str)] {
+        match &self.0.pools {
+            Pools::Sqlite { .. } => &[],
+            Pools::Postgres { .. } => postgres::OF_WRITERS,
+        }
+    }
+
+    /// The pool, with all its connections.
     fn writer(&self) -> &sqlx::SqlitePool {
         match &self.0.pools {
-            Pools::Sqlite { writer, .. } => writer,
+            Pools::Sqlite { writer, .. } => {
+                writer.clear();
+                writer.pool()
+            }
             Pools::Postgres { .. } => panic!("only SQLite has pages and pragmas"),
         }
     }

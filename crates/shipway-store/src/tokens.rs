@@ -5,7 +5,7 @@ use shipway_model::{EventKind, Micros, TokenId};
 use sqlx::FromRow;
 
 use crate::db::Db;
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::query::query;
 use crate::values::parse;
 use crate::{Store, StoreError, Token};
@@ -93,7 +93,7 @@ impl Store {
     }
 
     async fn note_use(&self, token: TokenId, at: Micros) -> Result<(), StoreError> {
-        self.write(move |tx| Box::pin(tx.note_use(token, at))).await
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.note_use(token, at))).await
     }
 
     /// All tokens, expired ones included, oldest first.

@@ -10,10 +10,14 @@ use std::time::Duration;
 use shipway_model::Micros;
 use sqlx::FromRow;
 
-use crate::door::Tx;
+use crate::door::{Durability, Tx};
 use crate::query::query;
 use crate::values::{from_json, micros, number, to_json};
 use crate::{Store, StoreError};
+
+/// A worker that is silent for so long, in microseconds, is taken for gone: its signs of life
+/// are five seconds apart at most.
+const SILENCE_MAX: Micros = 15_000_000;
 
 /// What a worker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,26 @@ pub struct WorkerFacts {
     pub labels: BTreeSet<String>,
     /// Its version.
     pub version: String,
+    /// Where it answers for what flows, if it does.
+    pub streams: Option<StreamDoor>,
+}
+
+/// Where a worker is asked for what cannot pass through the store: logs as they are
+/// written, exec, stats. Whoever can read the store may ask.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamDoor {
+    /// `host:port`, as other machines reach it.
+    pub address: String,
+    /// SHA-256 of the certificate that it shows there, in hexadecimal.
+    pub certificate: String,
+    /// What it wants to hear before it opens; a new one with every start.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for StreamDoor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamDoor").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// Whether a worker takes tasks.
@@ -81,8 +105,24 @@ pub struct Worker {
     pub running: u64,
 }
 
+macro_rules! columns {
+    () => {
+        "id, host, engine, capacity, labels, version, state, started_at, beat_at, address, certificate, secret,
+         {now} - beat_at AS silent_for,
+         (SELECT count(*) FROM task WHERE task.state = 'running' AND task.worker = worker.id) AS running"
+    };
+}
+
+impl Worker {
+    /// Whether it has not been heard of for longer than three signs of life are apart.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.silent_for > SILENCE_MAX
+    }
+}
+
 #[derive(FromRow)]
-struct WorkerRow {
+pub(crate) struct WorkerRow {
     id: String,
     host: String,
     engine: Option<String>,
@@ -94,10 +134,20 @@ struct WorkerRow {
     beat_at: i64,
     silent_for: i64,
     running: i64,
+    address: Option<String>,
+    certificate: Option<String>,
+    secret: Option<String>,
 }
 
+/// All workers, with what they hold.
+pub(crate) const LIST_WORKERS: &str = concat!("SELECT ", columns!(), " FROM worker ORDER BY id LIMIT 1000");
+
 impl WorkerRow {
-    fn read(self) -> Result<Worker, StoreError> {
+    pub(crate) fn read(self) -> Result<Worker, StoreError> {
+        let streams = match (self.address, self.certificate, self.secret) {
+            (Some(address), Some(certificate), Some(secret)) => Some(StreamDoor { address, certificate, secret }),
+            _ => None,
+        };
         Ok(Worker {
             facts: WorkerFacts {
                 id: self.id,
@@ -106,6 +156,7 @@ impl WorkerRow {
                 capacity: number("a worker's capacity", self.capacity)?,
                 labels: from_json("a worker's labels", &self.labels)?,
                 version: self.version,
+                streams,
             },
             state: WorkerState::read(&self.state)?,
             started_at: self.started_at,
@@ -136,7 +187,7 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn beat_worker(&self, id: &str) -> Result<WorkerState, StoreError> {
         let id = id.to_owned();
-        self.write(move |tx| Box::pin(tx.beat_worker(id))).await
+        self.write_surviving(Durability::Process, move |tx| Box::pin(tx.beat_worker(id))).await
     }
 
     /// Changes whether a worker takes tasks.
@@ -166,27 +217,38 @@ impl Store {
     ///
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
-        let rows: Vec<WorkerRow> = self
+        let rows: Vec<WorkerRow> = self.read(async |db| Ok(query(LIST_WORKERS).fetch_all(db).await?)).await?;
+        rows.into_iter().map(WorkerRow::read).collect()
+    }
+
+    /// The worker that has an engine root, as far as it has ever registered: the one that
+    /// was heard of last, if it has had several names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn find_worker_of(&self, engine: &str) -> Result<Option<Worker>, StoreError> {
+        let row: Option<WorkerRow> = self
             .read(async |db| {
-                let sql = "SELECT id, host, engine, capacity, labels, version, state, started_at, beat_at,
-                         {now} - beat_at AS silent_for,
-                         (SELECT count(*) FROM task WHERE task.state = 'running' AND task.worker = worker.id) AS running
-                     FROM worker ORDER BY id LIMIT 1000";
-                Ok(query(sql).fetch_all(db).await?)
+                let sql =
+                    concat!("SELECT ", columns!(), " FROM worker WHERE engine = $1 ORDER BY beat_at DESC LIMIT 1");
+                Ok(query(sql).bind(engine).fetch_optional(db).await?)
             })
             .await?;
-        rows.into_iter().map(WorkerRow::read).collect()
+        row.map(WorkerRow::read).transpose()
     }
 }
 
 impl Tx {
     async fn register_worker(&mut self, facts: WorkerFacts) -> Result<(), StoreError> {
         query(
-            "INSERT INTO worker (id, host, engine, capacity, labels, version, state, started_at, beat_at)
-             VALUES ($1, $2, $3, $4, $5, $6, 'active', {now}, {now})
+            "INSERT INTO worker (id, host, engine, capacity, labels, version, address, certificate, secret,
+                 state, started_at, beat_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', {now}, {now})
              ON CONFLICT (id) DO UPDATE SET
                  host = excluded.host, engine = excluded.engine, capacity = excluded.capacity,
-                 labels = excluded.labels, version = excluded.version,
+                 labels = excluded.labels, version = excluded.version, address = excluded.address,
+                 certificate = excluded.certificate, secret = excluded.secret,
                  state = CASE WHEN worker.state = 'cordoned' THEN worker.state ELSE 'active' END,
                  started_at = excluded.started_at, beat_at = excluded.beat_at",
         )
@@ -196,6 +258,9 @@ impl Tx {
         .bind(i64::from(facts.capacity))
         .bind(to_json("a worker's labels", &facts.labels)?)
         .bind(&facts.version)
+        .bind(facts.streams.as_ref().map(|door| door.address.as_str()))
+        .bind(facts.streams.as_ref().map(|door| door.certificate.as_str()))
+        .bind(facts.streams.as_ref().map(|door| door.secret.as_str()))
         .execute(self.db())
         .await?;
         // It may be what some task has waited for.

@@ -30,6 +30,14 @@ pub struct Output {
 pub struct Settings {
     /// Further environment of `serve`.
     pub environment: Vec<(String, String)>,
+    /// What it does; nothing is all.
+    pub roles: Option<String>,
+}
+
+impl Settings {
+    fn has(&self, role: &str) -> bool {
+        self.roles.as_ref().is_none_or(|roles| roles.split(',').any(|one| one == role))
+    }
 }
 
 /// A running Shipway. Dropping it ends the process, its proxy and its containers.
@@ -40,6 +48,8 @@ pub struct Platform {
     settings: Settings,
     child: Child,
     address: SocketAddr,
+    /// How often it was started.
+    starts: usize,
 }
 
 impl Platform {
@@ -53,17 +63,41 @@ impl Platform {
     ///
     /// It ends, or is not ready in time; its log is printed.
     pub fn start(binary: &Path, settings: Settings) -> io::Result<Self> {
+        let mut platform = Self::begin(binary, settings)?;
+        platform.wait_ready();
+        Ok(platform)
+    }
+
+    /// The same, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn begin(binary: &Path, settings: Settings) -> io::Result<Self> {
         // The proxy's user must be able to pass through to the sockets.
         let passable = fs::Permissions::from_mode(0o711);
         let folder = tempfile::Builder::new().prefix("shipway-test-").permissions(passable).tempdir()?;
         let child = spawn(binary, folder.path(), &settings)?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut platform = Self { binary: binary.to_owned(), folder, settings, child, address };
-        platform.wait_ready();
-        Ok(platform)
+        Ok(Self { binary: binary.to_owned(), folder, settings, child, address, starts: 1 })
     }
 
-    fn wait_ready(&mut self) {
+    /// Waits until what was begun is ready.
+    ///
+    /// # Panics
+    ///
+    /// It ends, or is not ready in time; its log is printed.
+    pub fn wait_ready(&mut self) {
+        wait_until("its roles are ready", READY_LIMIT, || {
+            self.assert_runs();
+            (self.log().matches("ready roles=").count() >= self.starts).then_some(())
+        });
+        if self.settings.has("proxy") {
+            self.wait_open();
+        }
+    }
+
+    fn wait_open(&mut self) {
         let listeners = self.run_dir().join("listeners.json");
         self.address = wait_until("the listener is open", READY_LIMIT, || {
             self.assert_runs();
@@ -71,6 +105,9 @@ impl Platform {
             let listeners: Vec<serde_json::Value> = serde_json::from_str(&text).ok()?;
             listeners.first()?.get("address")?.as_str()?.parse().ok()
         });
+        if !self.settings.has("api") {
+            return;
+        }
         wait_until("shipway is ready", READY_LIMIT, || {
             self.assert_runs();
             let answer = http::get(self.address, "localhost", "/readyz").ok()?;
@@ -130,6 +167,7 @@ impl Platform {
     /// It cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
         self.child = spawn(&self.binary, self.folder.path(), &self.settings)?;
+        self.starts += 1;
         self.wait_ready();
         Ok(())
     }
@@ -199,6 +237,8 @@ fn spawn(binary: &Path, folder: &Path, settings: &Settings) -> io::Result<Child>
         .env("SHIPWAY_LISTEN", "127.0.0.1:0")
         .env("SHIPWAY_API_OPEN", "loopback")
         .env("SHIPWAY_LOG_FORMAT", "human")
+        .env("NO_COLOR", "1")
+        .envs(settings.roles.iter().map(|roles| ("SHIPWAY_ROLES", roles)))
         .envs(settings.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -106,6 +106,29 @@ impl Postgres {
         format!("postgres://postgres@{folder}/{database}")
     }
 
+    /// Lets it listen on an address of this thread's network as well, for whoever is there.
+    /// Everybody who is connected is disconnected.
+    ///
+    /// # Errors
+    ///
+    /// In the server's words.
+    pub fn listen(&self, address: std::net::IpAddr) -> io::Result<()> {
+        let append = |name: &str, line: String| {
+            let mut file = File::options().append(true).open(self.data().join(name))?;
+            writeln!(file, "{line}")
+        };
+        append("postgresql.conf", format!("listen_addresses = '{address}'"))?;
+        append("pg_hba.conf", "host all all all trust".to_owned())?;
+        self.stop(Stop::Fast)?;
+        self.resume()
+    }
+
+    /// What `DATABASE_URL` is for this database at an address of [`listen`](Self::listen).
+    #[must_use]
+    pub fn url_at(&self, address: std::net::IpAddr, database: &str) -> String {
+        format!("postgres://postgres@{address}/{database}")
+    }
+
     /// The folder of its socket.
     #[must_use]
     pub fn socket_folder(&self) -> &Path {

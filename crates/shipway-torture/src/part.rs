@@ -27,7 +27,7 @@ use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, ShutdownSender};
 use shipway_store::mutants::{self, Mutant};
 use shipway_store::{Claimant, LeaseTerms, Migrate, Store, WorkerFacts};
-use shipway_worker::{Drain, Parts, Worker, WorkerConfig};
+use shipway_worker::{Drain, OwnTrees, Parts, Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -148,6 +148,8 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
             blobs,
             clock: Arc::new(HostClock),
             drain: Arc::new(NoVisitors),
+            trees: Arc::new(OwnTrees),
+            preemption: None,
         };
         Worker::new(worker_config(&config), parts).run(asked).await;
     } else {
@@ -195,6 +197,7 @@ async fn register(config: &Config, store: &Store) {
         capacity: u32::try_from(config.concurrency).unwrap_or(u32::MAX),
         labels: BTreeSet::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        streams: None,
     };
     while let Err(error) = store.register_worker(&facts).await {
         tracing::warn!(%error, "not registered yet");

@@ -10,6 +10,8 @@ use shipway_stdx::clock::Clock;
 use shipway_store::{Store, StoreError};
 use uuid::Uuid;
 
+use crate::presence::Presence;
+use crate::supply::Trees;
 use crate::trouble::Trouble;
 use crate::watch::Watchers;
 use crate::{Drain, WorkerConfig};
@@ -24,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) blobs: Blobs,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Arc<dyn Drain>,
+    pub(crate) trees: Arc<dyn Trees>,
+    pub(crate) presence: Presence,
     pub(crate) watchers: Watchers,
 }
 

@@ -38,6 +38,7 @@ impl Job {
     /// Starts a container of `release` and waits until it is ready.
     pub(crate) async fn launch(&self, release: &Release, failures: u32) -> Result<Launch, Trouble> {
         let (core, project) = (&self.core, &self.lease.task.project);
+        core.bring_root(&release.spec.root).await?;
         let mut instance = Instance {
             container: Core::fresh_container(),
             service: release.service,

@@ -9,7 +9,8 @@
 //! under its lease, and how it ends), `change` (what each kind of task does),
 //! `launch` and `probe` (a container from row to ready), `repair` (the planner's
 //! moves, carried out), `watch` (who notices deaths and idle instances),
-//! [`live`] (logs, stats and exec of what runs), [`drain`] (what is needed of a proxy).
+//! [`live`] (logs, stats and exec of what runs), [`drain`] (what is needed of a proxy),
+//! `presence` (a worker among others), [`supply`] (what another machine has received).
 //!
 //! # Invariants
 //!
@@ -32,12 +33,16 @@ pub mod drain;
 mod ending;
 mod hands;
 mod job;
+mod jobs;
 mod launch;
 mod lease;
 pub mod live;
 mod measure;
+pub mod orders;
+mod presence;
 mod probe;
 mod repair;
+pub mod supply;
 mod trouble;
 mod watch;
 pub mod worker;
@@ -45,4 +50,6 @@ pub mod worker;
 pub use config::WorkerConfig;
 pub use drain::Drain;
 pub use live::{LiveError, LiveLine, LivePlace, LiveQuery, LiveStreams};
+pub use orders::Orders;
+pub use supply::{OwnTrees, Trees};
 pub use worker::{Parts, Worker};

@@ -36,7 +36,9 @@ pub struct LiveStreams {
 }
 
 impl LiveStreams {
-    pub(crate) fn new(store: Store, driver: Arc<dyn Driver>) -> Self {
+    /// Of what runs on this driver.
+    #[must_use]
+    pub fn new(store: Store, driver: Arc<dyn Driver>) -> Self {
         Self { store, driver }
     }
 

@@ -8,17 +8,21 @@ use shipway_driver::Driver;
 use shipway_fetch::{Blobs, Fetcher};
 use shipway_model::{Instance, Service, ServiceId};
 use shipway_plan::{Move, next_moves, strays};
+use shipway_preempt::{Preempted, Preemption};
 use shipway_stdx::clock::Clock;
-use shipway_stdx::shutdown::Shutdown;
-use shipway_store::{Notice, Store, StoreError};
+use shipway_store::{Notice, Store, StoreError, WorkerState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::job::Job;
-use crate::{Drain, LiveStreams, WorkerConfig};
+use crate::jobs::Jobs;
+use crate::presence::{self, Presence};
+use crate::supply::Trees;
+use crate::watch::Watchers;
+use crate::{Drain, LiveStreams, Orders, WorkerConfig};
 
 /// The longest sleep: what a lost notice costs at most.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -44,22 +48,27 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What serves the visitors.
     pub drain: Arc<dyn Drain>,
+    /// Where trees of images are kept.
+    pub trees: Arc<dyn Trees>,
+    /// Who says that the machine will be taken away, if anybody does.
+    pub preemption: Option<Box<dyn Preemption>>,
 }
 
 /// A worker. Dropping it ends its watchers; what it runs goes on.
 #[derive(Debug)]
 pub struct Worker {
     core: Arc<Core>,
+    preemption: Option<Box<dyn Preemption>>,
 }
 
 impl Worker {
     /// Makes a worker; nothing happens before [`run`](Self::run) or [`tick`](Self::tick).
     #[must_use]
     pub fn new(config: WorkerConfig, parts: Parts) -> Self {
-        let Parts { store, driver, fetcher, blobs, clock, drain } = parts;
-        let core =
-            Core { config, store, driver, fetcher, blobs, clock, drain, watchers: crate::watch::Watchers::default() };
-        Self { core: Arc::new(core) }
+        let Parts { store, driver, fetcher, blobs, clock, drain, trees, preemption } = parts;
+        let (watchers, presence) = (Watchers::default(), Presence::default());
+        let core = Core { config, store, driver, fetcher, blobs, clock, drain, trees, watchers, presence };
+        Self { core: Arc::new(core), preemption }
     }
 
     /// Logs, stats and exec of what runs, for the api to relay.
@@ -82,36 +91,69 @@ impl Worker {
         Ok(true)
     }
 
-    /// Works until told to stop, then gives back what is unfinished.
+    /// Works until told to end, then finishes or gives back what is unfinished.
     ///
     /// It first compares everything once. Tasks that a worker before it held are
     /// claimed when their leases run out; the main function of a sole process calls
     /// [`Store::rescue`] with `all` before this, and they are claimed at once.
-    pub async fn run(self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, orders: impl Into<Orders>) {
+        let mut orders = orders.into();
         let stop = CancellationToken::new();
         let mut chores = JoinSet::new();
         chores.spawn(compare_for_ever(Arc::clone(&self.core), stop.clone()));
         chores.spawn(rescue_for_ever(Arc::clone(&self.core), stop.clone()));
-        let mut jobs = JoinSet::new();
-        let mut notices = self.core.store.notices();
-        while !shutdown.is_requested() {
-            let seen = *notices.borrow_and_update();
-            let pause = self.fill(&mut jobs, &stop).await;
-            tokio::select! {
-                () = shutdown.requested() => break,
-                () = news(&mut notices, seen) => {}
-                Some(ended) = jobs.join_next() => log_panic(ended),
-                () = sleep(pause) => {}
-            }
-        }
+        chores.spawn(presence::keep(Arc::clone(&self.core), stop.clone()));
+        let mut jobs = Jobs::default();
+        self.work(&mut jobs, &mut orders).await;
+        self.core.presence.turn(WorkerState::Draining);
+        jobs.finish(self.core.config.drain, orders.leave.requested()).await;
         stop.cancel();
-        while let Some(ended) = jobs.join_next().await {
-            log_panic(ended);
-        }
         while let Some(ended) = chores.join_next().await {
             log_panic(ended);
         }
         self.core.watchers.join().await;
+        if let Err(error) = presence::write_own(&self.core).await {
+            tracing::warn!(%error, "that this worker ends could not be written");
+        }
+    }
+
+    /// Claims and works until an order comes. Told by an operator to drain, or that the
+    /// machine will be taken away, it gives back what it has and stays, with nothing to do.
+    async fn work(&mut self, jobs: &mut Jobs, orders: &mut Orders) {
+        let mut notices = self.core.store.notices();
+        let mut state = self.core.presence.state();
+        let mut dismissed: Option<Instant> = None;
+        while !orders.is_given() {
+            let seen = *notices.borrow_and_update();
+            dismissed = dismissal(*state.borrow_and_update(), dismissed, self.core.config.drain);
+            let pause = self.fill(jobs).await;
+            tokio::select! {
+                () = orders.given() => return,
+                () = news(&mut notices, seen) => {}
+                () = jobs.one_ended() => {}
+                () = sleep(pause) => {}
+                _ = state.changed() => {}
+                () = sleep_until(dismissed.unwrap_or_else(Instant::now)), if dismissed.is_some() && !jobs.is_empty() => {
+                    jobs.give_back().await;
+                }
+                preempted = presence::foreseen(&mut self.preemption) => self.be_preempted(jobs, &preempted).await,
+            }
+        }
+    }
+
+    async fn be_preempted(&mut self, jobs: &mut Jobs, preempted: &Preempted) {
+        let Preempted { what, .. } = preempted;
+        tracing::warn!(what, tasks = jobs.len(), "this machine will be taken away; giving back what is unfinished");
+        self.core.presence.turn(WorkerState::Leaving);
+        jobs.give_back().await;
+        if let Err(error) = presence::write_own(&self.core).await {
+            tracing::warn!(%error, "that this worker leaves could not be written yet");
+        }
+        if let Some(preemption) = &mut self.preemption {
+            preemption.ready(preempted).await;
+        }
+        // Asked again, most of them would say the same at once.
+        self.preemption = None;
     }
 
     /// Compares every service once with what the driver sees: repairs are asked for
@@ -125,13 +167,13 @@ impl Worker {
     }
 
     /// Claims tasks until there are none or enough. Returns when to look again.
-    async fn fill(&self, jobs: &mut JoinSet<()>, stop: &CancellationToken) -> Duration {
+    async fn fill(&self, jobs: &mut Jobs) -> Duration {
+        if *self.core.presence.state().borrow() != WorkerState::Active {
+            return SLEEP_MAX;
+        }
         while jobs.len() < self.core.config.concurrency {
             match self.claim().await {
-                Ok(Some(job)) => {
-                    let stop = stop.clone();
-                    jobs.spawn(async move { job.run(stop).await });
-                }
+                Ok(Some(job)) => jobs.start(job),
                 Ok(None) => return self.until_due().await,
                 Err(error) => {
                     tracing::warn!(%error, "nothing can be claimed now");
@@ -166,6 +208,15 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.core.watchers.cancel();
+    }
+}
+
+/// When a worker in this state gives back what it has: never, unless somebody sent it away.
+fn dismissal(state: WorkerState, before: Option<Instant>, drain: Duration) -> Option<Instant> {
+    match state {
+        WorkerState::Active | WorkerState::Cordoned => None,
+        WorkerState::Draining => before.or_else(|| Some(Instant::now() + drain)),
+        WorkerState::Leaving => Some(Instant::now()),
     }
 }
 
@@ -228,7 +279,7 @@ async fn compare(core: &Arc<Core>) -> anyhow::Result<()> {
     let mut after = None;
     let mut result = Ok(());
     loop {
-        let services = core.store.list_all_services(after, SERVICES_PAGE).await?;
+        let services = own_services(core, after).await?;
         let Some(last) = services.last() else {
             return result;
         };
@@ -239,6 +290,14 @@ async fn compare(core: &Arc<Core>) -> anyhow::Result<()> {
             let compared = compare_one(core, service, rows).await;
             result = result.and(compared);
         }
+    }
+}
+
+/// Those whose containers live in this worker's engine; all of them where it is the only one.
+async fn own_services(core: &Core, after: Option<ServiceId>) -> Result<Vec<Service>, StoreError> {
+    match &core.config.claimant.engine {
+        Some(engine) => core.store.list_services_of(engine, after, SERVICES_PAGE).await,
+        None => core.store.list_all_services(after, SERVICES_PAGE).await,
     }
 }
 

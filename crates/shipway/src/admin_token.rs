@@ -10,6 +10,8 @@ use shipway_stdx::fs::{Durability, write_atomic};
 use shipway_store::{Store, Token};
 use uuid::Uuid;
 
+use crate::platform;
+
 const NAME: &str = "admin, made at the first start";
 
 /// Where several hosts share a database, each has a token and a file of its own.
@@ -17,7 +19,7 @@ fn name(store: &Store) -> String {
     if !store.is_shared() {
         return NAME.to_owned();
     }
-    format!("{NAME} on {}", rustix::system::uname().nodename().to_string_lossy())
+    format!("{NAME} on {}", platform::host_name())
 }
 
 /// Makes the admin token unless its file is there and works. The store has only

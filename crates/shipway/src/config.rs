@@ -8,15 +8,19 @@
 
 mod database;
 mod file;
+mod janitor;
+mod roles;
 mod settings;
 mod template;
 mod values;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use database::{HIDDEN, SECRET_KEYS};
+pub(crate) use roles::Roles;
 pub(crate) use settings::SETTINGS;
 pub(crate) use values::{Config, ListenerConfig, LogFormat, OpenTo, ProxyUser, Serves};
 

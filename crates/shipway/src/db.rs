@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use shipway_cli::DbCommand;
 use shipway_store::Store;
 
-use crate::config::Config;
 use crate::serve::database;
 use crate::state_dir::StateDir;
 
@@ -18,7 +17,7 @@ pub(crate) async fn carry(command: DbCommand) -> anyhow::Result<()> {
     let (DbCommand::Export(args) | DbCommand::Import(args)) = &command;
     let config = crate::load(&args.platform)?.config;
     let state = StateDir::open(&config.state_dir)?;
-    let store = open(&config, &state).await?;
+    let store = database::open(&config, &state).await?;
     let (done, rows) = match command {
         DbCommand::Export(_) => ("written to", export(&store, &args.file).await?),
         DbCommand::Import(_) => ("read from", import(&store, &args.file).await?),
@@ -26,13 +25,6 @@ pub(crate) async fn carry(command: DbCommand) -> anyhow::Result<()> {
     store.close().await;
     writeln!(std::io::stdout(), "{rows} rows {done} {}", args.file.display())?;
     Ok(())
-}
-
-async fn open(config: &Config, state: &StateDir) -> anyhow::Result<Store> {
-    match &config.database_url {
-        None => Ok(Store::open(&state.join("shipway.sqlite")).await?),
-        Some(url) => database::connect(url.reveal()).await.context("cannot use the database of `database.url`"),
-    }
 }
 
 /// A file that is there already is not written over: it may be the only one.

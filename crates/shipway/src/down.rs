@@ -4,6 +4,7 @@
 //! what the engine holds of the kernel's. The state directory is kept, so the
 //! next `serve` finds its services and brings back what was wanted.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,12 +45,14 @@ pub(crate) async fn down(config: Config) -> anyhow::Result<()> {
 
 async fn end_serve(state: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut asked = false;
-    while let Some(pid) = state_dir::owner(state)? {
-        if !asked {
+    let mut asked = BTreeSet::new();
+    while let Some(&pid) = state_dir::owners(state)?.first() {
+        if asked.insert(pid) {
             let pid = Pid::from_raw(pid).context("the state directory's lock names no process")?;
-            kill_process(pid, Signal::TERM).context("cannot end serve")?;
-            asked = true;
+            // Two words: there is no waiting for tasks, the next start goes on with them.
+            for signal in [Signal::TERM, Signal::INT] {
+                kill_process(pid, signal).context("cannot end serve")?;
+            }
         }
         if begun.elapsed() > SERVE_LIMIT {
             bail!("serve (process {pid}) does not end within {} s", SERVE_LIMIT.as_secs());

@@ -48,7 +48,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Proxy(_) => proxy::run()?,
         Command::Serve(args) => {
-            let Effective { config, .. } = load(&args)?;
+            let Effective { config, .. } = load_with(&args.platform, args.roles.map(|roles| ("roles", roles)))?;
             logging::start(config.log_format, &config.log_level)?;
             runtime()?.block_on(serve::serve(config))?;
         }
@@ -72,8 +72,14 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Reads configuration; the one place that looks at the environment.
 pub(crate) fn load(args: &PlatformArgs) -> anyhow::Result<Effective> {
+    load_with(args, None)
+}
+
+/// The same, with a flag of its own that stands for a key.
+fn load_with(args: &PlatformArgs, flag: Option<(&str, String)>) -> anyhow::Result<Effective> {
+    let given = args.set.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
     let sources = Sources {
-        flags: args.set.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
+        flags: given.chain(flag.map(|(key, value)| (key.to_owned(), value))).collect(),
         file: args.config.clone(),
         environment: std::env::vars().collect(),
     };

@@ -60,6 +60,11 @@ impl Places {
     }
 }
 
+/// The name of this machine, as it has it itself.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The name of this installation: random, made once.
 fn instance(path: &Path) -> anyhow::Result<String> {
     use shipway_stdx::fs::{Durability, write_atomic};

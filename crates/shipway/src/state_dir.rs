@@ -1,7 +1,9 @@
-//! The state directory: one owner, one version.
+//! The state directory: one owner of each part, one version.
 //!
-//! `lock` is held (flock(2)) by the one `serve` that owns the directory and names
-//! its process; the kernel lets go of it however that process ends. `version`
+//! A lock (flock(2)) is held by the one process that does a thing here, and names it; the
+//! kernel lets go of it however that process ends. `lock` is the engine's, that of the
+//! worker; `lock.api`, `lock.janitor` and `lock.proxy` are those of the roles. A process that
+//! does everything has them all. `version`
 //! says which form the directory has: one that a newer Shipway has written is
 //! refused, never guessed at.
 
@@ -13,14 +15,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use shipway_stdx::fs::{Durability, write_atomic};
 
+use crate::config::Roles;
+
 /// The form of the directory that this version writes.
 pub(crate) const VERSION: u32 = 1;
 
-/// An owned state directory. Dropping it lets go of the lock.
+/// The locks there are, first the one that has always been there.
+const LOCKS: [&str; 4] = ["lock", "lock.api", "lock.janitor", "lock.proxy"];
+
+/// An owned state directory. Dropping it lets go of the locks.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 /// Why a state directory cannot be used.
@@ -42,13 +49,20 @@ pub(crate) enum StateDirError {
 }
 
 impl StateDir {
-    /// Makes the directory if need be, takes its lock, checks its version.
+    /// Makes the directory if need be, takes all of it, checks its version.
     pub(crate) fn open(path: &Path) -> Result<Self, StateDirError> {
+        Self::open_for(path, Roles::ALL)
+    }
+
+    /// The same, but takes only what these roles need.
+    pub(crate) fn open_for(path: &Path, roles: Roles) -> Result<Self, StateDirError> {
         let fail = |source| StateDirError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(fail)?;
-        let lock = lock(path)?;
+        let wanted = LOCKS.into_iter().zip([roles.worker, roles.api, roles.janitor, roles.proxy]);
+        let locks = wanted.filter(|(_, wanted)| *wanted).map(|(name, _)| lock(path, name));
+        let locks = locks.collect::<Result<_, _>>()?;
         check_version(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _locks: locks })
     }
 
     /// A path inside.
@@ -57,9 +71,18 @@ impl StateDir {
     }
 }
 
-/// The process that owns a state directory now, if any.
-pub(crate) fn owner(path: &Path) -> io::Result<Option<i32>> {
-    let mut file = match File::open(path.join("lock")) {
+/// The processes that own something of a state directory now, each once.
+pub(crate) fn owners(path: &Path) -> io::Result<Vec<i32>> {
+    let mut owners = Vec::new();
+    for name in LOCKS {
+        let owner = owner(&path.join(name))?;
+        owners.extend(owner.filter(|owner| !owners.contains(owner)));
+    }
+    Ok(owners)
+}
+
+fn owner(lock: &Path) -> io::Result<Option<i32>> {
+    let mut file = match File::open(lock) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -72,11 +95,11 @@ pub(crate) fn owner(path: &Path) -> io::Result<Option<i32>> {
     Ok(text.trim().parse().ok())
 }
 
-fn lock(folder: &Path) -> Result<File, StateDirError> {
+fn lock(folder: &Path, name: &str) -> Result<File, StateDirError> {
     let fail = |source| StateDirError::Io { path: folder.to_owned(), source };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o644);
-    let mut file = options.open(folder.join("lock")).map_err(fail)?;
+    let mut file = options.open(folder.join(name)).map_err(fail)?;
     if !shipway_stdx::fs::lock(&file).map_err(fail)? {
         let mut owner = String::new();
         file.read_to_string(&mut owner).map_err(fail)?;
@@ -115,9 +138,22 @@ mod tests {
         let first = StateDir::open(folder.path()).unwrap();
         let error = StateDir::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
-        assert_eq!(owner(folder.path()).unwrap(), i32::try_from(std::process::id()).ok());
+        assert_eq!(owners(folder.path()).unwrap(), [i32::try_from(std::process::id()).unwrap()]);
         drop(first);
-        assert_eq!(owner(folder.path()).unwrap(), None);
+        assert!(owners(folder.path()).unwrap().is_empty());
+        StateDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn processes_share_a_directory_that_do_different_things_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = Roles { api: false, worker: false, janitor: false, proxy: false };
+        let api = StateDir::open_for(folder.path(), Roles { api: true, ..none }).unwrap();
+        let worker = StateDir::open_for(folder.path(), Roles { worker: true, ..none }).unwrap();
+        let janitor = StateDir::open_for(folder.path(), Roles { janitor: true, ..none }).unwrap();
+        StateDir::open_for(folder.path(), Roles { worker: true, ..none }).unwrap_err();
+        StateDir::open(folder.path()).unwrap_err();
+        drop((api, worker, janitor));
         StateDir::open(folder.path()).unwrap();
     }
 

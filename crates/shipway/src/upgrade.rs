@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Replaces the running `serve` by `file`, and says how it went.
 pub(crate) fn upgrade(config: &Config, file: &Path, as_json: bool) -> anyhow::Result<()> {
-    let pid = state_dir::owner(&config.state_dir)?.with_context(|| {
+    let owners = state_dir::owners(&config.state_dir)?;
+    let pid = *owners.first().with_context(|| {
         let state = config.state_dir.display();
         format!("no shipway runs with the state directory {state}: put the file in place and start it")
     })?;
@@ -37,7 +38,12 @@ pub(crate) fn upgrade(config: &Config, file: &Path, as_json: bool) -> anyhow::Re
         next.may_follow(&Facts::own())?;
     }
     let replaced = put_in_place(&file, &target)?;
-    let outcome = signal(pid, &config.run_dir);
+    // Processes that share a state directory run one file; the first that fails ends it.
+    let outcome = owners.iter().try_fold(None, |before: Option<Outcome>, pid| match before {
+        Some(before) if before.ending != Ending::Done => Ok(Some(before)),
+        _ => signal(*pid, &config.run_dir).map(Some),
+    });
+    let outcome = outcome.and_then(|outcome| outcome.context("nobody was told"));
     let went_well = outcome.as_ref().is_ok_and(|outcome| outcome.ending == Ending::Done);
     if !went_well && let Some(previous) = replaced {
         fs::rename(&previous, &target).with_context(|| format!("cannot put {} back", target.display()))?;

@@ -33,8 +33,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("client", &["api-types"]),
     // Roles never depend on roles: they meet in the store.
     ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
-    ("worker", &["driver", "fetch", "model", "plan", "store", "stdx"]),
+    ("janitor", &["model", "store", "stdx"]),
+    ("worker", &["driver", "fetch", "model", "plan", "preempt", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
+    ("relay", &["api", "api-types", "model", "stdx"]),
     // Faces.
     ("cli", &["api-types", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
@@ -46,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch"]),
+    ("rustls", &["shipway-fetch", "shipway-relay"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),

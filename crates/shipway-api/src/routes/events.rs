@@ -42,7 +42,8 @@ static EVENTS: Rules = Rules {
         tag: "services",
         summary: "Read what happened to a service",
         description: "Oldest first: a page, or with `follow` (or `Accept: text/event-stream`) a stream. \
-            A deleted service's events remain, under its id.",
+            A deleted service's events remain for a while, under its id. Of very many events the oldest are \
+            forgotten: a cursor that points before what is left is answered with `events_forgotten`.",
         parameters: &[SERVICE, cursor::LIMIT, cursor::CURSOR, flow::FOLLOW, flow::FORMAT, flow::RESUME],
         request: None,
         answers: &[Answer {
@@ -53,7 +54,7 @@ static EVENTS: Rules = Rules {
                 schema: Some("Page_Event"),
             }),
         }],
-        problems: &[ProblemCode::InvalidParameter, ProblemCode::NotFound],
+        problems: &[ProblemCode::InvalidParameter, ProblemCode::NotFound, ProblemCode::EventsForgotten],
     },
 };
 
@@ -69,12 +70,14 @@ async fn events(
     let after = after(&query, &headers)?;
     let format = Format::of(&query, &headers);
     if query.flag("follow") || format == Format::Sse {
+        check_kept(after, &app.parts.store.list_events(&subject, after, 1).await?)?;
         let events = follow(app.parts.store.clone(), subject, after);
         return Ok(flow::respond(events, format, app.parts.shutdown.clone()));
     }
     let limit = cursor::limit(&query);
     let store = &app.parts.store;
     let mut rows = store.list_events(&subject, after, limit + 1).await?;
+    check_kept(after, &rows)?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let last = rows.last().filter(|_| more).map(|row| row.seq);
@@ -90,6 +93,19 @@ fn after(query: &Query, headers: &HeaderMap) -> Result<u64, Reject> {
     let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Reject::parameter("query:cursor", "expected the id of another event"))
+}
+
+/// Whether the events go on where a cursor says. Numbers never skip, so where one is missing
+/// it was forgotten; whoever begins without a cursor begins with what is left.
+fn check_kept(after: u64, rows: &[shipway_model::Event]) -> Result<(), Reject> {
+    match rows.first() {
+        Some(first) if after > 0 && first.seq > after + 1 => {
+            let detail = format!("events {} to {} are no longer kept", after + 1, first.seq - 1);
+            Err(Reject::new(ProblemCode::EventsForgotten, detail)
+                .hint("read again without a cursor: that begins with the oldest that is kept"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The subject whose events these are: of a service, or of one that was.
@@ -136,6 +152,7 @@ impl Follow {
             }
             self.notices.mark_unchanged();
             let rows = self.store.list_events(&self.subject, self.after, BATCH).await?;
+            check_kept(self.after, &rows)?;
             if let Some(last) = rows.last() {
                 self.after = last.seq;
                 self.ready = rows.iter().map(present::event).collect();

@@ -21,6 +21,7 @@ use crate::params::InPath;
 use crate::present;
 use crate::query::Query;
 use crate::reply::{ErrorStyle, Reject};
+use crate::whereabouts::Whereabouts;
 
 /// Rows read at most for one page of a filtered list: what is rare is found page
 /// by page rather than by reading everything for one request.
@@ -187,10 +188,11 @@ static LIST: Rules = Rules {
 
 async fn list(State(app): State<App>, caller: Caller, query: Query, uri: Uri) -> Result<Response, Reject> {
     let (rows, next) = scan(&app, &caller, &query).await?;
+    let whereabouts = Whereabouts::read(&app).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
         let kind = change::kind_of(&app, row).await?;
-        items.push(present::service(&app.config, row, kind));
+        items.push(present::service(&app.config, row, kind, whereabouts.worker(row)));
     }
     Ok(cursor::page(&uri, items, next.map(cursor::seal)))
 }

@@ -11,6 +11,7 @@ mod golden;
 mod images;
 mod input;
 mod origin;
+mod queue;
 mod releases;
 mod services;
 mod streams;

@@ -45,16 +45,23 @@ pub(super) async fn ps(context: &mut Context, args: PsArgs) -> Result<u8, Failur
 }
 
 fn services_table(context: &Context, services: &[Service]) -> String {
-    let mut table = Table::new(&["NAME", "STATE", "RELEASE", "KIND", "AGE", "URL"]);
+    // Where there is one machine, there is nothing to say about which.
+    let many = services.iter().any(|service| service.worker.is_some());
+    let head = ["NAME", "STATE", "RELEASE", "KIND", "AGE", "URL", "WORKER"];
+    let mut table = Table::new(if many { &head } else { &head[..head.len() - 1] });
     for service in services {
-        table.row(vec![
+        let mut row = vec![
             service.name.clone(),
-            service.state.word().to_owned(),
+            show::state(service).to_owned(),
             show::release(service),
             service.kind.map_or("-", shipway_api_types::ContentKind::word).to_owned(),
             units::age(&service.created_at, context.env.now_seconds),
             service.url.clone(),
-        ]);
+        ];
+        if many {
+            row.push(service.worker.as_ref().map_or("-", |worker| &worker.id).to_owned());
+        }
+        table.row(row);
     }
     paint_states(context, &table)
 }
@@ -185,13 +192,13 @@ async fn running(context: &Context, client: &Client) -> Result<Vec<String>, Fail
     Ok(services.into_iter().map(|service| service.name).collect())
 }
 
-/// Asks each one. With `lenient`, those that stopped meanwhile are left out.
+/// Asks each one. With `lenient`, those that stopped meanwhile or cannot be reached are left out.
 async fn look(client: &Client, names: &[String], lenient: bool) -> Result<Vec<(String, Stats)>, Failure> {
     let mut found = Vec::new();
     for name in names {
         match client.stats(name).await {
             Ok(stats) => found.push((name.clone(), stats)),
-            Err(Error::Refused(problem)) if lenient && matches!(problem.status, 404 | 409) => {}
+            Err(Error::Refused(problem)) if lenient && matches!(problem.status, 404 | 409 | 503) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -7,6 +7,7 @@ mod errors;
 mod exec;
 mod help;
 mod life;
+mod queue;
 mod typed;
 
 #[path = "../../../shipway-api/tests/it/world.rs"]

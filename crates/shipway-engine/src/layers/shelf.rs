@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/lock                     held while something is made or removed
+//! DIR/touching.lock            held for a touch, and for a removal's look and rename
 //! DIR/tmp/<uuid>/              drafts: trees being made, trees being removed
 //! DIR/sha256/<hex>/tree/       a finished tree
 //! DIR/sha256/<hex>/…           what its maker wrote beside it
@@ -11,13 +12,18 @@
 //! A draft becomes a finished tree by one rename, and a finished tree becomes
 //! rubbish by one rename; so whatever is under `sha256` is whole at any instant,
 //! and whatever is under `tmp` while nobody holds the lock is rubbish.
+//!
+//! The time of a tree's own directory says when it was last *touched*: when it was made,
+//! made again, or somebody was about to need it. What is removed for being unused was not
+//! touched for long, and touch and removal exclude each other, across processes, by a lock
+//! that nobody holds for longer than a few system calls: who has touched a tree has it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use shipway_model::Digest;
@@ -130,7 +136,7 @@ impl Shelf {
     /// Gives a draft its name. A tree that has the name already is kept instead:
     /// containers may be running on it.
     pub(crate) fn finish(&self, _lock: &ShelfLock, draft: &Draft, digest: &Digest) -> io::Result<()> {
-        if self.find_tree(digest).is_some() {
+        if self.touch(digest)?.is_some() {
             return Ok(());
         }
         // One sync for thousands of files: a power cut must not leave a whole name
@@ -161,6 +167,51 @@ impl Shelf {
         }
         digests.sort();
         Ok(digests)
+    }
+
+    /// Says that somebody is about to need a tree, and returns it if it is there.
+    pub(crate) fn touch(&self, digest: &Digest) -> io::Result<Option<PathBuf>> {
+        let _turn = self.turn()?;
+        let Some(tree) = self.find_tree(digest) else { return Ok(None) };
+        match File::open(self.home(digest))?.set_modified(SystemTime::now()) {
+            // Nothing is removed from there either.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            touched => touched?,
+        }
+        Ok(Some(tree))
+    }
+
+    /// When a tree was last touched, by this host's clock.
+    pub(crate) fn touched_at(&self, digest: &Digest) -> io::Result<SystemTime> {
+        std::fs::metadata(self.home(digest))?.modified()
+    }
+
+    /// Bytes of a tree's files, as far as they can be looked at.
+    pub(crate) fn bytes(&self, digest: &Digest) -> u64 {
+        tree_bytes(&self.home(digest).join("tree"))
+    }
+
+    /// Removes a tree that was not touched since. Returns whether it was there and is gone.
+    pub(crate) fn remove_untouched(&self, _lock: &ShelfLock, digest: &Digest, since: SystemTime) -> io::Result<bool> {
+        let rubbish = self.scratch();
+        {
+            let _turn = self.turn()?;
+            match self.touched_at(digest) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+                Ok(touched) if touched > since => return Ok(false),
+                Ok(_) => std::fs::rename(self.home(digest), &rubbish)?,
+            }
+        }
+        std::fs::remove_dir_all(rubbish)?;
+        Ok(true)
+    }
+
+    fn turn(&self) -> io::Result<File> {
+        let path = self.dir.join("touching.lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        shipway_stdx::fs::lock_patiently(&file)?;
+        Ok(file)
     }
 
     /// Removes a tree: its name at once, its files after that.
@@ -199,6 +250,16 @@ impl Shelf {
     fn scratch(&self) -> PathBuf {
         self.dir.join("tmp").join(uuid::Uuid::new_v4().to_string())
     }
+}
+
+/// What cannot be read counts for nothing: the sum decides only what goes first.
+fn tree_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let sizes = entries.flatten().filter_map(|entry| {
+        let metadata = entry.metadata().ok()?;
+        Some(if metadata.is_dir() { tree_bytes(&entry.path()) } else { metadata.len() })
+    });
+    sizes.sum()
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode};
 
@@ -257,6 +258,57 @@ fn work_on_every_core_keeps_its_order_and_stops_at_an_error() {
     assert_eq!(manifest::parallel(0, |_| Err::<(), _>("never called")), Ok(Vec::new()));
     let result = manifest::parallel(1000, |at| if at == 500 { Err(at) } else { Ok(at) });
     assert_eq!(result, Err(500));
+}
+
+/// Makes a layer look as if nobody had touched it for so long.
+fn age(world: &World, digest: &Digest, hours: u64) -> std::time::SystemTime {
+    let then = SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+    let home = world.dir.path().join("layers/sha256").join(digest.hex());
+    std::fs::File::open(home).unwrap().set_modified(then).unwrap();
+    then + std::time::Duration::from_secs(60)
+}
+
+#[tokio::test]
+async fn an_untouched_layer_is_removed_and_one_that_came_again_or_is_pinned_is_not() {
+    let world = World::new();
+    world.write("a", "hello", 0o644);
+    let digest = world.import().await;
+    let long_ago = age(&world, &digest, 2);
+    assert_eq!(world.layers.bytes(&digest), 5);
+    assert_eq!(world.import().await, digest, "again: the same");
+    assert!(world.layers.touched_at(&digest).unwrap() > long_ago);
+    assert!(!world.layers.remove_untouched(&digest, long_ago).await.unwrap());
+    world.layers.pin(&digest, "me").await.unwrap();
+    let long_ago = age(&world, &digest, 2);
+    assert!(!world.layers.remove_untouched(&digest, long_ago).await.unwrap(), "pinned");
+    world.layers.unpin(&digest, "me").await.unwrap();
+    let long_ago = age(&world, &digest, 2);
+    assert!(world.layers.remove_untouched(&digest, long_ago).await.unwrap());
+    assert!(!world.layers.remove_untouched(&digest, long_ago).await.unwrap(), "nobody removes it twice");
+    assert_eq!((world.layers.list().unwrap(), drafts(&world.layers)), (vec![], 0));
+}
+
+#[tokio::test]
+async fn whoever_has_touched_a_tree_has_it_however_close_the_removal() {
+    let world = World::new();
+    world.write("a", "contended", 0o644);
+    for round in 0..50 {
+        let digest = world.import().await;
+        let long_ago = age(&world, &digest, 2);
+        let (shelf, wanted) = (world.layers.shelf.clone(), digest.clone());
+        let start = Arc::new(std::sync::Barrier::new(2));
+        let other = Arc::clone(&start);
+        let toucher = tokio::task::spawn_blocking(move || {
+            other.wait();
+            shelf.touch(&wanted).unwrap().is_some()
+        });
+        let lock = world.layers.lock().await.unwrap();
+        start.wait();
+        let removed = world.layers.shelf.remove_untouched(&lock, &digest, long_ago).unwrap();
+        let touched = toucher.await.unwrap();
+        assert!(touched != removed, "round {round}: one of the two, never both");
+        assert_eq!(world.layers.path_of(&digest).is_ok(), touched);
+    }
 }
 
 #[test]

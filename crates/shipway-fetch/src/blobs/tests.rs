@@ -57,6 +57,58 @@ async fn what_a_killed_writer_left_is_removed_and_a_living_ones_is_not() {
     assert!(again.contains(&writer.finish().await.unwrap().digest));
 }
 
+/// An hour ago, and the day before.
+fn ago(hours: u64) -> SystemTime {
+    SystemTime::now() - std::time::Duration::from_secs(hours * 3600)
+}
+
+fn age(blobs: &Blobs, digest: &Digest, hours: u64) {
+    File::open(blobs.path(digest)).unwrap().set_modified(ago(hours)).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_touched_stays_and_what_came_again_was_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(folder.path()).unwrap();
+    let one = keep(&blobs, b"one").await.unwrap();
+    assert!(!blobs.remove_untouched(&one.digest, ago(1)).unwrap(), "it came just now");
+    age(&blobs, &one.digest, 24);
+    let listed = blobs.list_touched().unwrap();
+    assert_eq!((listed.len(), &listed[0].blob), (1, &one));
+    assert!(listed[0].touched_at < ago(23));
+    assert_eq!(blobs.touch(&one.digest).unwrap(), Some(one.clone()));
+    assert!(!blobs.remove_untouched(&one.digest, ago(1)).unwrap());
+    age(&blobs, &one.digest, 24);
+    keep(&blobs, b"one").await.unwrap();
+    assert!(!blobs.remove_untouched(&one.digest, ago(1)).unwrap(), "uploaded again");
+    age(&blobs, &one.digest, 24);
+    assert!(blobs.remove_untouched(&one.digest, ago(1)).unwrap());
+    assert!(!blobs.remove_untouched(&one.digest, ago(1)).unwrap(), "nobody removes it twice");
+    assert_eq!(blobs.touch(&one.digest).unwrap(), None, "who comes too late hears so");
+}
+
+#[tokio::test]
+async fn whoever_has_touched_a_blob_has_it_however_close_the_removal() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(folder.path()).unwrap();
+    for round in 0..200 {
+        let blob = keep(&blobs, b"contended").await.unwrap();
+        age(&blobs, &blob.digest, 24);
+        let start = std::sync::Barrier::new(2);
+        let (touched, removed) = std::thread::scope(|scope| {
+            let toucher = scope.spawn(|| {
+                start.wait();
+                blobs.touch(&blob.digest).unwrap().is_some()
+            });
+            start.wait();
+            let removed = blobs.remove_untouched(&blob.digest, ago(1)).unwrap();
+            (toucher.join().unwrap(), removed)
+        });
+        assert!(touched != removed, "round {round}: one of the two, never both");
+        assert_eq!(blobs.contains(&blob.digest), touched);
+    }
+}
+
 #[tokio::test]
 async fn damage_is_seen_and_mended() {
     let folder = tempfile::tempdir().unwrap();

@@ -65,12 +65,11 @@ impl BlobWriter {
         self.file.set_permissions(fs::Permissions::from_mode(0o444)).await?;
         self.file.sync_all().await?;
         let digest = Digest::from_sha256(self.hash.finalize_reset().into());
-        let target = self.blobs.path(&digest);
+        let (blobs, blob) = (self.blobs.clone(), Blob { digest: digest.clone(), size_bytes: self.written });
         let from = self.partial.0.clone();
-        let size_bytes = self.written;
-        let placed = tokio::task::spawn_blocking(move || place(&from, &target, size_bytes)).await;
+        let placed = tokio::task::spawn_blocking(move || blobs.place(&from, &blob)).await;
         placed.map_err(io::Error::other)??;
-        Ok(Blob { digest, size_bytes })
+        Ok(Blob { digest, size_bytes: self.written })
     }
 }
 
@@ -92,19 +91,23 @@ impl Drop for Partial {
     }
 }
 
-/// Gives a finished file its name. A blob that is there already is kept, unless its
-/// length is wrong: then a power cut or a person has damaged it, and it is replaced.
-fn place(from: &Path, target: &Path, size_bytes: u64) -> io::Result<()> {
-    let Some(folder) = target.parent() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+impl Blobs {
+    /// Gives a finished file its name. A blob that is there already is kept and touched,
+    /// unless its length is wrong: then a power cut or a person has damaged it, and it is
+    /// replaced.
+    fn place(&self, from: &Path, blob: &Blob) -> io::Result<()> {
+        let target = self.path(&blob.digest);
+        let Some(folder) = target.parent() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        if self.touch(&blob.digest)?.is_none_or(|found| found.size_bytes != blob.size_bytes) {
+            fs::rename(from, &target)?;
+        }
+        // Also for one that was there: whoever made it may not have come to this yet.
+        sync_folder(folder)?;
+        folder.parent().map_or(Ok(()), sync_folder)
     }
-    if !fs::metadata(target).is_ok_and(|found| found.is_file() && found.len() == size_bytes) {
-        fs::rename(from, target)?;
-    }
-    // Also for one that was there: whoever made it may not have come to this yet.
-    sync_folder(folder)?;
-    folder.parent().map_or(Ok(()), sync_folder)
 }

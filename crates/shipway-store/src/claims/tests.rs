@@ -1,6 +1,6 @@
 //! Whose turn it is.
 
-use super::{CLAIM, Claimant, HEADS, Head, in_turn};
+use super::{CLAIM, CLAIM_OF_ONLY, Claimant, HEADS, Head, in_turn};
 use crate::query::worded;
 use crate::{Store, sqlite};
 
@@ -36,7 +36,7 @@ fn labels_are_told_apart() {
 #[tokio::test]
 async fn the_claim_walks_open_tasks_only() {
     let (store, _folder) = Store::open_temporary().await.unwrap();
-    for sql in [HEADS, CLAIM] {
+    for sql in [HEADS, CLAIM, CLAIM_OF_ONLY] {
         let sql = format!("EXPLAIN QUERY PLAN {}", worded(sql.into(), sqlite::WORDS));
         let plan: Vec<(i64, i64, i64, String)> =
             store.read(async |db| Ok(crate::query::query(sql.clone()).fetch_all(db).await?)).await.unwrap();

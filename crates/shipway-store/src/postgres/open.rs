@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres};
 
 use super::{Link, WORDS, listen};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::shelf::Shelf;
 use crate::{OpenError, SCHEMA, Store};
 
 /// Connections for writing and for reading, of each process. A server takes a hundred
@@ -33,7 +34,10 @@ const SERVER_LEAST: u32 = 13;
 
 /// Every schema there has been here, oldest first. The numbers are SQLite's, which began
 /// earlier. A file is never changed once released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 1] = [(3, include_str!("../../migrations/postgres/0003_services_tasks_workers.sql"))];
+const MIGRATIONS: [(i64, &str); 2] = [
+    (3, include_str!("../../migrations/postgres/0003_services_tasks_workers.sql")),
+    (4, include_str!("../../migrations/postgres/0004_several_machines.sql")),
+];
 
 /// What processes lock that migrate one database; any number will do.
 const MIGRATION_LOCK: i64 = 0x7368_6970_7761_7901;
@@ -72,7 +76,7 @@ impl Store {
 
         let doubt = Doubt::default();
         let pools = Pools::Postgres {
-            writers: pool(WRITERS, &doubt, &options),
+            writers: pool(WRITERS, &doubt, &for_writing(&options, link)),
             readers: pool(READERS, &doubt, &options),
             link,
         };
@@ -90,7 +94,13 @@ fn linked(options: PgConnectOptions, url: &str) -> (PgConnectOptions, Link) {
         // Poolers refuse settings at the start of a connection that they do not know.
         return (options.extra_float_digits(None), Link::Pooled);
     }
-    (options.options([("statement_timeout", "10s"), ("TimeZone", "UTC")]), Link::Direct)
+    (options.options([("statement_timeout", "10s"), ("TimeZone", "UTC"), ("jit", "off")]), Link::Direct)
+}
+
+/// How those that write are set up. Behind a pooler each transaction says it itself.
+fn for_writing(options: &PgConnectOptions, link: Link) -> PgConnectOptions {
+    let options = options.clone();
+    if link == Link::Direct { options.options(super::OF_WRITERS.iter().copied()) } else { options }
 }
 
 /// The database without its password.
@@ -100,18 +110,19 @@ fn shown(options: &PgConnectOptions) -> String {
     format!("{name} of {user} at {place}:{}", options.get_port())
 }
 
-fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> PgPool {
-    let doubt = doubt.clone();
-    PoolOptions::<Postgres>::new()
+fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> Arc<Shelf<Postgres>> {
+    let trust = doubt.clone();
+    let pool = PoolOptions::<Postgres>::new()
         .max_connections(connections)
         .acquire_timeout(CONNECTION_WAIT)
         .idle_timeout(IDLE_MAX)
         .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
-            let trusted = doubt.trusts(meta.age);
+            let trusted = trust.trusts(meta.age);
             Box::pin(async move { Ok(trusted && (meta.idle_for < REST_MAX || connection.ping().await.is_ok())) })
         })
-        .connect_lazy_with(options.clone())
+        .connect_lazy_with(options.clone());
+    Shelf::new(pool, doubt.clone(), Some(REST_MAX))
 }
 
 type Checked = Result<Result<(), OpenError>, sqlx::Error>;

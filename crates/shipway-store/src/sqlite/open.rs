@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::shelf::Shelf;
 use crate::{OpenError, SCHEMA, Store, sqlite};
 
 /// Connections for reading. More would not read faster on a small machine, and
@@ -32,10 +33,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 3] = [
+const MIGRATIONS: [(i64, &str); 4] = [
     (1, include_str!("../../migrations/sqlite/0001_services_and_tasks.sql")),
     (2, include_str!("../../migrations/sqlite/0002_images.sql")),
     (3, include_str!("../../migrations/sqlite/0003_workers.sql")),
+    (4, include_str!("../../migrations/sqlite/0004_several_machines.sql")),
 ];
 
 impl Store {
@@ -54,8 +56,9 @@ impl Store {
         prepare(&options).await.map_err(failed)??;
 
         let doubt = Doubt::default();
-        let writer = pool(1, &doubt).connect_lazy_with(options);
+        let writer = Shelf::new(pool(1, &doubt).connect_lazy_with(options), doubt.clone(), None);
         let readers = pool(READERS, &doubt).connect_lazy_with(sqlite::reader(path));
+        let readers = Shelf::new(readers, doubt.clone(), None);
         let store = Self(Arc::new(Inner::new(Pools::Sqlite { writer, readers }, doubt)));
         tracing::debug!(path = %path.display(), "store opened");
         Ok(store)

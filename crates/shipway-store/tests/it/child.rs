@@ -19,8 +19,16 @@ pub(crate) struct Other {
 impl Other {
     /// Starts this binary in `role` on the database at `place`.
     pub(crate) fn start(role: &str, place: &str) -> Self {
+        Self::start_under(&[], role, place)
+    }
+
+    /// The same, by a program that starts it and looks on.
+    pub(crate) fn start_under(program: &[&str], role: &str, place: &str) -> Self {
         let (_, part) = module_path!().split_once("::").unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let own = std::env::current_exe().unwrap();
+        let words = program.iter().map(std::ffi::OsString::from).chain([own.into()]).collect::<Vec<_>>();
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
             .args(["--exact", &format!("{part}::the_other_process"), "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
             .env(DATABASE, place)
@@ -73,7 +81,9 @@ async fn the_other_process() {
     let (role, place) = (role.into_string().unwrap(), place.into_string().unwrap());
     match role.as_str() {
         "lock" => crate::trouble::hold_the_lock(Path::new(&place)).await,
+        "step by step" => crate::durability::step_by_step(&place).await,
         "work" => super::crash::work_for_ever(&place).await,
+        "forget" => super::retention::forget_everything(&place).await,
         role => panic!("no role {role}"),
     }
 }

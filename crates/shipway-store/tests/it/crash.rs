@@ -42,9 +42,11 @@ async fn deploy_for_ever(store: Store) {
             tokio::task::yield_now().await;
             continue;
         };
+        say(&format!("claimed {} {}", lease.task.id, lease.token));
         let release = store.add_release(&lease, &spec()).await.unwrap();
         let instance = instance_of(&release, InstanceRole::Candidate);
         store.put_instance(&lease, &instance).await.unwrap();
+        say(&format!("put {} {}", lease.task.id, instance.container));
         let outcome = done(Some(release.number));
         store.publish(&lease, release.number, instance.container, &outcome).await.unwrap();
         say(&format!("published {} {}", lease.task.id, release.number));
@@ -73,7 +75,7 @@ async fn check(world: &World, said: &[String]) {
         assert_eq!(world.texts("PRAGMA integrity_check").await, ["ok"]);
     }
     for line in said {
-        check_answer(&store, line).await;
+        check_answer(world, &store, line).await;
     }
     for service in store.list_all_services(None, 1000).await.unwrap() {
         check_service(world, &store, service.id).await;
@@ -81,7 +83,7 @@ async fn check(world: &World, said: &[String]) {
     store.close().await;
 }
 
-async fn check_answer(store: &Store, line: &str) {
+async fn check_answer(world: &World, store: &Store, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
         // The last line may be cut.
@@ -95,6 +97,21 @@ async fn check_answer(store: &Store, line: &str) {
             let task = store.find_task(task.parse().unwrap()).await.unwrap().expect(line);
             let release: u32 = release.parse().unwrap();
             assert_eq!(task.state, TaskState::Ended(done(Some(release))), "{line}");
+        }
+        // What does not wait for the disk is there all the same.
+        ["claimed", task, token] if token.len() > 1 => {
+            let sql = format!("SELECT lease_token FROM task WHERE id = '{task}'");
+            assert!(world.number(sql).await >= token.parse().unwrap(), "{line}");
+            let told = format!("SELECT kind FROM event WHERE subject = 'task/{task}'");
+            let token = format!("\"token\":{token},");
+            assert!(
+                world.texts(told).await.iter().any(|kind| kind.contains("claimed") && kind.contains(&token)),
+                "{line}"
+            );
+        }
+        ["put", _, container] if container.len() == 36 => {
+            let sql = format!("SELECT count(*) FROM instance WHERE container = '{container}'");
+            assert_eq!(world.number(sql).await, 1, "{line}");
         }
         _ => {}
     }

@@ -1,6 +1,7 @@
 //! Whose task is next when there are several projects, engines, labels, workers.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use shipway_model::{ProjectName, TaskPayload};
 use shipway_store::{Claimant, Request, WorkerFacts, WorkerState};
@@ -35,6 +36,26 @@ async fn one_who_floods_the_queue_does_not_keep_another_waiting() {
         order.push(world.turn(&who("worker")).await.unwrap());
     }
     assert_eq!(order, ["flood", "drip", "flood", "drip", "flood", "drip", "flood", "flood"]);
+}
+
+#[tokio::test]
+async fn who_comes_to_a_queue_that_was_one_projects_own_has_the_next_turn() {
+    let world = world().await;
+    world.flood("m", 5).await;
+    for _ in 0..2 {
+        assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    }
+    // One before it in the order of names, and one behind.
+    world.flood("z", 1).await;
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("z"));
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    world.flood("a", 2).await;
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("a"));
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("a"));
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    // The others' tasks are all at work: it is alone again.
+    assert_eq!(world.turn(&who("worker")).await.as_deref(), Some("m"));
+    assert_eq!(world.turn(&who("worker")).await, None);
 }
 
 #[tokio::test]
@@ -81,9 +102,28 @@ async fn a_service_stays_with_the_engine_that_took_it_first() {
     assert!(world.claim(&who("any"), LONG).await.unwrap().is_none(), "one without an engine cannot reach it");
     let lease = world.claim(&here, LONG).await.unwrap().unwrap();
     assert_eq!(lease.task.subject, id);
+    world.give_back(&lease, Duration::ZERO, false).await.unwrap();
+    assert!(world.claim(&there, LONG).await.unwrap().is_none(), "given back, it still has its containers there");
+    assert_eq!(world.service(id).await.engine.as_deref(), Some("here"));
+    assert_eq!(world.list_services_of("here", None, 10).await.unwrap().len(), 1);
+    assert_eq!(world.list_services_of("there", None, 10).await.unwrap(), []);
     // A new service is for whoever comes.
     world.ask_first("next").await;
     assert!(world.claim(&there, LONG).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_service_that_was_never_live_is_tried_elsewhere() {
+    let world = world().await;
+    let (here, there) = ("here".to_owned(), "there".to_owned());
+    let here = Claimant { engine: Some(here), ..who("a") };
+    let there = Claimant { engine: Some(there), ..who("b") };
+    let id = world.ask_first("hello").await.service.id;
+    world.claim(&here, LONG).await.unwrap().unwrap();
+    assert_eq!(world.rescue_worker("a").await.unwrap(), 1);
+    let lease = world.claim(&there, LONG).await.unwrap().expect("it has nothing on the lost engine");
+    world.make_live(&lease).await;
+    assert_eq!(world.service(id).await.engine.as_deref(), Some("there"));
 }
 
 #[tokio::test]
@@ -132,6 +172,7 @@ fn facts(id: &str) -> WorkerFacts {
         capacity: 8,
         labels: ["ssd".to_owned()].into(),
         version: "0.1.0".to_owned(),
+        streams: None,
     }
 }
 
@@ -160,9 +201,9 @@ async fn workers_are_known_by_what_they_said_and_forgotten_when_silent_and_idle(
     let workers = world.list_workers().await.unwrap();
     let known: Vec<_> = workers.iter().map(|w| (w.facts.clone(), w.state, w.running)).collect();
     assert_eq!(known, [(facts("idle"), WorkerState::Active, 0), (facts("worker"), WorkerState::Active, 1)]);
-    assert_eq!(world.forget_workers(std::time::Duration::from_secs(60)).await.unwrap(), 0);
+    assert_eq!(world.forget_workers(Duration::from_secs(60)).await.unwrap(), 0);
     world.spoil("UPDATE worker SET beat_at = 1").await;
-    assert_eq!(world.forget_workers(std::time::Duration::from_secs(60)).await.unwrap(), 1, "one holds a task");
+    assert_eq!(world.forget_workers(Duration::from_secs(60)).await.unwrap(), 1, "one holds a task");
     assert_not_found(world.beat_worker("idle").await, "worker");
     assert_not_found(world.set_worker_state("idle", WorkerState::Active).await, "worker");
     // Killed and started again: what it held before is the queue's again at once.

@@ -10,6 +10,7 @@ mod postgres;
 mod sqlite;
 
 // What only one of them can do, or suffer.
+mod durability;
 mod opening;
 mod portable;
 mod server;

@@ -90,7 +90,7 @@ async fn a_file_that_is_cut_or_spoilt_fills_nothing() {
         (cut.clone(), "ends too early"),
         (cut + "{\"rows\":", "no end"),
         (missing, "rows were written"),
-        (whole.replace("\"schema\":3", "\"schema\":4"), "schema 4"),
+        (whole.replace("\"schema\":4", "\"schema\":5"), "schema 5"),
         (whole.replace("\"table\":\"token\"", "\"table\":\"tokens; DROP TABLE token\""), "no such table"),
         (whole.replace("\"wanted\":", "\"wanted, id\":"), "no column"),
         (whole.replace("\"version\":", "\"version\":\"1\",\"x\":"), "cannot be"),

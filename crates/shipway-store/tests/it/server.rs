@@ -30,7 +30,7 @@ async fn a_database_without_tables_gets_them_from_who_may() {
     for (index, store) in many.into_iter().enumerate() {
         store.unwrap().request(first_deploy(&format!("service-{index}"))).await.unwrap();
     }
-    assert_eq!(shared.query(&database, "SELECT count(*) FROM schema_version").unwrap(), "1");
+    assert_eq!(shared.query(&database, "SELECT max(version), count(*) FROM schema_version").unwrap(), "4|2");
     Store::connect(&url, Migrate::No).await.unwrap();
     shared.remove(&database).unwrap();
 }
@@ -55,15 +55,57 @@ async fn a_password_is_in_no_error() {
 /// The same rows as SQLite's file of that schema, and read as the same.
 #[tokio::test]
 async fn every_schema_there_was_is_read_for_ever() {
+    is_read(include_str!("../fixtures/schema-0003.postgres.sql"), include_str!("../fixtures/schema-0003.txt")).await;
+    is_read(include_str!("../fixtures/schema-0004.postgres.sql"), include_str!("../fixtures/schema-0004.txt")).await;
+}
+
+async fn is_read(dump: &str, text: &str) {
     let shared = Postgres::shared();
     let database = shared.create(None).unwrap();
-    shared.query(&database, include_str!("../fixtures/schema-0003.postgres.sql")).unwrap();
+    shared.query(&database, dump).unwrap();
     let store = Store::connect(&shared.url(&database), Migrate::Yes).await.unwrap();
     let tasks = shared.query(&database, "SELECT id FROM task ORDER BY number").unwrap();
     let tasks = tasks.lines().map(str::to_owned).collect();
-    assert_eq!(crate::opening::describe(&store, tasks).await, include_str!("../fixtures/schema-0003.txt"));
+    assert_eq!(crate::opening::describe(&store, tasks).await, text);
     store.request(first_deploy("one-more")).await.unwrap();
     store.close().await;
+    shared.remove(&database).unwrap();
+}
+
+/// A queue of ten thousand before a history of fifty thousand, of ever so many projects:
+/// the rows that the server reads for a claim are a few for each project.
+#[tokio::test]
+async fn a_claim_reads_neither_the_queue_nor_the_history() {
+    const PROJECTS: i64 = 50;
+    const CLAIMS: i64 = 10;
+    let shared = Postgres::shared();
+    let database = shared.create(None).unwrap();
+    let url = shared.url(&database);
+    let store = Store::connect(&url, Migrate::Yes).await.unwrap();
+    store.request(first_deploy("hello")).await.unwrap();
+    store.close().await;
+    let tasks = |from: i64, to: i64, state: &str| {
+        format!(
+            "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state, attempt, attempts_max,
+                 lease_token, not_before, created_at)
+             SELECT gen_random_uuid(), 'p' || n % {PROJECTS}, gen_random_uuid(), kind, 0, payload, actor, '{state}', 0, 10,
+                 0, 0, 0 FROM generate_series({from}, {to}) n, (SELECT * FROM task LIMIT 1) t"
+        )
+    };
+    shared.query(&database, &tasks(1, 50_000, "done")).unwrap();
+    shared.query(&database, &tasks(1, 10_000, "queued")).unwrap();
+    shared.query(&database, "ANALYZE").unwrap();
+    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'task'";
+    let before: i64 = shared.query(&database, read).unwrap().parse().unwrap();
+    let store = Store::connect(&url, Migrate::No).await.unwrap();
+    for _ in 0..CLAIMS {
+        store.claim(&who("worker"), LONG).await.unwrap().unwrap();
+    }
+    // A session tells what it has read when it ends.
+    store.close().await;
+    shared.disconnect(&database).unwrap();
+    let rows = shared.query(&database, read).unwrap().parse::<i64>().unwrap() - before;
+    assert!(rows > 0 && rows < CLAIMS * PROJECTS * 10, "{CLAIMS} claims read {rows} rows");
     shared.remove(&database).unwrap();
 }
 

@@ -61,17 +61,11 @@ impl Job {
                     Url::parse(url).map_err(|error| Trouble::failed(FailureCode::FetchRefused, error.to_string()))?;
                 Ok(self.core.fetcher.fetch(&url, &self.core.blobs).await?)
             }
-            Content::Blob(source) if self.has_content(source) => Ok(source.clone()),
+            Content::Blob(source) if self.core.has_content(source).await? => Ok(source.clone()),
             Content::Blob(_) => {
                 Err(Trouble::failed(FailureCode::StorageUnavailable, "the uploaded content is gone: upload it again"))
             }
         }
-    }
-
-    /// Whether content is there. It is never fetched a second time.
-    pub(super) fn has_content(&self, source: &Source) -> bool {
-        let found = self.core.blobs.find(&source.digest);
-        found.is_some_and(|blob| blob.size_bytes == source.size_bytes)
     }
 
     /// Returns the live release if it is healthy and nothing about it would change.

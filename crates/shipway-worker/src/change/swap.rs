@@ -92,10 +92,12 @@ impl Job {
             Some(Release { state: ReleaseState::Failed { .. }, .. }) => {
                 missing(format!("release {number} has never been live"))
             }
-            Some(release) if release.spec.source().is_some_and(|source| !self.has_content(source)) => {
-                missing(format!("the content of release {number} is gone"))
-            }
-            Some(release) => Ok(release),
+            Some(release) => match release.spec.source() {
+                Some(source) if !self.core.has_content(source).await? => {
+                    missing(format!("the content of release {number} is gone"))
+                }
+                _ => Ok(release),
+            },
         }
     }
 }

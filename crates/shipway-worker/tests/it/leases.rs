@@ -6,7 +6,7 @@ use std::time::Duration;
 use shipway_driver::fake::Answers;
 use shipway_model::{Outcome, TaskPayload, TaskState};
 use shipway_stdx::shutdown;
-use shipway_store::{LeaseTerms, StoreError};
+use shipway_store::{LeaseTerms, StoreError, WorkerState};
 use shipway_worker::WorkerConfig;
 
 use crate::platform::{Platform, config, done};
@@ -97,6 +97,8 @@ async fn a_worker_that_is_told_to_stop_hands_over_at_once() {
     assert_eq!(given_back.attempt, 0, "that is nobody's fault");
     assert_eq!(platform.driver.running(), []);
     platform.driver.answer_new(Answers::Ready);
+    // The next one of its name says so at its start.
+    platform.store.set_worker_state("worker", WorkerState::Active).await.unwrap();
     platform.work().await;
     assert_eq!(platform.outcome(task).await, done(Some(1), true));
     platform.settle().await;

@@ -10,6 +10,8 @@ mod deaths;
 #[cfg(test)]
 mod deploys;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod origin;

@@ -18,7 +18,7 @@ use shipway_model::{
 use shipway_stdx::backoff::Backoff;
 use shipway_stdx::clock::ManualClock;
 use shipway_store::{LeaseTerms, Request, Store, Target};
-use shipway_worker::{Drain, Parts, Worker, WorkerConfig};
+use shipway_worker::{Drain, OwnTrees, Parts, Worker, WorkerConfig};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -102,6 +102,8 @@ impl Platform {
             blobs: blobs.clone(),
             clock: clock.clone(),
             drain: visitors.clone(),
+            trees: Arc::new(OwnTrees),
+            preemption: None,
         };
         let worker = Worker::new(config.clone(), parts);
         Self { store, driver, clock, visitors, worker, config, blobs, fetcher, _folders: (folder, blobs_folder) }
@@ -109,15 +111,20 @@ impl Platform {
 
     /// Another worker of the same platform.
     pub(crate) fn another_worker(&self, driver: Arc<dyn Driver>) -> Worker {
-        let parts = Parts {
+        Worker::new(self.config.clone(), self.parts(driver))
+    }
+
+    pub(crate) fn parts(&self, driver: Arc<dyn Driver>) -> Parts {
+        Parts {
             store: self.store.clone(),
             driver,
             fetcher: self.fetcher.clone(),
             blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             drain: self.visitors.clone(),
-        };
-        Worker::new(self.config.clone(), parts)
+            trees: Arc::new(OwnTrees),
+            preemption: None,
+        }
     }
 
     /// The worker is killed, and a new one starts as `shipway serve` does.

@@ -29,7 +29,7 @@ fn flags_beat_environment_beats_file_beats_defaults() {
         assert_eq!(effective.config.host, "flag.example");
         assert_eq!(effective.config.api_host, "api.flag.example");
         assert_eq!(effective.given["log.level"].origin, Origin::Environment("SHIPWAY_LOG_LEVEL"));
-        assert_eq!((effective.config.log_level.as_str(), effective.config.worker_concurrency), ("debug", 3));
+        assert_eq!((effective.config.log_level.as_str(), effective.config.worker.concurrency), ("debug", 3));
         assert_eq!(effective.given["state_dir"].origin, Origin::Default);
     });
 }

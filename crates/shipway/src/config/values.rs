@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use shipway_engine::{OutsideConfig, Upstreams};
-use shipway_store::LeaseTerms;
 
 use super::database::DatabaseUrl;
+use super::janitor::{self, JanitorSettings};
+use super::roles::Roles;
+use super::worker::{self, WorkerSettings};
 use super::{ConfigError, Given};
 
 /// Where a resolver listens, unless told.
@@ -20,6 +21,7 @@ const RESOLVERS_MAX: usize = 3;
 /// Every setting, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
+    pub(crate) roles: Roles,
     pub(crate) state_dir: PathBuf,
     pub(crate) run_dir: PathBuf,
     /// PostgreSQL, or (none) SQLite in the state directory.
@@ -32,10 +34,8 @@ pub(crate) struct Config {
     pub(crate) fetch_allow: String,
     pub(crate) outside: OutsideConfig,
     pub(crate) fetch_limit_bytes: u64,
-    pub(crate) worker_concurrency: usize,
-    pub(crate) lease: LeaseTerms,
-    /// Tasks of one project at work at once.
-    pub(crate) project_max: Option<u32>,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) janitor: JanitorSettings,
     pub(crate) proxy_user: ProxyUser,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -93,23 +93,40 @@ pub(crate) enum LogFormat {
 }
 
 /// One value on its way from text to type.
-struct Field<'a> {
+pub(super) struct Field<'a> {
     key: &'static str,
     given: &'a Given,
 }
 
-impl Field<'_> {
-    fn bad(&self, expected: impl Into<String>) -> ConfigError {
+impl<'a> Field<'a> {
+    /// What stands between commas.
+    pub(super) fn words(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.given.text.split(',').map(str::trim).filter(|word| !word.is_empty())
+    }
+
+    pub(super) fn text_if_any(&self) -> Option<&'a str> {
+        Some(self.given.text.trim()).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn parsed<T: FromStr>(&self, expected: &str) -> Result<T, ConfigError> {
+        self.given.text.trim().parse().map_err(|_| self.bad(expected))
+    }
+
+    pub(super) fn bad(&self, expected: impl Into<String>) -> ConfigError {
         let Given { text, origin } = self.given.clone();
         ConfigError::BadValue { key: self.key, text, origin, expected: expected.into() }
     }
 
-    fn number<T: FromStr + PartialOrd + std::fmt::Display>(&self, least: T, most: T) -> Result<T, ConfigError> {
+    pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+        &self,
+        least: T,
+        most: T,
+    ) -> Result<T, ConfigError> {
         let number = self.given.text.parse::<T>().ok().filter(|n| *n >= least && *n <= most);
         number.ok_or_else(|| self.bad(format!("a whole number from {least} to {most} is expected")))
     }
 
-    fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, ConfigError> {
         let found = words.iter().find(|(word, _)| *word == self.given.text).map(|(_, value)| *value);
         let choices: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         found.ok_or_else(|| self.bad(format!("one of {} is expected", choices.join(", "))))
@@ -151,10 +168,20 @@ impl Config {
             );
             return Err(ConfigError::Together(reason));
         }
+        let roles = Roles::parse(&field("roles"))?;
+        let database_url = database(given, &field)?;
+        if database_url.is_none() && roles != Roles::ALL {
+            let reason = format!(
+                "SQLite is for one process that does everything; `roles: {}` needs PostgreSQL in `database.url`",
+                roles.words()
+            );
+            return Err(ConfigError::Together(reason));
+        }
         Ok(Self {
+            roles,
             state_dir: field("state_dir").folder()?,
             run_dir: field("run_dir").folder()?,
-            database_url: database(given, &field)?,
+            database_url,
             listeners: listeners(&field("listen"), &field("port"))?,
             host,
             api_host,
@@ -168,12 +195,8 @@ impl Config {
                 upstreams: upstreams(&field("network.resolvers"))?,
             },
             fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
-            worker_concurrency: field("worker.concurrency").number(1, 256)?,
-            lease: LeaseTerms {
-                heartbeat: Duration::from_secs(field("worker.lease_seconds").number(1, 3600)?),
-                deadline: Duration::from_secs(field("worker.deadline_seconds").number(10, 7 * 24 * 3600)?),
-            },
-            project_max: Some(field("worker.project_max").number(0, 10_000)?).filter(|most| *most > 0),
+            worker: worker::parse(&field)?,
+            janitor: janitor::parse(&field)?,
             proxy_user: proxy_user(&field("proxy.user"))?,
             connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
             connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,
@@ -207,12 +230,11 @@ fn database<'a>(
 
 /// Reads what stands between commas.
 fn list<T: FromStr<Err: ToString>>(field: &Field<'_>) -> Result<Vec<T>, ConfigError> {
-    let words = field.given.text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    words.map(|word| word.parse::<T>().map_err(|error| field.bad(error.to_string()))).collect()
+    field.words().map(|word| word.parse::<T>().map_err(|error| field.bad(error.to_string()))).collect()
 }
 
 fn upstreams(field: &Field<'_>) -> Result<Upstreams, ConfigError> {
-    let words: Vec<&str> = field.given.text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = field.words().collect();
     let address = |word: &&str| {
         let plain = word.parse().map(|address: IpAddr| SocketAddr::new(address, NAMES_PORT));
         plain.or_else(|_| word.parse::<SocketAddr>()).ok().filter(|address| address.port() != 0)
@@ -252,8 +274,7 @@ fn listeners(listen: &Field<'_>, port: &Field<'_>) -> Result<Vec<ListenerConfig>
             return Ok(vec![ListenerConfig { address, serves: Serves::Both }]);
         }
     }
-    let texts = listen.given.text.split(',').map(str::trim).filter(|text| !text.is_empty());
-    let listeners: Vec<ListenerConfig> = texts.map(|text| listener(text, listen)).collect::<Result<_, _>>()?;
+    let listeners: Vec<ListenerConfig> = listen.words().map(|text| listener(text, listen)).collect::<Result<_, _>>()?;
     if listeners.is_empty() {
         return Err(listen.bad("at least one address is expected, such as 127.0.0.1:8080"));
     }

@@ -23,10 +23,10 @@ use shipway_proxy::wire::CONTROL_SOCKET;
 use shipway_proxy::{FeedClient, Limits, Listener, ProxyConfig, Settings, User};
 use shipway_stdx::fs::{Durability, write_atomic};
 use shipway_stdx::shutdown::Shutdown;
-use shipway_store::Store;
 use shipway_worker::Drain;
 use tokio::task::JoinSet;
 
+use super::base::Base;
 use super::routes::RouteFeed;
 use super::serves;
 use crate::config::{Config, ListenerConfig, Serves};
@@ -63,13 +63,8 @@ pub(crate) struct Edge {
 impl Edge {
     /// Keeps the proxy that lives, or starts one that takes over from it; then keeps
     /// one running and fed.
-    pub(crate) async fn start(
-        config: &Config,
-        places: &Places,
-        store: &Store,
-        shutdown: &Shutdown,
-        parts: &mut JoinSet<()>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn start(base: &Base, shutdown: &Shutdown, parts: &mut JoinSet<()>) -> anyhow::Result<Self> {
+        let Base { config, places, store, .. } = base;
         let inherited = listeners::inherited()?;
         let found = found::find(places, shutdown).await?;
         let (mut taking, leaving): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| !found.listeners.is_empty());
@@ -78,7 +73,7 @@ impl Edge {
         let newest = Connection::open(places.run_dir.join(CONTROL_SOCKET), &places.instance, shutdown);
         let fleet = Fleet::new(newest);
         leaving.into_iter().for_each(|found| fleet.follow(found.connection));
-        let routes = RouteFeed::new(store.clone(), fleet.clone());
+        let routes = RouteFeed::new(store.clone(), base.engine().map(str::to_owned), fleet.clone());
         let before: Vec<_> = before.into_iter().chain(taking.into_iter().map(|found| found.connection)).collect();
         if let Err(error) = hand_over(&fleet, &routes, before).await {
             // Whoever served until now goes on.
@@ -276,4 +271,15 @@ impl Drain for EdgeDrain {
             tracing::info!(?endpoint, "an old instance still has visitors and is stopped");
         }
     }
+}
+
+/// No proxy that this process could ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoEdge;
+
+#[async_trait]
+impl Drain for NoEdge {
+    async fn published(&self, _service: ServiceId) {}
+
+    async fn idle(&self, _endpoint: &Endpoint) {}
 }

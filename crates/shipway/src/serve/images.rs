@@ -1,44 +1,45 @@
-//! Where the API finds the trees of images: the embedded engine's layers.
+//! Where the API puts the trees of images and the worker finds them: the embedded engine's
+//! layers.
 //!
-//! The API says what it needs in a trait; these few lines turn it into the engine's words.
+//! Each says what it needs in a trait; these few lines turn that into the engine's words.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustix::fs::{CWD, Mode, OFlags};
 use shipway_api::{ImageError, Images, Tree};
-use shipway_driver_embedded::{BootstrapError, EmbeddedDriver, ImportError};
-use shipway_engine::layers::LayerError;
+use shipway_driver_embedded::{BootstrapError, ImportError};
+use shipway_engine::layers::{LayerError, Layers};
 use shipway_model::Digest;
 use shipway_oci::{UnpackError, UnpackLimits, Unpacked};
+use shipway_worker::Trees;
 
 /// Images on this host.
 #[derive(Debug)]
 pub(super) struct HostedImages {
-    driver: EmbeddedDriver,
+    layers: Arc<Layers>,
     /// Archives on their way in: nameless files, gone with whoever has them open.
     spool: PathBuf,
 }
 
 impl HostedImages {
-    pub(super) const fn new(driver: EmbeddedDriver, spool: PathBuf) -> Self {
-        Self { driver, spool }
+    pub(super) const fn new(layers: Arc<Layers>, spool: PathBuf) -> Self {
+        Self { layers, spool }
     }
 }
 
 #[async_trait]
 impl Images for HostedImages {
     fn spool(&self) -> io::Result<File> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(CWD, &self.spool, flags, Mode::RUSR | Mode::WUSR)?.into())
+        nameless(&self.spool)
     }
 
     async fn unpack(&self, archive: File) -> Result<Tree, ImageError> {
-        let made = shipway_driver_embedded::import(self.driver.layers(), archive, UnpackLimits::default()).await;
+        let made = shipway_driver_embedded::import(&self.layers, archive, UnpackLimits::default()).await;
         made.map(tree).map_err(import_error)
     }
 
@@ -46,15 +47,36 @@ impl Images for HostedImages {
         let archive = self.spool().map_err(|error| ImageError::Unavailable(error.to_string()))?;
         shipway_driver_embedded::bootstrap(from, archive).await.map_err(bootstrap_error)
     }
+}
 
-    async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError> {
-        let layers = self.driver.layers();
-        for digest in layers.list().map_err(layer_error)? {
-            if !needed.contains(&digest) {
-                layers.remove(&digest).await.map_err(layer_error)?;
-            }
-        }
-        Ok(())
+fn nameless(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// The same layers, as a worker sees them that is asked for what another machine received.
+#[derive(Debug)]
+pub(super) struct HostTrees(HostedImages);
+
+impl HostTrees {
+    pub(super) const fn new(layers: Arc<Layers>, spool: PathBuf) -> Self {
+        Self(HostedImages::new(layers, spool))
+    }
+}
+
+#[async_trait]
+impl Trees for HostTrees {
+    fn has(&self, digest: &Digest) -> bool {
+        self.0.layers.path_of(digest).is_ok()
+    }
+
+    fn spool(&self) -> io::Result<File> {
+        nameless(&self.0.spool)
+    }
+
+    async fn unpack(&self, archive: File) -> Result<Digest, String> {
+        let made = self.0.unpack(archive).await;
+        made.map(|tree| tree.digest).map_err(|error| error.to_string())
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Roles know nothing of each other: the API says what it needs in a trait, the
 //! worker offers what it has, and these few lines turn one's words into the
-//! other's. With roles on several hosts, a relay will stand here instead.
+//! other's. Between several processes the relay carries them.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -11,10 +13,8 @@ use shipway_api_types::{EgressStats, LogLine, LogStream, Stats, TerminalSize};
 use shipway_driver as driver;
 use shipway_model::ServiceId;
 use shipway_stdx::clock::rfc3339;
-use shipway_worker::{Drain as _, LiveLine, LivePlace, LiveQuery, LiveStreams};
+use shipway_worker::{Drain, LiveLine, LivePlace, LiveQuery, LiveStreams};
 use tokio::sync::mpsc;
-
-use super::edge::EdgeDrain;
 
 /// Messages that may wait between an exec's two ends.
 const EXEC_BACKLOG: usize = 16;
@@ -23,12 +23,12 @@ const EXEC_BACKLOG: usize = 16;
 #[derive(Debug)]
 pub(crate) struct WorkerLive {
     streams: LiveStreams,
-    edge: EdgeDrain,
+    drain: Arc<dyn Drain>,
 }
 
 impl WorkerLive {
-    pub(crate) const fn new(streams: LiveStreams, edge: EdgeDrain) -> Self {
-        Self { streams, edge }
+    pub(crate) fn new(streams: LiveStreams, drain: Arc<dyn Drain>) -> Self {
+        Self { streams, drain }
     }
 }
 
@@ -51,7 +51,7 @@ fn egress_to(stats: driver::EgressStats, obstacles: Vec<String>) -> EgressStats 
 #[async_trait]
 impl Live for WorkerLive {
     async fn reachable(&self, service: ServiceId) {
-        self.edge.published(service).await;
+        self.drain.published(service).await;
     }
 
     async fn logs(&self, service: ServiceId, query: LogQuery) -> Result<LogLines, LiveError> {

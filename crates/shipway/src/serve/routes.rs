@@ -1,12 +1,13 @@
 //! From the store's routes to the proxy's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_model::{ProjectName, ServiceState};
 use shipway_proxy::{Route, RouteState};
 use shipway_stdx::shutdown::Shutdown;
-use shipway_store::{Store, StoreError};
+use shipway_store::{Store, StoreError, Worker};
 use tokio::sync::Mutex;
 
 use super::edge::{Fleet, Published};
@@ -18,6 +19,8 @@ const REREAD_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct RouteFeed {
     store: Store,
+    /// The engine root whose services are served here; none where it is the only one.
+    engine: Option<String>,
     fleet: Fleet,
     /// Held from reading to publishing: an older reading must never be published
     /// after a newer one.
@@ -25,15 +28,32 @@ pub(crate) struct RouteFeed {
 }
 
 impl RouteFeed {
-    pub(crate) fn new(store: Store, fleet: Fleet) -> Self {
-        Self { store, fleet, turn: Arc::default() }
+    pub(crate) fn new(store: Store, engine: Option<String>, fleet: Fleet) -> Self {
+        Self { store, engine, fleet, turn: Arc::default() }
     }
 
     /// Reads the routes and hands them to every proxy.
     pub(crate) async fn refresh(&self) -> Result<Published, StoreError> {
         let _turn = self.turn.lock().await;
         let routes = self.store.list_routes().await?;
-        Ok(self.fleet.publish(routes.into_iter().map(route).collect()))
+        let elsewhere = self.elsewhere(&routes).await?;
+        Ok(self.fleet.publish(routes.into_iter().map(|one| route(one, &elsewhere)).collect()))
+    }
+
+    /// The engines of other machines, with what a visitor is told of each.
+    async fn elsewhere(&self, routes: &[shipway_store::Route]) -> Result<BTreeMap<String, String>, StoreError> {
+        let Some(here) = &self.engine else { return Ok(BTreeMap::new()) };
+        let foreign = routes.iter().filter_map(|route| route.engine.as_ref()).filter(|engine| *engine != here);
+        let mut elsewhere: BTreeMap<String, String> =
+            foreign.map(|engine| (engine.clone(), "the service lives on another machine".to_owned())).collect();
+        if !elsewhere.is_empty() {
+            for worker in self.store.list_workers().await? {
+                if let Some(told) = worker.facts.engine.as_ref().and_then(|engine| elsewhere.get_mut(engine)) {
+                    *told = format!("the service lives on another machine, {}{}", worker.facts.id, heard_of(&worker));
+                }
+            }
+        }
+        Ok(elsewhere)
     }
 
     /// Tells the proxy of every change, until told to stop.
@@ -54,13 +74,21 @@ impl RouteFeed {
     }
 }
 
-fn route(route: shipway_store::Route) -> Route {
+fn heard_of(worker: &Worker) -> &'static str {
+    if worker.is_silent() { ", which is not heard of now" } else { "; ask there" }
+}
+
+fn route(route: shipway_store::Route, elsewhere: &BTreeMap<String, String>) -> Route {
     let id = route.service.to_string();
     let mut labels = vec![id.clone()];
     if route.project == ProjectName::default() {
         labels.push(route.name.to_string());
     }
-    let state = state(&route);
+    let told = route.engine.as_ref().and_then(|engine| elsewhere.get(engine));
+    let state = match told {
+        Some(reason) => RouteState::Unavailable { reason: reason.clone() },
+        None => state(&route),
+    };
     Route::new(id, route.name.to_string(), labels, state)
 }
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use shipway_testkit::Output;
+use shipway_testkit::{Output, wait_until};
 
-use crate::world::World;
+use crate::world::{SOON, World};
 
 /// A static program with a shell and a web server in it.
 const BUSYBOX: &str = "/bin/busybox";
@@ -16,7 +17,7 @@ fn text(path: &Path, text: &str) {
 }
 
 /// A root file system: busybox, a page, and the usual things nobody can use.
-fn root_file_system(at: &Path, page: &str) {
+pub(crate) fn root_file_system(at: &Path, page: &str) {
     for folder in ["bin", "dev", "etc", "proc", "tmp", "www/cgi-bin"] {
         std::fs::create_dir_all(at.join(folder)).unwrap();
     }
@@ -47,9 +48,26 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// The trees on disk, and what is done to make the housekeeper think that they are old.
+struct Trees(std::path::PathBuf);
+
+impl Trees {
+    fn count(&self) -> usize {
+        std::fs::read_dir(&self.0).unwrap().count()
+    }
+
+    fn are_old(&self) {
+        let then = std::time::SystemTime::now() - Duration::from_secs(48 * 3600);
+        for entry in std::fs::read_dir(&self.0).unwrap() {
+            std::fs::File::open(entry.unwrap().path()).unwrap().set_modified(then).unwrap();
+        }
+    }
+}
+
 #[test]
 fn an_imported_image_runs_a_command_until_nobody_needs_it() {
-    let world = World::new();
+    let world = World::with(&[("SHIPWAY_JANITOR_EVERY_SECONDS", "1")]);
+    let trees = Trees(world.platform.state_dir().join("layers/sha256"));
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
     root_file_system(&home.path().join("one"), "first\n");
@@ -90,11 +108,21 @@ fn an_imported_image_runs_a_command_until_nobody_needs_it() {
         assert!(kept.code == 1 && kept.stderr.contains("service `web` has a release on this image"), "{kept:?}");
     }
     assert_eq!(json(&done(&world, &["image", "inspect", "box"]))["services"], serde_json::json!(["web"]));
+    // Its tree too, however old: only one that nothing needs goes, and not at once.
+    text(&home.path().join("two/decoy"), "");
+    done(&world, &["image", "import", "decoy", &path("two")]);
+    done(&world, &["image", "rm", "decoy"]);
+    assert_eq!(trees.count(), 3);
+    trees.are_old();
+    wait_until("the decoy is gone", SOON, || (trees.count() == 2).then_some(()));
+    done(&world, &["rollback", "web", "2"]);
+    assert_eq!(world.visit("web"), "second\n");
+
     done(&world, &["rm", "web", "--yes"]);
     done(&world, &["image", "rm", "box", "team/box:1.0"]);
     assert_eq!(cli(&world, &["image", "inspect", "box"]).code, 3);
-    let left = std::fs::read_dir(world.platform.state_dir().join("layers/sha256")).unwrap().count();
-    assert_eq!(left, 0, "no tree is left");
+    trees.are_old();
+    wait_until("no tree is left", SOON, || (trees.count() == 0).then_some(()));
 }
 
 #[test]

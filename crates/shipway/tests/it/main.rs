@@ -15,6 +15,8 @@ mod life;
 mod nginx;
 mod old_contract;
 mod on_postgres;
+mod queue;
+mod several;
 mod streams;
 mod upgrade;
 mod visitors;

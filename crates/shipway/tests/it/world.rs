@@ -30,7 +30,7 @@ impl World {
         let mut environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         environment.push(("SHIPWAY_FETCH_ALLOW".to_owned(), files.address().to_string()));
-        let platform = Platform::start(binary, Settings { environment }).unwrap();
+        let platform = Platform::start(binary, Settings { environment, roles: None }).unwrap();
         Self { platform, files }
     }
 

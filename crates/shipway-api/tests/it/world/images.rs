@@ -1,6 +1,5 @@
 //! Trees of images in a folder: unpacked as the real ones are, named by their listing.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,17 +59,6 @@ impl Images for FolderImages {
             }
             _ => Err(ImageError::Unknown(format!("`{from}` cannot be made"))),
         }
-    }
-
-    async fn keep_only(&self, needed: BTreeSet<Digest>) -> Result<(), ImageError> {
-        for entry in std::fs::read_dir(&self.folder).unwrap() {
-            let entry = entry.unwrap();
-            let digest = format!("sha256:{}", entry.file_name().to_str().unwrap()).parse();
-            if digest.is_ok_and(|digest| !needed.contains(&digest)) {
-                std::fs::remove_dir_all(entry.path()).unwrap();
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,4 @@
+//! The relay's two sides, together.
+
+#[cfg(test)]
+mod relay;

@@ -1,0 +1,213 @@
+//! The janitor's loops, started; and the places on this host's disk that one of them looks
+//! after: content, trees of imported images, host images.
+//!
+//! (Logs of containers go with their containers, which the engine sweeps itself.)
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use shipway_engine::host_image::HostImages;
+use shipway_engine::layers::{Layers, TreeLimits};
+use shipway_fetch::Blobs;
+use shipway_janitor::{Gauges, Housekeeping, HousekeepingParts, Janitor, Kept, Parts, Place, PlaceError};
+use shipway_model::{Digest, Micros};
+use shipway_stdx::clock::HostClock;
+use shipway_stdx::shutdown::Shutdown;
+use tokio::task::JoinSet;
+
+use super::base::Base;
+use super::worker::Working;
+
+/// Starts what looks after the store, if that is this process's role; after the disk, where
+/// this process or another of this installation puts something on it; and after the figures
+/// of the queue.
+pub(super) fn start(
+    base: &Base,
+    worker: Option<&Working>,
+    shutdown: &Shutdown,
+    parts: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let Base { config, store, .. } = base;
+    let roles = config.roles;
+    if roles.janitor {
+        let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
+        parts.spawn(janitor.run(shutdown.clone()));
+    }
+    if roles.janitor || roles.api {
+        parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
+    }
+    if roles.api || roles.worker {
+        let places = places(base, worker)?;
+        let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
+        parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
+    }
+    Ok(())
+}
+
+/// An api without a worker receives content and images too. Where both are processes of one
+/// installation, both look: to come second is to find nothing.
+fn places(base: &Base, worker: Option<&Working>) -> anyhow::Result<Vec<Arc<dyn Place>>> {
+    let trees = |kind| Arc::new(Trees { kind, bytes: Mutex::default() }) as Arc<dyn Place>;
+    let content = Arc::new(Content(base.blobs.clone())) as Arc<dyn Place>;
+    Ok(match worker {
+        Some(worker) => vec![
+            content,
+            trees(Kind::Layers(Arc::clone(worker.driver.layers()))),
+            trees(Kind::HostImages(Arc::clone(worker.driver.images()))),
+        ],
+        None => {
+            let layers = Layers::open(&base.state.join("layers"), TreeLimits::default())?;
+            vec![content, trees(Kind::Layers(Arc::new(layers)))]
+        }
+    })
+}
+
+fn failed(error: impl std::error::Error) -> PlaceError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    PlaceError(text)
+}
+
+fn digest(name: &str) -> Result<Digest, PlaceError> {
+    name.parse().map_err(failed)
+}
+
+fn micros(time: SystemTime) -> Micros {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}
+
+fn time(micros: Micros) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// Does what may take long where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PlaceError> + Send + 'static,
+) -> Result<T, PlaceError> {
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}
+
+/// What was fetched or uploaded.
+#[derive(Debug)]
+struct Content(Blobs);
+
+#[async_trait]
+impl Place for Content {
+    fn word(&self) -> &'static str {
+        "content"
+    }
+
+    async fn list(&self) -> Result<Vec<Kept>, PlaceError> {
+        let blobs = self.0.clone();
+        let listed = blocking(move || blobs.list_touched().map_err(failed)).await?;
+        let kept = |one: shipway_fetch::TouchedBlob| Kept {
+            name: one.blob.digest.to_string(),
+            size_bytes: one.blob.size_bytes,
+            touched_at: micros(one.touched_at),
+        };
+        Ok(listed.into_iter().map(kept).collect())
+    }
+
+    async fn remove(&self, name: &str, untouched_since: Micros) -> Result<bool, PlaceError> {
+        let (blobs, digest) = (self.0.clone(), digest(name)?);
+        blocking(move || blobs.remove_untouched(&digest, time(untouched_since)).map_err(failed)).await
+    }
+}
+
+/// Unpacked trees, of either kind. Their sizes are found by walking them, once.
+#[derive(Debug)]
+struct Trees {
+    kind: Kind,
+    bytes: Mutex<BTreeMap<Digest, u64>>,
+}
+
+/// Where trees are.
+#[derive(Debug, Clone)]
+enum Kind {
+    Layers(Arc<Layers>),
+    HostImages(Arc<HostImages>),
+}
+
+impl Kind {
+    fn list(&self) -> Result<Vec<Digest>, PlaceError> {
+        match self {
+            Self::Layers(layers) => layers.list().map_err(failed),
+            Self::HostImages(images) => images.list().map_err(failed),
+        }
+    }
+
+    fn touched_at(&self, digest: &Digest) -> Option<SystemTime> {
+        match self {
+            Self::Layers(layers) => layers.touched_at(digest).ok(),
+            Self::HostImages(images) => images.touched_at(digest).ok(),
+        }
+    }
+
+    fn bytes(&self, digest: &Digest) -> u64 {
+        match self {
+            Self::Layers(layers) => layers.bytes(digest),
+            Self::HostImages(images) => images.bytes(digest),
+        }
+    }
+}
+
+impl Trees {
+    fn known(&self) -> BTreeMap<Digest, u64> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Place for Trees {
+    fn word(&self) -> &'static str {
+        match self.kind {
+            Kind::Layers(_) => "images",
+            Kind::HostImages(_) => "host_images",
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Kept>, PlaceError> {
+        let (kind, known) = (self.kind.clone(), self.known());
+        let listed = blocking(move || {
+            // One that has gone since is not listed.
+            let there = kind.list()?.into_iter().filter_map(|digest| Some((kind.touched_at(&digest)?, digest)));
+            let sized = there.map(|(touched, digest)| {
+                let bytes = known.get(&digest).copied().unwrap_or_else(|| kind.bytes(&digest));
+                (digest, bytes, touched)
+            });
+            Ok(sized.collect::<Vec<_>>())
+        })
+        .await?;
+        let sizes = listed.iter().map(|(digest, bytes, _)| (digest.clone(), *bytes)).collect();
+        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+        let kept = |(digest, size_bytes, touched): (Digest, u64, SystemTime)| Kept {
+            name: digest.to_string(),
+            size_bytes,
+            touched_at: micros(touched),
+        };
+        Ok(listed.into_iter().map(kept).collect())
+    }
+
+    /// The present host image is what the next deploy will be on.
+    async fn needed_here(&self) -> Result<BTreeSet<String>, PlaceError> {
+        Ok(match &self.kind {
+            Kind::Layers(_) => BTreeSet::new(),
+            Kind::HostImages(images) => images.last_current().iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    async fn remove(&self, name: &str, untouched_since: Micros) -> Result<bool, PlaceError> {
+        let (digest, since) = (digest(name)?, time(untouched_since));
+        match &self.kind {
+            Kind::Layers(layers) => layers.remove_untouched(&digest, since).await.map_err(failed),
+            Kind::HostImages(images) => images.remove_untouched(&digest, since).await.map_err(failed),
+        }
+    }
+}

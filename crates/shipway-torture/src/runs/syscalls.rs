@@ -72,10 +72,11 @@ pub(super) async fn sweep(
         missed += usize::from(!trial.killed);
         report.jobs += trial.jobs;
         report.add(trial.violations);
-        report.kept = report.kept.or(trial.kept);
+        report.kept.extend(trial.kept);
     }
     report.kills = chosen.len() - missed;
     report.note(format!("{} points of {}, tried {}, not met {missed}", all.len(), kinds(&all), chosen.len()));
+    template.discard();
     report.must(report.kills > chosen.len() / 2, "most points were not met");
     report.took(begun.elapsed());
     Ok(report)
@@ -118,7 +119,12 @@ impl Template {
         if !finished.as_ref().is_ok_and(std::process::ExitStatus::success) {
             violations.push(Violation::new("I1", format!("{what}: the next one did not finish: {finished:?}")));
         }
-        let kept = (!violations.is_empty()).then(|| scene.keep());
+        let kept = if violations.is_empty() {
+            scene.discard();
+            None
+        } else {
+            Some(scene.keep())
+        };
         Ok(Trial { killed: false, jobs: evidence.asked.len(), violations, kept })
     }
 }
@@ -133,7 +139,9 @@ pub(super) async fn points(template: &Template, calls: &str) -> anyhow::Result<V
     let mut victim = Victim::wrapped(&worker, &Wrapping { before, ..Wrapping::default() })?;
     let status = victim.wait(PATIENCE).await?;
     anyhow::ensure!(status.success(), "under strace the worker ended with {status}");
-    read_points(&trace)
+    let points = read_points(&trace)?;
+    scene.discard();
+    Ok(points)
 }
 
 fn read_points(trace: &Path) -> anyhow::Result<Vec<Point>> {

@@ -215,8 +215,8 @@ impl Tx {
         let connection = Some(store.0.pools.writer().await?);
         let (locked, changed) = (HashSet::new(), Changed::default());
         let mut tx = Self { store, connection, durability, locked, changed, undo: false };
-        let sql = tx.beginning();
-        let begun = tx.db().run(sql).await;
+        let begin = tx.beginning();
+        let begun = tx.db().run(begin).await;
         if begun.as_ref().is_err_and(sqlite::is_busy) {
             // It waited and got nothing; there is nothing to doubt.
             drop(tx.connection.take());
@@ -225,7 +225,6 @@ impl Tx {
         Ok(tx)
     }
 
-    /// The words that begin it.
     fn beginning(&self) -> Cow<'static, str> {
         match self.store.0.pools {
             Pools::Postgres { link, .. } => postgres::begin(link, self.durability),

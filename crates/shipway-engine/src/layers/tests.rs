@@ -261,7 +261,7 @@ fn work_on_every_core_keeps_its_order_and_stops_at_an_error() {
 }
 
 /// Makes a layer look as if nobody had touched it for so long.
-fn age(world: &World, digest: &Digest, hours: u64) -> std::time::SystemTime {
+fn age(world: &World, digest: &Digest, hours: u64) -> SystemTime {
     let then = SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
     let home = world.dir.path().join("layers/sha256").join(digest.hex());
     std::fs::File::open(home).unwrap().set_modified(then).unwrap();

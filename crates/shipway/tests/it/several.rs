@@ -97,6 +97,17 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// One that came in at the api.
+fn an_image_is_unpacked_where_it_runs(api: &Platform, home: &Path, workers: [&Platform; 2]) {
+    root_file_system(&home.join("root"), "a page in an image\n");
+    ok(api, &["image", "import", "box", &home.join("root").display().to_string()]);
+    let serve = ["--", "httpd", "-f", "-p", "8000", "-h", "/www"];
+    ok(api, &[&["deploy", "--image", "box", "--port", "8000", "--name", "web"][..], &serve[..]].concat());
+    let service = inspected(api, "web");
+    let host = workers.into_iter().find(|worker| has(worker, &service)).unwrap();
+    assert_eq!(visit_until(host, "web", |answer| answer.status == 200).text(), "a page in an image\n");
+}
+
 #[test]
 fn each_role_is_a_process_and_each_may_die() {
     let ground = Ground::new();
@@ -132,13 +143,7 @@ fn each_role_is_a_process_and_each_may_die() {
     let stats = json(&ok(&api, &["stats", "hello", "--json"]).stdout);
     assert!(stats["memory_bytes"].as_u64().unwrap() > 0, "{stats}");
 
-    // An image that came in at the api is unpacked where it runs.
-    root_file_system(&home.path().join("root"), "a page in an image\n");
-    ok(&api, &["image", "import", "box", &home.path().join("root").display().to_string()]);
-    let serve = ["--", "httpd", "-f", "-p", "8000", "-h", "/www"];
-    ok(&api, &[&["deploy", "--image", "box", "--port", "8000", "--name", "web"][..], &serve[..]].concat());
-    let host = if has(first, &inspected(&api, "web")) { &*first } else { second };
-    assert_eq!(visit_until(host, "web", |answer| answer.status == 200).text(), "a page in an image\n");
+    an_image_is_unpacked_where_it_runs(&api, home.path(), [first, second]);
 
     // The worker is killed: its visitors notice nothing, everybody else is told.
     first.kill().unwrap();

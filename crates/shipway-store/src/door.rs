@@ -215,17 +215,21 @@ impl Tx {
         let connection = Some(store.0.pools.writer().await?);
         let (locked, changed) = (HashSet::new(), Changed::default());
         let mut tx = Self { store, connection, durability, locked, changed, undo: false };
-        let sql = match tx.store.0.pools {
-            Pools::Postgres { link, .. } => postgres::begin(link, durability),
-            Pools::Sqlite { .. } => sqlite::begin(durability).into(),
-        };
-        let begun = tx.db().run(sql).await;
+        let begin = tx.beginning();
+        let begun = tx.db().run(begin).await;
         if begun.as_ref().is_err_and(sqlite::is_busy) {
             // It waited and got nothing; there is nothing to doubt.
             drop(tx.connection.take());
         }
         begun?;
         Ok(tx)
+    }
+
+    fn beginning(&self) -> Cow<'static, str> {
+        match self.store.0.pools {
+            Pools::Postgres { link, .. } => postgres::begin(link, self.durability),
+            Pools::Sqlite { .. } => sqlite::begin(self.durability).into(),
+        }
     }
 
     /// What this transaction will survive.
@@ -312,8 +316,7 @@ impl Tx {
         let commit = self.commit();
         self.db().run(commit).await?;
         self.locked.clear();
-        let durability = self.durability;
-        let begin = if self.store.is_postgres() { postgres::begin(durability) } else { sqlite::begin(durability) };
+        let begin = self.beginning();
         Ok(self.db().run(begin).await?)
     }
 

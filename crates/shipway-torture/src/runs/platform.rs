@@ -52,7 +52,7 @@ fn torture(stage: &Stage, base: Base) -> anyhow::Result<Report> {
         let server = Postgres::shared();
         environment.push(("DATABASE_URL".to_owned(), server.url(&server.create(None)?)));
     }
-    let mut platform = Platform::start(&binary()?, Settings { environment })?;
+    let mut platform = Platform::start(&binary()?, Settings { environment, roles: None })?;
     let town = Town::new(platform.address(), SERVICES);
     let kills = stage.size(12, 150);
     let stop = AtomicBool::new(false);
@@ -64,7 +64,7 @@ fn torture(stage: &Stage, base: Base) -> anyhow::Result<Report> {
             drop(scope.spawn({
                 let town = &town;
                 move || Visitor { town, service: n }.visit_until(stop)
-            }))
+            }));
         });
         let hurt = hurt(&mut platform, kills, stage.dice());
         stop.store(true, Ordering::Relaxed);

@@ -97,6 +97,17 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// One that came in at the api.
+fn an_image_is_unpacked_where_it_runs(api: &Platform, home: &Path, workers: [&Platform; 2]) {
+    root_file_system(&home.join("root"), "a page in an image\n");
+    ok(api, &["image", "import", "box", &home.join("root").display().to_string()]);
+    let serve = ["--", "httpd", "-f", "-p", "8000", "-h", "/www"];
+    ok(api, &[&["deploy", "--image", "box", "--port", "8000", "--name", "web"][..], &serve[..]].concat());
+    let service = inspected(api, "web");
+    let host = workers.into_iter().find(|worker| has(worker, &service)).unwrap();
+    assert_eq!(visit_until(host, "web", |answer| answer.status == 200).text(), "a page in an image\n");
+}
+
 #[test]
 fn each_role_is_a_process_and_each_may_die() {
     let ground = Ground::new();
@@ -132,13 +143,7 @@ fn each_role_is_a_process_and_each_may_die() {
     let stats = json(&ok(&api, &["stats", "hello", "--json"]).stdout);
     assert!(stats["memory_bytes"].as_u64().unwrap() > 0, "{stats}");
 
-    // An image that came in at the api is unpacked where it runs.
-    root_file_system(&home.path().join("root"), "a page in an image\n");
-    ok(&api, &["image", "import", "box", &home.path().join("root").display().to_string()]);
-    let serve = ["--", "httpd", "-f", "-p", "8000", "-h", "/www"];
-    ok(&api, &[&["deploy", "--image", "box", "--port", "8000", "--name", "web"][..], &serve[..]].concat());
-    let host = if has(first, &inspected(&api, "web")) { &*first } else { second };
-    assert_eq!(visit_until(host, "web", |answer| answer.status == 200).text(), "a page in an image\n");
+    an_image_is_unpacked_where_it_runs(&api, home.path(), [first, second]);
 
     // The worker is killed: its visitors notice nothing, everybody else is told.
     first.kill().unwrap();
@@ -168,4 +173,57 @@ fn each_role_is_a_process_and_each_may_die() {
     api.kill().unwrap();
     assert_eq!(ok(&another, &["exec", "hello", "--", "echo", "relayed"]).stdout, "relayed\n");
     assert!(ok(&another, &["ps"]).stdout.contains("other"));
+}
+
+/// What visitors see while it is redeployed: the one of before answers to its end.
+fn a_slow_answer_survives_a_redeploy(api: &Platform, proxy: &Platform, home: &Path, round: u32) {
+    let script = file(home, "slow.sh", &format!("#!/bin/sh\n[ \"$QUERY_STRING\" = slow ] && sleep 3\necho {round}\n"));
+    ok(api, &["deploy", &script, "--script", "--name", "slow"]);
+    let now = format!("{round}\n");
+    assert_eq!(visit_until(proxy, "slow", |answer| answer.text() == now).status, 200);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| http::get(proxy.address(), "slow.localhost", "/?slow").unwrap());
+        wait_until("it is at work", SOON, || in_flight(proxy).then_some(()));
+        let script = file(home, "slow.sh", "#!/bin/sh\necho next\n");
+        ok(api, &["deploy", &script, "--script", "--name", "slow"]);
+        assert_eq!(visit(proxy, "slow").text(), "next\n", "it is reached when the deploy has answered");
+        let slow = slow.join().unwrap();
+        assert_eq!((slow.status, slow.text()), (200, now.clone()));
+    });
+}
+
+/// Whether a visitor's request is under way.
+fn in_flight(proxy: &Platform) -> bool {
+    let answer = http::get(proxy.address(), "localhost", "/metrics").unwrap();
+    let line =
+        answer.text().lines().find(|line| line.starts_with("shipway_proxy_open_connections ")).map(str::to_owned);
+    // One of them asks this.
+    line.is_some_and(|line| line.ends_with(" 2"))
+}
+
+#[test]
+fn on_one_machine_every_role_may_be_a_process() {
+    let ground = Ground::new();
+    let home = tempfile::tempdir().unwrap();
+    let janitor = ground.start("janitor");
+    let settings =
+        |roles| Settings { environment: ground.settings("api", &[]).environment, roles: Some(String::from(roles)) };
+    let begin = |roles| janitor.begin_beside(settings(roles)).unwrap();
+    let mut all = [begin("api"), begin("worker"), begin("proxy")];
+    all.iter_mut().for_each(Platform::wait_ready);
+    // What a second of a kind is told.
+    let mut second = janitor.begin_beside(settings("worker")).unwrap();
+    wait_until("it is refused", SOON, || second.log().contains("is in use by process").then_some(()));
+    second.kill().unwrap_or_default();
+    drop(second);
+
+    // The api is asked through the proxy, which is a process of another role.
+    a_slow_answer_survives_a_redeploy(&all[2], &all[2], home.path(), 1);
+    for (round, index) in [(2, 0), (3, 1), (4, 2)] {
+        all[index].kill().unwrap();
+        assert_eq!(visit(&all[2], "slow").text(), "next\n", "visitors notice nothing");
+        all[index].restart().unwrap();
+        a_slow_answer_survives_a_redeploy(&all[2], &all[2], home.path(), round);
+    }
+    drop(all);
 }

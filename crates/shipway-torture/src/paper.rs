@@ -3,8 +3,8 @@
 //! Killing whoever works in it changes nothing in it, so that afterwards a checker can
 //! look at what "runs", and at what was ever started. A container is made by one rename
 //! that refuses to replace, so of two who start the same id one does; every start that
-//! made something, and every removal, is a line in the world's diary. Any number of processes may share
-//! a world, as the workers of a cluster share that.
+//! made something, and every removal, is a line in the world's diary. Any number of
+//! processes may share a world, as the workers of a cluster share that.
 //!
 //! The containers answer, all on one socket, as long as [`Answers`] lives: that is the
 //! tester, who is never killed.
@@ -134,8 +134,7 @@ impl PaperWorld {
         match files::read(&self.folder, container)? {
             Some(paper) if paper.state == State::Running => {
                 let ended = Paper { state: State::Exited, code: how.code, ended_at: how.ended_at, ..paper };
-                files::replace(&self.folder, &ended)?;
-                Ok(true)
+                files::replace(&self.folder, &ended)
             }
             _ => Ok(false),
         }

@@ -2,13 +2,13 @@
 //! worker, on a world of paper.
 //!
 //! It takes what it is from one argument, in JSON, and answers a few questions on a unix
-//! socket ([`api`]): that is its API part. SIGTERM and SIGUSR1 ask it to stop, a second
-//! SIGTERM to stop now. What its worker did with each lease it writes into a journal.
+//! socket ([`api`]): that is its API part. SIGTERM asks it to finish, a second one to leave
+//! at once, and SIGUSR1 says that its machine will be taken away. What its worker did with
+//! each lease it writes into a journal.
 
 pub mod api;
 pub mod journal;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use shipway_stdx::backoff::Backoff;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, ShutdownSender};
 use shipway_store::mutants::{self, Mutant};
-use shipway_store::{Claimant, LeaseTerms, Migrate, Store, WorkerFacts};
-use shipway_worker::{Drain, OwnTrees, Parts, Worker, WorkerConfig};
+use shipway_store::{Claimant, LeaseTerms, Migrate, Store};
+use shipway_worker::{Drain, Orders, OwnTrees, Parts, Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -39,7 +39,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Between two looks whether everything is done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Whoever said that it holds nothing more has gone within this.
+/// Its exit status when it was told three times.
 const FORCED: u8 = 3;
 
 /// Which database.
@@ -91,6 +91,8 @@ pub struct Config {
     pub lease_ms: u64,
     /// Length of a task at most.
     pub deadline_ms: u64,
+    /// How long tasks may take to their end once it was asked to stop.
+    pub drain_ms: u64,
     /// Whether it ends by itself once everything is done.
     pub until_done: bool,
     /// Whether it has one thread (and those of its database and of its files), so that its
@@ -135,11 +137,11 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
     let blobs = Blobs::open(&config.blobs)?;
     let store = open(&config).await;
     give_back_the_past(&config, &store).await;
-    register(&config, &store).await;
-    let (stop, asked) = shutdown::channel();
-    let signals = tokio::spawn(heed(stop, store.clone(), config.clone()));
-    let answering = api::serve(&config.socket, store.clone(), blobs.clone())?;
-    let mut until = asked.clone();
+    let (finish, may_finish) = shutdown::channel();
+    let (leave, may_leave) = shutdown::channel();
+    let signals = tokio::spawn(heed(finish, leave, store.clone(), config.clone()));
+    let answering = api::serve(&config.socket, config.name.clone(), store.clone(), blobs.clone())?;
+    let mut until = may_finish.clone();
     if config.works {
         let parts = Parts {
             store: store.clone(),
@@ -149,9 +151,10 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
             clock: Arc::new(HostClock),
             drain: Arc::new(NoVisitors),
             trees: Arc::new(OwnTrees),
-            preemption: None,
+            preemption: Some(shipway_preempt::watch(Provider::Signal, Duration::from_secs(1), None)?),
         };
-        Worker::new(worker_config(&config), parts).run(asked).await;
+        let orders = Orders { finish: may_finish, leave: may_leave };
+        Worker::new(worker_config(&config), parts).run(orders).await;
     } else {
         until.requested().await;
     }
@@ -188,23 +191,6 @@ async fn give_back_the_past(config: &Config, store: &Store) {
     }
 }
 
-/// So that others see it, and what it holds.
-async fn register(config: &Config, store: &Store) {
-    let facts = WorkerFacts {
-        id: config.name.clone(),
-        host: "here".to_owned(),
-        engine: config.engine.clone(),
-        capacity: u32::try_from(config.concurrency).unwrap_or(u32::MAX),
-        labels: BTreeSet::new(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        streams: None,
-    };
-    while let Err(error) = store.register_worker(&facts).await {
-        tracing::warn!(%error, "not registered yet");
-        sleep(AGAIN).await;
-    }
-}
-
 fn worker_config(config: &Config) -> WorkerConfig {
     let claimant = Claimant { engine: config.engine.clone(), ..Claimant::named(&config.name) };
     let retry = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
@@ -223,6 +209,7 @@ fn worker_config(config: &Config) -> WorkerConfig {
             deadline: Duration::from_millis(config.deadline_ms),
         },
         retry,
+        drain: Duration::from_millis(config.drain_ms),
         policy,
         stop_grace: Duration::from_millis(100),
         stop_drain: Duration::from_millis(100),
@@ -231,20 +218,19 @@ fn worker_config(config: &Config) -> WorkerConfig {
     }
 }
 
-/// Asks for the stop when a signal does, or when everything is done.
-async fn heed(stop: ShutdownSender, store: Store, config: Config) -> anyhow::Result<()> {
+/// Passes on what signals say: finish; leave at once; and end, however it stands. Who has
+/// nothing left to do is told to finish.
+async fn heed(finish: ShutdownSender, leave: ShutdownSender, store: Store, config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut preemption = shipway_preempt::watch(Provider::Signal, Duration::from_secs(1), None)?;
     tokio::select! {
         _ = terminate.recv() => {}
-        preempted = preemption.foreseen() => {
-            tracing::info!(what = preempted.what, "this machine will be taken away");
-        }
         () = done(&store, config.until_done) => {}
     }
-    stop.request();
+    finish.request();
     terminate.recv().await;
-    #[expect(clippy::exit, reason = "asked for the second time, there is nothing to wait for")]
+    leave.request();
+    terminate.recv().await;
+    #[expect(clippy::exit, reason = "asked for the third time, there is nothing to wait for")]
     std::process::exit(FORCED.into());
 }
 

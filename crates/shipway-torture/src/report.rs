@@ -55,7 +55,7 @@ pub struct Report {
     /// What must never be.
     pub violations: Vec<Violation>,
     /// Where the evidence was kept.
-    pub kept: Option<PathBuf>,
+    pub kept: Vec<PathBuf>,
 }
 
 impl Report {
@@ -125,8 +125,10 @@ impl Report {
 
     /// Keeps the evidence of a run in which something was wrong.
     pub fn keep(&mut self, scene: Scene) {
-        if !self.violations.is_empty() {
-            self.kept = Some(scene.keep());
+        if self.violations.is_empty() {
+            scene.discard();
+        } else {
+            self.kept.push(scene.keep());
         }
     }
 

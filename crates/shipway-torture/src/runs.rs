@@ -20,8 +20,10 @@ use std::sync::OnceLock;
 
 use tokio::time::Instant;
 
+use crate::check::Violation;
 use crate::dice::Dice;
 use crate::report::Report;
+use crate::scene::abandoned;
 
 /// What every run is told.
 #[derive(Debug, Clone)]
@@ -127,7 +129,8 @@ impl Run {
             Err(error) => {
                 let mut report = Report::plain(self.id);
                 report.took(begun.elapsed());
-                report.add([crate::check::Violation::new("run", format!("{error:#}"))]);
+                report.add([Violation::new("run", format!("{error:#}"))]);
+                report.kept = abandoned();
                 vec![report]
             }
         }

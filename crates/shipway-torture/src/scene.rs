@@ -4,6 +4,7 @@ mod victim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -128,7 +129,8 @@ impl Scene {
     }
 
     fn at(folder: &Path, place: impl FnOnce(&Path) -> Place) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("shipway-torture-").tempdir_in(folder)?;
+        let folder = tempfile::Builder::new().prefix("shipway-torture-").disable_cleanup(true).tempdir_in(folder)?;
+        lock(&OPEN).push(folder.path().to_owned());
         let place = place(folder.path());
         let files = folder.path().to_owned();
         let ledger = Ledger::begin(&folder.path().join("ledger"))?;
@@ -174,6 +176,7 @@ impl Scene {
             concurrency: 8,
             lease_ms: millis(self.lease),
             deadline_ms: 60_000,
+            drain_ms: 5_000,
             until_done: false,
             one_thread: false,
             mutant: self.mutant.clone(),
@@ -226,13 +229,37 @@ impl Scene {
         evidence::gather(&places, self.ledger.all()).await
     }
 
-    /// Keeps the folder for people to look at, and says where it is.
+    /// Keeps the folder for people to look at, and says where it is. So is one that is
+    /// merely dropped: somebody has given up in the middle.
     #[must_use]
     pub fn keep(self) -> PathBuf {
-        let Self { folder, worlds, .. } = self;
-        drop(worlds);
-        folder.keep()
+        let folder = self.folder().to_owned();
+        forget(&folder);
+        folder
     }
+
+    /// Removes everything: nobody will look.
+    pub fn discard(mut self) {
+        forget(self.folder.path());
+        self.folder.disable_cleanup(false);
+    }
+}
+
+/// Folders of scenes that nobody has kept or discarded.
+static OPEN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn forget(folder: &Path) {
+    lock(&OPEN).retain(|open| open != folder);
+}
+
+/// Where the evidence lies of what was given up in the middle.
+#[must_use]
+pub fn abandoned() -> Vec<PathBuf> {
+    std::mem::take(&mut *lock(&OPEN))
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn millis(span: Duration) -> u64 {

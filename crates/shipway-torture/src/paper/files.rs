@@ -1,13 +1,14 @@
 //! The containers, as files: one JSON each, whole or not there.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use shipway_model::{ContainerId, Micros};
-use shipway_stdx::fs::{Durability, remove_if_there, write_atomic};
+use shipway_stdx::fs::remove_if_there;
 
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +51,6 @@ pub(super) fn make(folder: &Path) -> io::Result<()> {
             remove_if_there(&path)?;
         }
     }
-    // A replacement that was cut off lies beside what it was to replace.
-    for entry in fs::read_dir(containers(folder))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let writer = name.strip_prefix('.').and_then(|rest| rest.rsplit('.').nth(2).map(str::to_owned));
-        if writer.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            remove_if_there(&containers(folder).join(name))?;
-        }
-    }
     Ok(())
 }
 
@@ -80,13 +73,11 @@ fn writer_lives(draft: &Path) -> bool {
 
 /// Adds a container, unless it is there. Returns whether it was not.
 pub(super) fn add(folder: &Path, paper: &Paper) -> io::Result<bool> {
-    let draft = drafts(folder).join(format!("{}.{}", paper.container, std::process::id()));
-    let mut file = fs::File::options().write(true).create(true).truncate(true).open(&draft)?;
-    io::Write::write_all(&mut file, &serde_json::to_vec(paper)?)?;
+    let draft = draft(folder, paper)?;
     let path = path(folder, paper.container);
     match rustix::fs::renameat_with(CWD, &draft, CWD, &path, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::EXIST) => remove_if_there(&draft).map(|_| false),
+        Err(Errno::EXIST) => remove_if_there(&draft).map(|_| false),
         Err(error) => {
             remove_if_there(&draft)?;
             Err(error.into())
@@ -94,9 +85,28 @@ pub(super) fn add(folder: &Path, paper: &Paper) -> io::Result<bool> {
     }
 }
 
-/// Writes a container anew.
-pub(super) fn replace(folder: &Path, paper: &Paper) -> io::Result<()> {
-    write_atomic(&path(folder, paper.container), &serde_json::to_vec(paper)?, 0o644, Durability::Process)
+/// Writes a container anew, unless it has gone. Returns whether it had not: the two change
+/// places, which nobody can do with what is not there.
+pub(super) fn replace(folder: &Path, paper: &Paper) -> io::Result<bool> {
+    let draft = draft(folder, paper)?;
+    let path = path(folder, paper.container);
+    let exchanged = rustix::fs::renameat_with(CWD, &draft, CWD, &path, RenameFlags::EXCHANGE);
+    remove_if_there(&draft)?;
+    match exchanged {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn draft(folder: &Path, paper: &Paper) -> io::Result<PathBuf> {
+    let draft = drafts(folder).join(format!("{}.{}", paper.container, std::process::id()));
+    let mut file = fs::File::options().write(true).create(true).truncate(true).open(&draft)?;
+    let written = file.write_all(&serde_json::to_vec(paper)?);
+    if written.is_err() {
+        remove_if_there(&draft)?;
+    }
+    written.map(|()| draft)
 }
 
 /// Reads one; `None` when it is not there.
@@ -127,9 +137,7 @@ pub(super) fn all(folder: &Path) -> io::Result<Vec<Paper>> {
 
 /// Names of what is no container.
 pub(super) fn scraps(folder: &Path) -> io::Result<Vec<String>> {
-    let mut scraps = names(&drafts(folder))?;
-    scraps.extend(names(&containers(folder))?.into_iter().filter(|name| name.starts_with('.')));
-    Ok(scraps)
+    names(&drafts(folder))
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {

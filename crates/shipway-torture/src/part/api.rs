@@ -51,6 +51,8 @@ pub enum Ask {
     Counts,
     /// The same, and how many instances somebody has still to deal with?
     Unsettled,
+    /// What is this worker, and how much does it hold?
+    Worker,
 }
 
 /// What a part answers.
@@ -78,6 +80,13 @@ pub enum Answer {
         /// Instances that are not live; 0 when that was not asked for.
         unsettled: u64,
     },
+    /// What this worker is, to everybody.
+    Worker {
+        /// Whether it takes tasks, in the store's word.
+        state: String,
+        /// Tasks that it holds.
+        running: u64,
+    },
 }
 
 /// Answers until aborted.
@@ -85,25 +94,25 @@ pub enum Answer {
 /// # Errors
 ///
 /// Any error of the file system.
-pub fn serve(path: &Path, store: Store, blobs: Blobs) -> io::Result<JoinHandle<()>> {
+pub fn serve(path: &Path, name: String, store: Store, blobs: Blobs) -> io::Result<JoinHandle<()>> {
     remove_if_there(path)?;
     let listener = UnixListener::bind(path)?;
     Ok(tokio::spawn(async move {
         let mut open = JoinSet::new();
         while let Ok((connection, _peer)) = listener.accept().await {
             while open.try_join_next().is_some() {}
-            let (store, blobs) = (store.clone(), blobs.clone());
-            open.spawn(async move { converse(connection, &store, &blobs).await });
+            let (name, store, blobs) = (name.clone(), store.clone(), blobs.clone());
+            open.spawn(async move { converse(connection, &name, &store, &blobs).await });
         }
     }))
 }
 
 /// Who breaks off in the middle has been answered enough.
-async fn converse(connection: UnixStream, store: &Store, blobs: &Blobs) {
+async fn converse(connection: UnixStream, name: &str, store: &Store, blobs: &Blobs) {
     let (read, mut write) = connection.into_split();
     let mut lines = BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let answer = answer(&line, store, blobs).await;
+        let answer = answer(&line, name, store, blobs).await;
         let answer = answer.unwrap_or_else(|error| Answer::Refused { reason: format!("{error:#}") });
         let Ok(mut bytes) = serde_json::to_vec(&answer) else { return };
         bytes.push(b'\n');
@@ -113,10 +122,11 @@ async fn converse(connection: UnixStream, store: &Store, blobs: &Blobs) {
     }
 }
 
-async fn answer(line: &str, store: &Store, blobs: &Blobs) -> anyhow::Result<Answer> {
+async fn answer(line: &str, name: &str, store: &Store, blobs: &Blobs) -> anyhow::Result<Answer> {
     let request = match serde_json::from_str(line).context("this is no question")? {
         Ask::Counts => return counts(store, false).await,
         Ask::Unsettled => return counts(store, true).await,
+        Ask::Worker => return worker(store, name).await,
         Ask::Change { project, service, nonce, payload } => {
             Request { project, target: Target::Existing(service), payload: *payload, actor: nonce, if_version: None }
         }
@@ -149,4 +159,10 @@ async fn counts(store: &Store, all: bool) -> anyhow::Result<Answer> {
     let rows = if all { store.list_instances(None).await? } else { Vec::new() };
     let unsettled = rows.iter().filter(|row| row.role != InstanceRole::Live).count();
     Ok(Answer::Counts { queued: counts.queued, running: counts.running, unsettled: u64::try_from(unsettled)? })
+}
+
+async fn worker(store: &Store, name: &str) -> anyhow::Result<Answer> {
+    let all = store.list_workers().await?;
+    let own = all.into_iter().find(|worker| worker.facts.id == name).context("it is not registered")?;
+    Ok(Answer::Worker { state: own.state.word().to_owned(), running: own.running })
 }

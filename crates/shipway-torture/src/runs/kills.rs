@@ -19,6 +19,9 @@ use crate::scene::{Base, Scene, Victim, Wrapping};
 const PAUSE_LEAST: Duration = Duration::from_millis(50);
 const PAUSE_MOST: Duration = Duration::from_millis(500);
 
+/// Beside one kill in so many a container dies by itself.
+const CRASH: usize = 5;
+
 /// What may pass at most until the work of a dead worker is claimed again, on a machine
 /// that has far more to do than it can: the queue's bench measures it on a quiet one.
 const RECLAIM_MOST_MS: u64 = 30_000;
@@ -41,6 +44,9 @@ pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
             .rage(async |field| {
                 let pause = field.dice.between(PAUSE_LEAST, PAUSE_MOST);
                 sleep(pause).await;
+                if field.dice.below(CRASH) == 0 {
+                    field.crash_any()?;
+                }
                 field.kill_any()
             })
             .await?;

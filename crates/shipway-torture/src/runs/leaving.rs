@@ -5,33 +5,42 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use shipway_model::EventKind;
+use tokio::time::{Instant, sleep};
 
 use super::storm::{Field, Storm};
 use super::{Stage, kills};
 use crate::check::Violation;
 use crate::evidence::Evidence;
-use crate::load::Plan;
+use crate::load::{Plan, ask};
 use crate::paper::SLOW;
+use crate::part::api::{Answer, Ask};
 use crate::report::Report;
-use crate::scene::{Base, Scene, Signal};
+use crate::scene::{Base, Scene, Signal, until};
 
-/// How long a worker may take to leave. It gives back what would take longer.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a worker may take to leave: its drain, and a busy machine's time for the rest.
+const GRACE: Duration = Duration::from_secs(15);
 
-/// How long one may take that was told twice.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// How long one may take that gives back at once.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Each start takes so long, so that there is always something to interrupt.
-const SLOW_MS: &str = "50";
+const SLOW_MS: u64 = 50;
+
+/// Starts that take longer than a drain lasts.
+const LONGER_MS: u64 = 2000;
+const DRAIN_MS: u64 = 300;
 
 pub(super) async fn stopped(stage: &Stage) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for base in Base::BOTH {
-        let times = stage.size(7, 70);
-        let drained = leave(stage, &format!("R12 {} drain", base.word()), base, times, Signal::TERM).await?;
-        reports.push(drained);
-        let storm = storm(stage, &format!("R12 {} twice", base.word()), base, stage.size(3, 30))?;
-        reports.push(storm.check(async |field| told_twice(field).await).await?);
+        let named = |how: &str| format!("R12 {} {how}", base.word());
+        let drained = storm(stage, &named("finish"), base, stage.size(6, 60), SLOW_MS)?;
+        reports.push(leave(drained, async |field| asked(field, 1, GRACE).await).await?);
+        let mut cut = storm(stage, &named("drain over"), base, stage.size(2, 20), LONGER_MS)?;
+        cut.parts.iter_mut().for_each(|(part, _)| part.drain_ms = DRAIN_MS);
+        reports.push(leave(cut, async |field| asked(field, 1, GRACE).await).await?);
+        let twice = storm(stage, &named("twice"), base, stage.size(2, 20), LONGER_MS)?;
+        reports.push(leave(twice, async |field| asked(field, 2, AT_ONCE).await).await?);
     }
     Ok(reports)
 }
@@ -39,32 +48,26 @@ pub(super) async fn stopped(stage: &Stage) -> anyhow::Result<Vec<Report>> {
 pub(super) async fn preempted(stage: &Stage) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for base in Base::BOTH {
-        let run = format!("R14 {}", base.word());
-        reports.push(leave(stage, &run, base, stage.size(10, 250), Signal::USR1).await?);
+        let storm = storm(stage, &format!("R14 {}", base.word()), base, stage.size(10, 250), SLOW_MS)?;
+        reports.push(leave(storm, async |field| taken_away(field).await).await?);
     }
     Ok(reports)
 }
 
-fn storm(stage: &Stage, run: &str, base: Base, times: usize) -> anyhow::Result<Storm> {
+fn storm(stage: &Stage, run: &str, base: Base, times: usize, slow_ms: u64) -> anyhow::Result<Storm> {
     let mut scene = Scene::new(base)?;
     let parts = kills::parts(&mut scene, base)?;
-    let plan = Plan { env: vec![(SLOW.to_owned(), SLOW_MS.to_owned())], ..Plan::mixed("r12", 10) };
+    let plan = Plan { env: vec![(SLOW.to_owned(), slow_ms.to_string())], ..Plan::mixed("r12", 10) };
     Ok(Storm { run: run.to_owned(), scene, parts, plan, dice: stage.dice(), jobs: 0, times })
 }
 
-/// One signal: it leaves in time, and nobody is charged for what it had not finished.
-async fn leave(stage: &Stage, run: &str, base: Base, times: usize, signal: Signal) -> anyhow::Result<Report> {
-    let storm = storm(stage, run, base, times)?;
+/// Workers leave, in time, and nobody is charged for what they had not finished.
+async fn leave(storm: Storm, how: impl AsyncFn(&mut Field<'_>) -> anyhow::Result<Duration>) -> anyhow::Result<Report> {
     let mut slowest = Duration::ZERO;
     let raged = storm.rage(async |field| {
         field.wait_for_work().await?;
-        let mut victim = field.any();
-        let begun = tokio::time::Instant::now();
-        victim.signal(signal)?;
-        let status = victim.wait(GRACE).await.context("it does not leave")?;
-        anyhow::ensure!(status.success(), "it left with {status}");
-        slowest = slowest.max(begun.elapsed());
-        field.again(&victim.config, &victim.wrapping)
+        slowest = slowest.max(how(field).await?);
+        Ok(())
     });
     let (mut report, evidence, scene) = raged.await?;
     report.note(format!("left within {} ms", slowest.as_millis()));
@@ -73,15 +76,39 @@ async fn leave(stage: &Stage, run: &str, base: Base, times: usize, signal: Signa
     Ok(report)
 }
 
-/// Two signals: it is gone at once; what it held is taken up again by its lease.
-async fn told_twice(field: &mut Field<'_>) -> anyhow::Result<()> {
-    field.wait_for_work().await?;
+/// SIGTERM, so often: it ends well within a limit. Returns how long it took.
+async fn asked(field: &mut Field<'_>, times: usize, limit: Duration) -> anyhow::Result<Duration> {
     let mut victim = field.any();
+    let begun = Instant::now();
     victim.signal(Signal::TERM)?;
-    // It may have gone already.
-    drop(victim.signal(Signal::TERM));
-    victim.wait(AT_ONCE).await.context("told twice, it does not go")?;
-    field.again(&victim.config, &victim.wrapping)
+    for _ in 1..times {
+        // Two that are pending together are one.
+        sleep(Duration::from_millis(20)).await;
+        // It may have gone already.
+        drop(victim.signal(Signal::TERM));
+    }
+    let status = victim.wait(limit).await.context("it does not leave")?;
+    anyhow::ensure!(status.success(), "it left with {status}");
+    field.again(&victim.config, &victim.wrapping)?;
+    Ok(begun.elapsed())
+}
+
+/// SIGUSR1: it gives everything back at once, says that it is leaving, and takes nothing
+/// more. Then the machine is gone. Returns how long the giving back took.
+async fn taken_away(field: &mut Field<'_>) -> anyhow::Result<Duration> {
+    let victim = field.any();
+    let begun = Instant::now();
+    victim.signal(Signal::USR1)?;
+    let is_empty = async || match ask(&victim.config.socket, &Ask::Worker).await {
+        Ok(Answer::Worker { state, running: 0 }) if state == "leaving" => Some(()),
+        _ => None,
+    };
+    until("it has given everything back", AT_ONCE, is_empty).await?;
+    let took = begun.elapsed();
+    let (config, wrapping) = (victim.config.clone(), victim.wrapping.clone());
+    victim.kill()?;
+    field.again(&config, &wrapping)?;
+    Ok(took)
 }
 
 /// Tasks that were given back by a worker that left, and charged for it.

@@ -14,10 +14,6 @@ use crate::scene::{Base, Scene, Victim};
 /// Requests of the one that asks for little, one after the other.
 const FEW: usize = 40;
 
-/// The other's p99 wait for a claim may be twice what it is alone, or this: on a machine
-/// where it is a few milliseconds alone, twice says nothing.
-const WAIT: Duration = Duration::from_millis(1500);
-
 pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for base in Base::BOTH {
@@ -85,7 +81,9 @@ fn compare(report: &mut Report, evidence: &Evidence) {
     report.note(format!(
         "p99 wait of the quiet one alone {alone} ms, in the flood {flooded} ms; of the flood {noisy} ms"
     ));
-    let limit = (alone * 2).max(i64::try_from(WAIT.as_millis()).unwrap_or(i64::MAX));
+    // Every slot is taken when it comes, so it waits for one to be free, which says more about
+    // the machine than about the queue: what counts is that it does not wait with the flood.
+    let limit = (alone * 2).max(noisy / 2);
     report.must(noisy > flooded, "there was no flood");
     report.add((flooded > limit).then(|| Violation::new("R11", format!("it waited {flooded} ms, not {limit}"))));
 }

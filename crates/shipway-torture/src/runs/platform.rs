@@ -52,7 +52,7 @@ fn torture(stage: &Stage, base: Base) -> anyhow::Result<Report> {
         let server = Postgres::shared();
         environment.push(("DATABASE_URL".to_owned(), server.url(&server.create(None)?)));
     }
-    let mut platform = Platform::start(&binary()?, Settings { environment, roles: None })?;
+    let mut platform = Platform::start(&binary()?, Settings { environment, ..Settings::default() })?;
     let town = Town::new(platform.address(), SERVICES);
     let kills = stage.size(12, 150);
     let stop = AtomicBool::new(false);
@@ -60,12 +60,10 @@ fn torture(stage: &Stage, base: Base) -> anyhow::Result<Report> {
         let askers: Vec<_> = (0..SERVICES).map(|n| Asker { town: &town, files: &files, service: n }).collect();
         let stop = &stop;
         askers.into_iter().for_each(|asker| drop(scope.spawn(move || asker.ask_until(stop))));
-        (0..SERVICES).for_each(|n| {
-            drop(scope.spawn({
-                let town = &town;
-                move || Visitor { town, service: n }.visit_until(stop)
-            }));
-        });
+        for service in 0..SERVICES {
+            let visitor = Visitor { town: &town, service };
+            drop(scope.spawn(move || visitor.visit_until(stop)));
+        }
         let hurt = hurt(&mut platform, kills, stage.dice());
         stop.store(true, Ordering::Relaxed);
         hurt

@@ -85,6 +85,7 @@ async fn newer(base: Base) -> anyhow::Result<Report> {
         scene.ledger.write(Asked { poison, ..asked })?;
     }
     fs::rename(old.folder().join("blobs"), scene.folder().join("blobs"))?;
+    old.discard();
     let victim = kills::start(&[scene.part("all", "here")?]).await?.remove(0);
     let settled = scene.settle(&victim.config.socket).await;
     victim.stop().await?;

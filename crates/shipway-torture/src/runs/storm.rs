@@ -11,6 +11,7 @@ use crate::check::Violation;
 use crate::dice::Dice;
 use crate::evidence::Evidence;
 use crate::load::{Load, Plan};
+use crate::paper::{PaperWorld, State};
 use crate::part::Config;
 use crate::report::{Kill, Report};
 use crate::scene::{Scene, Victim, Wrapping, until};
@@ -67,6 +68,17 @@ impl Field<'_> {
         self.again(&config, &wrapping)
     }
 
+    /// Lets a container die that runs in any of the worlds, if there is one.
+    pub(super) fn crash_any(&mut self) -> anyhow::Result<()> {
+        let place = self.dice.below(self.victims.len());
+        let world = PaperWorld::open(&self.victims[place].config.world)?;
+        let running: Vec<_> = world.papers()?.into_iter().filter(|paper| paper.state == State::Running).collect();
+        if !running.is_empty() {
+            world.crash(self.dice.one_of(&running).container)?;
+        }
+        Ok(())
+    }
+
     /// Waits until more was acknowledged.
     pub(super) async fn wait_for_work(&self) -> anyhow::Result<()> {
         let wanted = self.scene.ledger.acknowledged() + BETWEEN;
@@ -108,11 +120,14 @@ impl Storm {
         let Field { mut victims, kills, .. } = field;
         ready(&mut victims).await?;
         let settled = scene.settle(&victims[0].config.socket).await;
+        let mut stopped = Vec::new();
         for victim in victims {
-            victim.stop().await?;
+            stopped.push(victim.stop().await);
         }
         let evidence = scene.evidence().await?;
         let mut report = Report::of(&run, &evidence, &kills);
+        let failed = stopped.into_iter().filter_map(Result::err);
+        report.add(failed.map(|error| Violation::new("run", format!("{error:#}"))));
         report.kills = times;
         report.add(settled.err().map(|error| Violation::new("I1", format!("{error:#}"))));
         report.took(begun.elapsed());

@@ -11,7 +11,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::Stage;
 use crate::check::{self, Violation};
 use crate::report::Report;
-use crate::scene::{Base, PATIENCE, Victim, Wrapping};
+use crate::scene::{Base, PATIENCE, Scene, Victim, Wrapping};
 pub(super) use template::Template;
 
 /// What leaves something behind. In the long form it is every call there is.
@@ -63,7 +63,7 @@ pub(super) async fn sweep(
     let template = Template::make(base, mutant).await?;
     let all = points(&template, calls).await?;
     let chosen: Vec<Point> = all.iter().step_by(every).cloned().collect();
-    let trials = chosen.iter().map(|point| trial(&template, point, "signal=KILL"));
+    let trials = chosen.iter().map(|point| trial(&template, point));
     let trials: Vec<anyhow::Result<Trial>> = stream::iter(trials).buffered(AT_ONCE).collect().await;
     let mut report = Report::plain(run);
     let mut missed = 0;
@@ -72,10 +72,11 @@ pub(super) async fn sweep(
         missed += usize::from(!trial.killed);
         report.jobs += trial.jobs;
         report.add(trial.violations);
-        report.kept = report.kept.or(trial.kept);
+        report.kept.extend(trial.kept);
     }
     report.kills = chosen.len() - missed;
     report.note(format!("{} points of {}, tried {}, not met {missed}", all.len(), kinds(&all), chosen.len()));
+    template.discard();
     report.must(report.kills > chosen.len() / 2, "most points were not met");
     report.took(begun.elapsed());
     Ok(report)
@@ -87,34 +88,45 @@ pub(super) struct Trial {
     pub(super) killed: bool,
     pub(super) jobs: usize,
     pub(super) violations: Vec<Violation>,
-    pub(super) kept: Option<std::path::PathBuf>,
+    pub(super) kept: Option<PathBuf>,
 }
 
-/// Starts a worker that meets `what` at this point, and then one that meets nothing.
-pub(super) async fn trial(template: &Template, point: &Point, what: &str) -> anyhow::Result<Trial> {
+/// Starts a worker that is killed at this point, and then one that meets nothing.
+async fn trial(template: &Template, point: &Point) -> anyhow::Result<Trial> {
     let mut scene = template.copy()?;
     let Point { call, number } = point;
     let first = template.worker(&mut scene, "first")?;
-    let inject = format!("inject={call}:{what}:when={number}");
+    let inject = format!("inject={call}:signal=KILL:when={number}");
     let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
     let before = words.map(str::to_owned).to_vec();
     let mut victim = Victim::wrapped(&first, &Wrapping { before, ..Wrapping::default() })?;
     let killed = !victim.wait(PATIENCE).await?.success();
-    let mut second = Victim::start(&template.worker(&mut scene, "second")?)?;
-    let finished = second.wait(PATIENCE).await;
-    drop(second);
-    let evidence = scene.evidence().await?;
-    let mut violations: Vec<Violation> = check::all(&evidence)
-        .into_iter()
-        .map(|found| Violation { what: format!("{point:?}: {}", found.what), ..found })
-        .collect();
-    match finished {
-        Ok(status) if status.success() => {}
-        other => violations.push(Violation::new("I1", format!("{point:?}: the next one did not finish: {other:?}"))),
+    drop(victim);
+    let trial = template.finish(scene, &format!("{point:?}")).await?;
+    Ok(Trial { killed, ..trial })
+}
+
+impl Template {
+    /// Lets another worker finish what the first has left, and checks.
+    pub(super) async fn finish(&self, mut scene: Scene, what: &str) -> anyhow::Result<Trial> {
+        let mut second = Victim::start(&self.worker(&mut scene, "second")?)?;
+        let finished = second.wait(PATIENCE).await;
+        drop(second);
+        let evidence = scene.evidence().await?;
+        let found = check::all(&evidence).into_iter();
+        let mut violations: Vec<Violation> =
+            found.map(|found| Violation { what: format!("{what}: {}", found.what), ..found }).collect();
+        if !finished.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            violations.push(Violation::new("I1", format!("{what}: the next one did not finish: {finished:?}")));
+        }
+        let kept = if violations.is_empty() {
+            scene.discard();
+            None
+        } else {
+            Some(scene.keep())
+        };
+        Ok(Trial { killed: false, jobs: evidence.asked.len(), violations, kept })
     }
-    let jobs = evidence.asked.len();
-    let kept = (!violations.is_empty()).then(|| scene.keep());
-    Ok(Trial { killed, jobs, violations, kept })
 }
 
 /// Finds out which points there are.
@@ -127,7 +139,9 @@ pub(super) async fn points(template: &Template, calls: &str) -> anyhow::Result<V
     let mut victim = Victim::wrapped(&worker, &Wrapping { before, ..Wrapping::default() })?;
     let status = victim.wait(PATIENCE).await?;
     anyhow::ensure!(status.success(), "under strace the worker ended with {status}");
-    read_points(&trace)
+    let points = read_points(&trace)?;
+    scene.discard();
+    Ok(points)
 }
 
 fn read_points(trace: &Path) -> anyhow::Result<Vec<Point>> {

@@ -18,6 +18,10 @@ use crate::scene::{Base, PATIENCE, Scene, Signal, Victim, until};
 /// Tasks of each zombie.
 const TASKS: usize = 10;
 
+/// Of those who take over: a hundred leases of a second are more heartbeats than a busy
+/// machine has time for.
+const HEIRS_LEASE: Duration = Duration::from_secs(5);
+
 /// What zombies have for their writes while those who hold the tasks now stand still: they
 /// must come while somebody else is at work, not when all is done.
 const HEAD_START: Duration = Duration::from_millis(400);
@@ -56,6 +60,7 @@ pub(super) async fn zombies(run: &str, mut scene: Scene, processes: usize) -> an
     let claimed = begun.elapsed();
     zombies.iter().try_for_each(|zombie| zombie.signal(Signal::STOP))?;
 
+    scene.lease = HEIRS_LEASE;
     let others = ["heir-0", "heir-1"].map(|name| Ok(Config { concurrency: tasks, ..scene.part(name, "cluster")? }));
     let heirs: Vec<Victim> = kills::start(&others.into_iter().collect::<anyhow::Result<Vec<_>>>()?).await?;
     outlived(&scene, &heirs, all).await?;

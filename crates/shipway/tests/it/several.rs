@@ -201,13 +201,21 @@ fn in_flight(proxy: &Platform) -> bool {
     line.is_some_and(|line| line.ends_with(" 2"))
 }
 
+/// A port that nobody has, and that the kernel gives to nobody who asks for any.
+fn free_port() -> u16 {
+    let mut below_ephemeral = 20_000..32_000;
+    below_ephemeral.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
 #[test]
 fn on_one_machine_every_role_may_be_a_process() {
     let ground = Ground::new();
     let home = tempfile::tempdir().unwrap();
     let janitor = ground.start("janitor");
-    let settings =
-        |roles| Settings { environment: ground.settings("api", &[]).environment, roles: Some(String::from(roles)) };
+    // The api has to know where its proxy listens.
+    let listen = format!("127.0.0.1:{}", free_port());
+    let further = [("SHIPWAY_LISTEN", listen.as_str())];
+    let settings = |roles: &str| Settings { roles: Some(roles.to_owned()), ..ground.settings("api", &further) };
     let begin = |roles| janitor.begin_beside(settings(roles)).unwrap();
     let mut all = [begin("api"), begin("worker"), begin("proxy")];
     all.iter_mut().for_each(Platform::wait_ready);

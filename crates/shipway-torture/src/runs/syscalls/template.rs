@@ -59,6 +59,11 @@ impl Template {
         Ok(scene)
     }
 
+    /// Removes it.
+    pub(crate) fn discard(self) {
+        self.scene.discard();
+    }
+
     /// A worker that does what is there to do, in the same order every time, and ends.
     pub(crate) fn worker(&self, scene: &mut Scene, name: &str) -> anyhow::Result<Config> {
         let part = scene.part(name, WORLD)?;

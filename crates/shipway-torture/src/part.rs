@@ -28,7 +28,7 @@ use shipway_stdx::shutdown::{self, ShutdownSender};
 use shipway_store::mutants::{self, Mutant};
 use shipway_store::{Claimant, LeaseTerms, Migrate, Store};
 use shipway_worker::{Drain, Orders, OwnTrees, Parts, Worker, WorkerConfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::paper::PaperWorld;
@@ -139,7 +139,10 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
     give_back_the_past(&config, &store).await;
     let (finish, may_finish) = shutdown::channel();
     let (leave, may_leave) = shutdown::channel();
-    let signals = tokio::spawn(heed(finish, leave, store.clone(), config.clone()));
+    // Who gets an answer may send a signal.
+    let terminate = signal(SignalKind::terminate())?;
+    let preemption = shipway_preempt::watch(Provider::Signal, Duration::from_secs(1), None)?;
+    let signals = tokio::spawn(heed(terminate, finish, leave, store.clone(), config.clone()));
     let answering = api::serve(&config.socket, config.name.clone(), store.clone(), blobs.clone())?;
     let mut until = may_finish.clone();
     if config.works {
@@ -151,7 +154,7 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
             clock: Arc::new(HostClock),
             drain: Arc::new(NoVisitors),
             trees: Arc::new(OwnTrees),
-            preemption: Some(shipway_preempt::watch(Provider::Signal, Duration::from_secs(1), None)?),
+            preemption: Some(preemption),
         };
         let orders = Orders { finish: may_finish, leave: may_leave };
         Worker::new(worker_config(&config), parts).run(orders).await;
@@ -220,8 +223,13 @@ fn worker_config(config: &Config) -> WorkerConfig {
 
 /// Passes on what signals say: finish; leave at once; and end, however it stands. Who has
 /// nothing left to do is told to finish.
-async fn heed(finish: ShutdownSender, leave: ShutdownSender, store: Store, config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn heed(
+    mut terminate: Signals,
+    finish: ShutdownSender,
+    leave: ShutdownSender,
+    store: Store,
+    config: Config,
+) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         () = done(&store, config.until_done) => {}

@@ -102,10 +102,12 @@ pub(crate) async fn write_own(core: &Core) -> Result<(), StoreError> {
     let unwritten = *core.presence.unwritten();
     let Some(state) = unwritten else { return Ok(()) };
     match core.store.set_worker_state(&core.config.claimant.worker, state).await {
-        Ok(()) | Err(StoreError::NotFound(_)) => {
+        Ok(()) => {
             core.presence.unwritten().take_if(|now| *now == state);
             Ok(())
         }
+        // It is not registered yet, or no longer; once it is, this is still to be written.
+        Err(StoreError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }

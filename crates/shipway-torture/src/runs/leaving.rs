@@ -27,7 +27,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 const SLOW_MS: u64 = 50;
 
 /// Starts that take longer than a drain lasts.
-const LONGER_MS: u64 = 2000;
+const LONGER_MS: u64 = 1000;
 const DRAIN_MS: u64 = 300;
 
 pub(super) async fn stopped(stage: &Stage) -> anyhow::Result<Vec<Report>> {
@@ -57,7 +57,9 @@ pub(super) async fn preempted(stage: &Stage) -> anyhow::Result<Vec<Report>> {
 fn storm(stage: &Stage, run: &str, base: Base, times: usize, slow_ms: u64) -> anyhow::Result<Storm> {
     let mut scene = Scene::new(base)?;
     let parts = kills::parts(&mut scene, base)?;
-    let plan = Plan { env: vec![(SLOW.to_owned(), slow_ms.to_string())], ..Plan::mixed("r12", 10) };
+    // In the end all that waits has to be done, however slow it is.
+    let open_max = if slow_ms > DRAIN_MS { 6 } else { 40 };
+    let plan = Plan { env: vec![(SLOW.to_owned(), slow_ms.to_string())], open_max, ..Plan::mixed("r12", 10) };
     Ok(Storm { run: run.to_owned(), scene, parts, plan, dice: stage.dice(), jobs: 0, times })
 }
 
@@ -79,6 +81,8 @@ async fn leave(storm: Storm, how: impl AsyncFn(&mut Field<'_>) -> anyhow::Result
 /// SIGTERM, so often: it ends well within a limit. Returns how long it took.
 async fn asked(field: &mut Field<'_>, times: usize, limit: Duration) -> anyhow::Result<Duration> {
     let mut victim = field.any();
+    // Before it listens to signals, any of them ends it.
+    victim.ready().await?;
     let begun = Instant::now();
     victim.signal(Signal::TERM)?;
     for _ in 1..times {
@@ -96,14 +100,18 @@ async fn asked(field: &mut Field<'_>, times: usize, limit: Duration) -> anyhow::
 /// SIGUSR1: it gives everything back at once, says that it is leaving, and takes nothing
 /// more. Then the machine is gone. Returns how long the giving back took.
 async fn taken_away(field: &mut Field<'_>) -> anyhow::Result<Duration> {
-    let victim = field.any();
+    let mut victim = field.any();
+    victim.ready().await?;
     let begun = Instant::now();
     victim.signal(Signal::USR1)?;
-    let is_empty = async || match ask(&victim.config.socket, &Ask::Worker).await {
-        Ok(Answer::Worker { state, running: 0 }) if state == "leaving" => Some(()),
-        _ => None,
+    let mut last = String::new();
+    let is_empty = async || {
+        let answer = ask(&victim.config.socket, &Ask::Worker).await;
+        last = format!("{answer:?}");
+        matches!(answer, Ok(Answer::Worker { state, running: 0 }) if state == "leaving").then_some(())
     };
-    until("it has given everything back", AT_ONCE, is_empty).await?;
+    let emptied = until("it has given everything back", AT_ONCE, is_empty).await;
+    emptied.with_context(|| format!("{} is {last}", victim.config.name))?;
     let took = begun.elapsed();
     let (config, wrapping) = (victim.config.clone(), victim.wrapping.clone());
     victim.kill()?;

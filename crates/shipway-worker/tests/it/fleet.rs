@@ -196,6 +196,21 @@ async fn before_its_machine_is_taken_away_it_gives_all_back() {
 }
 
 #[tokio::test]
+async fn what_it_hears_before_it_is_registered_it_does_not_forget() {
+    let (platform, host) = (Platform::new().await, Elsewhere::new());
+    let (say, foreseen) = oneshot::channel();
+    say.send(()).unwrap();
+    let notice = Notice { foreseen: Some(foreseen), ready: Arc::default() };
+    let worker = run(host.worker(&platform, named("spot"), |parts| {
+        parts.blobs = platform.blobs.clone();
+        parts.preemption = Some(Box::new(notice));
+    }));
+    until("leaving", || async { state_of(&platform, "spot").await == Some(WorkerState::Leaving) }).await;
+    worker.leave.request();
+    worker.ended.await.unwrap();
+}
+
+#[tokio::test]
 async fn an_upload_that_came_in_elsewhere_is_brought_here() {
     let (platform, host) = (Platform::new().await, Elsewhere::new());
     let wish = platform.upload("hello").await;

@@ -49,7 +49,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let file = program::named("self")?;
     let metrics = recorder::install()?;
     let mut words = Words::listen()?;
-    let base = Base::open(config).await?;
+    let base = tokio::select! {
+        base = Base::open(config) => base?,
+        // It may wait a minute for its database; nobody has to wait with it.
+        () = words.stop() => return Ok(()),
+    };
     let roles = base.config.roles;
     let (stop, shutdown) = shutdown::channel();
     let mut parts = JoinSet::new();

@@ -33,7 +33,7 @@ async fn flood(stage: &Stage, base: Base) -> anyhow::Result<Report> {
     few(stage, &quiet, &scene, &victim, FEW).await?;
 
     let noisy = Load::new(project("noisy", 60));
-    let wanted = scene.ledger.acknowledged() + stage.size(600, 10_000);
+    let wanted = scene.ledger.acknowledged() + stage.size(300, 10_000);
     let enough = || scene.ledger.acknowledged() >= wanted || begun.elapsed() > FLOOD_LONGEST;
     let sockets = [victim.config.socket.clone()];
     let flood = (0..3).map(|n| noisy.run(&sockets, &scene.ledger, stage.dice().fork(n), enough));

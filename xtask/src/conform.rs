@@ -54,7 +54,8 @@ pub(crate) fn conform(options: &Options) -> anyhow::Result<()> {
     sh::run("cargo", &["build", "--quiet", "--package", "shipway"])?;
     let files = FileServer::start()?;
     let environment = vec![("SHIPWAY_FETCH_ALLOW".to_owned(), files.address().to_string())];
-    let platform = Platform::start(&sh::target().join("debug/shipway"), Settings { environment, roles: None })?;
+    let platform =
+        Platform::start(&sh::target().join("debug/shipway"), Settings { environment, ..Settings::default() })?;
     let field = Field { platform, files };
     let is_wanted = |name: &str| options.names.is_empty() || options.names.iter().any(|wanted| wanted == name);
     for (name, check) in CHECKS.into_iter().filter(|(name, _)| is_wanted(name)) {

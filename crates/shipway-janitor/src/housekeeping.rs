@@ -1,7 +1,8 @@
 //! What lies on one host's disk and nothing needs any more.
 //!
-//! It belongs to the process that owns the state directory. The places it looks after are
-//! [`Place`]s: content, trees of images, host images. All go the same way:
+//! It belongs to the processes that put something into the state directory; where there are
+//! several, to come second is to find nothing. The places it looks after are [`Place`]s:
+//! content, trees of images, host images. All go the same way:
 //!
 //! ```text
 //! 1. list      what is there, and when each was last touched

@@ -4,8 +4,8 @@
 //!
 //! * [`Janitor`] does what belongs to the store alone. Any number may run at once, on any
 //!   hosts: each row is taken by one of them, and to be second is to find nothing.
-//! * [`Housekeeping`] looks after the disk of one host, and belongs to the process that
-//!   owns the state directory. What lies there it is told by [`Place`]s.
+//! * [`Housekeeping`] looks after the disk of one host, and belongs to the processes that
+//!   put something on it. What lies there it is told by [`Place`]s.
 //! * [`Gauges`] puts figures of the queue where `/metrics` finds them.
 //!
 //! Reading order: [`keep`] (what is kept, as configuration), [`plan`] (what is therefore to

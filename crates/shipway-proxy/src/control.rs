@@ -1,8 +1,9 @@
 //! The proxy's side of the control socket.
 //!
-//! One control plane at a time: a new connection replaces the old one, because a
+//! One control plane at a time: who says hello replaces the one before, because a
 //! new `serve` is there to take over from one that may not know yet that it is
-//! gone. Losing the connection changes nothing.
+//! gone. Losing the connection changes nothing. Others may look ([`Ask::Observe`]): a
+//! worker that is a process of its own has to know when visitors have moved on.
 
 use std::fs;
 use std::io;
@@ -15,13 +16,16 @@ use std::time::Duration;
 
 use shipway_stdx::fs::remove_if_there;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::{Listener, Settings};
 use crate::descriptors::{self, Lines};
 use crate::server::{ACCEPT_PAUSE, Proxy};
 use crate::startup;
 use crate::wire::{Answer, Ask, CONTROL_SOCKET, LINE_BYTES_MAX, VERSION, own_socket};
+
+/// Connections at a time, control planes and those that only look.
+const CONNECTIONS_MAX: usize = 64;
 
 /// Most routes of one snapshot.
 const ROUTES_MAX: usize = 1_000_000;
@@ -55,6 +59,19 @@ pub(crate) struct Control {
     pub(crate) changed: Notify,
     /// Set when the proxy shall drain: for how long at most.
     pub(crate) stop: watch::Sender<Option<Duration>>,
+    /// Counts control planes: the last to say hello is the one.
+    pub(crate) newest: watch::Sender<u64>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// It has not said yet.
+    Unknown,
+    /// It only looks.
+    Observer,
+    /// The control plane with this number.
+    ControlPlane(u64),
 }
 
 /// A snapshot that has begun.
@@ -66,7 +83,7 @@ struct Parts {
 
 /// Accepts control planes for ever.
 pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
-    let mut current: Option<tokio::task::JoinHandle<()>> = None;
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -80,21 +97,16 @@ pub(crate) async fn serve(control: Arc<Control>, listener: UnixListener) {
             tracing::warn!("a user that is not ours tried to use the control socket");
             continue;
         }
-        if let Some(before) = current.take() {
-            before.abort();
-        }
-        current = Some(tokio::spawn(talk(Arc::clone(&control), stream)));
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("too many control connections");
+            continue;
+        };
+        let control = Arc::clone(&control);
+        tokio::spawn(async move {
+            control.talk(stream).await;
+            drop(place);
+        });
     }
-}
-
-async fn talk(control: Arc<Control>, stream: UnixStream) {
-    control.proxy.metrics.presence.is_here();
-    tracing::info!("the control plane is connected");
-    match control.follow(&stream).await {
-        Ok(()) => tracing::info!("the control plane is gone; serving on"),
-        Err(error) => tracing::warn!(%error, "the control connection broke; serving on"),
-    }
-    control.proxy.metrics.presence.is_gone();
 }
 
 impl Control {
@@ -102,12 +114,38 @@ impl Control {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == self.owner)
     }
 
-    async fn follow(&self, stream: &UnixStream) -> io::Result<()> {
+    async fn talk(&self, stream: UnixStream) {
+        let mut who = Who::Unknown;
+        let ended = self.follow(&stream, &mut who).await;
+        let Who::ControlPlane(number) = who else { return };
+        match ended {
+            Ok(()) => tracing::info!("the control plane is gone; serving on"),
+            Err(error) => tracing::warn!(%error, "the control connection broke; serving on"),
+        }
+        // One that was replaced leaves its successor here.
+        if *self.newest.borrow() == number {
+            self.proxy.metrics.presence.is_gone();
+        }
+    }
+
+    async fn follow(&self, stream: &UnixStream, who: &mut Who) -> io::Result<()> {
         let mut lines = Lines::default();
         let mut parts = Parts::default();
-        while let Some(line) = lines.next(stream, LINE_BYTES_MAX).await? {
+        let mut newest = self.newest.subscribe();
+        loop {
+            let replaced = async {
+                match *who {
+                    Who::ControlPlane(own) => drop(newest.wait_for(|newest| *newest > own).await),
+                    Who::Unknown | Who::Observer => std::future::pending().await,
+                }
+            };
+            let line = tokio::select! {
+                line = lines.next(stream, LINE_BYTES_MAX) => line?,
+                () = replaced => return Ok(()),
+            };
+            let Some(line) = line else { return Ok(()) };
             let answer = match serde_json::from_slice(&line) {
-                Ok(ask) => self.answer(ask, &mut parts),
+                Ok(ask) => self.heed(ask, who, &mut parts),
                 Err(error) => refuse(&format!("not understood: {error}")),
             };
             if let Some(answer) = answer {
@@ -117,7 +155,35 @@ impl Control {
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Answers, if the other side may ask that.
+    fn heed(&self, ask: Ask, who: &mut Who, parts: &mut Parts) -> Option<Answer> {
+        match (&ask, *who) {
+            (Ask::Hello { version, instance } | Ask::Observe { version, instance }, Who::Unknown) => {
+                let answer = self.hello(*version, instance);
+                if let Some(Answer::Hello { .. }) = answer {
+                    *who = if let Ask::Hello { .. } = ask { self.take_over() } else { Who::Observer };
+                }
+                answer
+            }
+            (Ask::InFlight { .. } | Ask::Where { .. } | Ask::Stats, Who::Observer) | (_, Who::ControlPlane(_)) => {
+                self.answer(ask, parts)
+            }
+            (_, Who::Unknown) => refuse("say hello first"),
+            (_, Who::Observer) => refuse("who only looks changes nothing"),
+        }
+    }
+
+    fn take_over(&self) -> Who {
+        self.proxy.metrics.presence.is_here();
+        tracing::info!("the control plane is connected");
+        let mut number = 0;
+        self.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
+        Who::ControlPlane(number)
     }
 
     async fn send(&self, stream: &UnixStream, answer: &Answer) -> io::Result<()> {
@@ -139,7 +205,11 @@ impl Control {
     fn answer(&self, ask: Ask, parts: &mut Parts) -> Option<Answer> {
         let table = &self.proxy.table;
         match ask {
-            Ask::Hello { version, instance } => self.hello(version, &instance),
+            Ask::Hello { .. } | Ask::Observe { .. } => refuse("that was said already"),
+            Ask::Where { service_id } => {
+                let state = table.find(&service_id).map(|service| service.route().state);
+                Some(Answer::Goes { state })
+            }
             Ask::Snapshot { version, routes, more } => {
                 let snapshot = *parts.snapshot.get_or_insert_with(|| table.begin_snapshot());
                 parts.routes += routes.len();

@@ -41,6 +41,7 @@ mod guard;
 mod headers;
 mod host;
 mod metrics;
+mod observer;
 mod patience;
 mod privileges;
 mod request_id;
@@ -58,5 +59,6 @@ pub mod wire;
 
 pub use config::{Limits, Listener, ProxyConfig, Serves, Settings, User};
 pub use feed::{FeedClient, FeedTask, Peer};
+pub use observer::Observer;
 pub use run::{RunError, run};
 pub use wire::{Endpoint, Protocol, Route, RouteLimits, RouteState};

@@ -90,6 +90,7 @@ pub fn run(config: ProxyConfig) -> Result<(), RunError> {
         listeners: Mutex::new(listeners),
         changed: Notify::new(),
         stop: watch::channel(None).0,
+        newest: watch::channel(0).0,
     });
     let runtime = runtime()?;
     runtime.block_on(oversee(control, socket, settings.snapshot_dir, threads))?;

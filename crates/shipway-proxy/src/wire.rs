@@ -127,6 +127,19 @@ pub enum Ask {
         /// Which installation's control plane this is.
         instance: String,
     },
+    /// First on a connection that only looks: it changes nothing, and takes nobody's place.
+    /// Answered by [`Answer::Hello`].
+    Observe {
+        /// [`VERSION`].
+        version: u32,
+        /// Which installation asks.
+        instance: String,
+    },
+    /// Where requests of one service go. Answered by [`Answer::Goes`].
+    Where {
+        /// Which.
+        service_id: String,
+    },
     /// All routes, in parts. Each route counts from its part on; those that no part
     /// has are gone after the last, which is answered by [`Answer::Applied`].
     Snapshot {
@@ -200,6 +213,12 @@ pub enum Answer {
     InFlight {
         /// How many, streams and upgraded connections included.
         requests: u64,
+    },
+    /// Where requests of a service go.
+    Goes {
+        /// Nothing for one that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<RouteState>,
     },
     /// How it goes.
     Stats {

@@ -79,9 +79,8 @@ impl Store {
             options = options.pragma("max_page_count", pages.to_string());
         }
         self.writer().set_connect_options(options);
-        // The next writer gets a new connection, with the new limit.
-        let connection = self.writer().acquire().await?;
-        connection.close().await?;
+        // There is one; the next writer gets a new one, with the new limit.
+        self.0.pools.writer().await?.close_on_drop();
         Ok(())
     }
 

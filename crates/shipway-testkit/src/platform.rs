@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::{self, Answer};
@@ -35,6 +36,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The name of its log: processes with some of the roles may share a folder.
+    fn log(&self) -> String {
+        self.roles.as_ref().map_or_else(|| "serve.log".to_owned(), |roles| format!("serve-{roles}.log"))
+    }
+
     fn has(&self, role: &str) -> bool {
         self.roles.as_ref().is_none_or(|roles| roles.split(',').any(|one| one == role))
     }
@@ -44,7 +50,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Platform {
     binary: PathBuf,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     settings: Settings,
     child: Child,
     address: SocketAddr,
@@ -77,6 +83,20 @@ impl Platform {
         // The proxy's user must be able to pass through to the sockets.
         let passable = fs::Permissions::from_mode(0o711);
         let folder = tempfile::Builder::new().prefix("shipway-test-").permissions(passable).tempdir()?;
+        Self::begin_in(binary, settings, Arc::new(folder))
+    }
+
+    /// Another process on the same directories, as on one machine; not waited for. It is
+    /// to be dropped before this one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn begin_beside(&self, settings: Settings) -> io::Result<Self> {
+        Self::begin_in(&self.binary, settings, Arc::clone(&self.folder))
+    }
+
+    fn begin_in(binary: &Path, settings: Settings, folder: Arc<tempfile::TempDir>) -> io::Result<Self> {
         let child = spawn(binary, folder.path(), &settings)?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Ok(Self { binary: binary.to_owned(), folder, settings, child, address, starts: 1 })
@@ -147,7 +167,7 @@ impl Platform {
     /// What `serve` has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join(self.settings.log())).unwrap_or_default()
     }
 
     /// Kills `serve` alone, with signal 9.
@@ -219,15 +239,17 @@ impl Drop for Platform {
                 eprintln!("--- log of shipway serve ---\n{}", self.log());
             }
         }
-        // A test may have ended it already.
-        drop(self.down());
+        // A test may have ended it already. Who shares the folder is ended by the last.
+        if Arc::strong_count(&self.folder) == 1 {
+            drop(self.down());
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
 fn spawn(binary: &Path, folder: &Path, settings: &Settings) -> io::Result<Child> {
-    let log = File::options().create(true).append(true).open(folder.join("serve.log"))?;
+    let log = File::options().create(true).append(true).open(folder.join(settings.log()))?;
     Command::new(binary)
         .arg("serve")
         .env_clear()

@@ -16,6 +16,7 @@ mod lives;
 mod recorder;
 mod routes;
 mod service_manager;
+mod status;
 pub(crate) mod successor;
 mod warm;
 mod worker;
@@ -36,7 +37,8 @@ use crate::config::{Config, OpenTo, Serves};
 use crate::facts::Facts;
 use crate::program;
 use base::Base;
-use edge::Edge;
+use edge::{Edge, Neighbour};
+use status::Status;
 use worker::Working;
 
 /// How often the main loop turns when nobody watches.
@@ -53,10 +55,16 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let mut parts = JoinSet::new();
     let edge = if roles.proxy { Some(Edge::start(&base, &shutdown, &mut parts).await?) } else { None };
     let mut worker = if roles.worker {
-        Some(worker::start(&base, drain(edge.as_ref()), &shutdown, &mut parts).await?)
+        Some(worker::start(&base, drain(&base, edge.as_ref()), &shutdown, &mut parts).await?)
     } else {
         None
     };
+    if let Some(address) = base.config.status_listen {
+        let metrics = api::metrics_text(metrics.clone(), edge.as_ref());
+        let checks = api::checks(edge.as_ref(), worker.as_ref()).into();
+        let status = Status { store: base.store.clone(), checks, metrics };
+        status::start(address, status, shutdown.clone(), &mut parts).await?;
+    }
     if roles.api {
         admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
         api::start(&base, edge.as_ref(), worker.as_ref(), metrics, &shutdown, &mut parts).await?;
@@ -75,18 +83,20 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     while let Some(ended) = parts.join_next().await {
         ended.context("a part ended badly")?;
     }
-    let Base { places, .. } = base;
+    let run_dir = base.run_dir().to_owned();
+    // The successor takes what this process lets go of.
+    drop((edge, base));
     match end {
         End::Stop => Ok(()),
-        End::HandOver(next) => hand_over(&file, &places.run_dir, &next).await,
+        End::HandOver(next) => hand_over(&file, &run_dir, &next).await,
     }
 }
 
 /// What the worker asks of the proxy.
-fn drain(edge: Option<&Edge>) -> Arc<dyn Drain> {
+fn drain(base: &Base, edge: Option<&Edge>) -> Arc<dyn Drain> {
     match edge {
         Some(edge) => Arc::new(edge.drain()),
-        None => Arc::new(edge::NoEdge),
+        None => Arc::new(Neighbour::new(base.places.clone(), base.store.clone())),
     }
 }
 

@@ -26,7 +26,7 @@ impl Field {
     pub(super) fn of(binary: &Path) -> anyhow::Result<Self> {
         let files = FileServer::start()?;
         let environment = vec![("SHIPWAY_FETCH_ALLOW".to_owned(), files.address().to_string())];
-        let platform = Platform::start(binary, Settings { environment, roles: None })?;
+        let platform = Platform::start(binary, Settings { environment, ..Settings::default() })?;
         Ok(Self { platform, files })
     }
 

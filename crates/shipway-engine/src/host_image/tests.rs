@@ -37,6 +37,29 @@ fn link(image: &HostImage, path: &str) -> Option<String> {
 }
 
 #[tokio::test]
+async fn an_image_is_touched_when_it_is_given_out_and_removed_when_it_is_not() {
+    let host = FakeHost::new();
+    host.install("shell", "", &["/usr/bin/shell"]);
+    let (images, image) = image_of(&host, &[Wanted::optional("shell")]).await;
+    assert_eq!(images.last_current().as_ref(), Some(&image.digest));
+    assert!(images.bytes(&image.digest) > 0);
+    let home = host.images_dir().join("sha256").join(image.digest.hex());
+    let age = || {
+        let then = SystemTime::now() - std::time::Duration::from_secs(7200);
+        std::fs::File::open(&home).unwrap().set_modified(then).unwrap();
+        then + std::time::Duration::from_secs(60)
+    };
+    let long_ago = age();
+    assert_eq!(images.current().await.unwrap(), image);
+    assert!(images.touched_at(&image.digest).unwrap() > long_ago);
+    assert!(!images.remove_untouched(&image.digest, long_ago).await.unwrap(), "a deploy is about to need it");
+    let long_ago = age();
+    assert!(images.remove_untouched(&image.digest, long_ago).await.unwrap());
+    assert!(images.list().unwrap().is_empty() && images.touched_at(&image.digest).is_err());
+    assert_eq!(images.current().await.unwrap().digest, image.digest, "it is made anew");
+}
+
+#[tokio::test]
 async fn packages_bring_what_they_depend_on() {
     let host = FakeHost::new();
     host.install(

@@ -292,10 +292,12 @@ async fn an_untouched_layer_is_removed_and_one_that_came_again_or_is_pinned_is_n
 async fn whoever_has_touched_a_tree_has_it_however_close_the_removal() {
     let world = World::new();
     world.write("a", "contended", 0o644);
+    // As another process has them open.
+    let others = Layers::open(&world.dir.path().join("layers"), TreeLimits::default()).unwrap();
     for round in 0..50 {
         let digest = world.import().await;
         let long_ago = age(&world, &digest, 2);
-        let (shelf, wanted) = (world.layers.shelf.clone(), digest.clone());
+        let (shelf, wanted) = (others.shelf.clone(), digest.clone());
         let start = Arc::new(std::sync::Barrier::new(2));
         let other = Arc::clone(&start);
         let toucher = tokio::task::spawn_blocking(move || {

@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// What it is, as the control plane said it.
-    pub(super) fn route(&self) -> Route {
+    pub(crate) fn route(&self) -> Route {
         Route {
             service_id: self.id().to_owned(),
             name: self.name().to_owned(),

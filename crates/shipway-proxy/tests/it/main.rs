@@ -16,6 +16,7 @@ mod http2_hostile;
 mod hygiene;
 mod large;
 mod limits;
+mod observers;
 mod process;
 mod routes;
 mod silence;

@@ -225,6 +225,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "1024",
         "open connections of one address",
     ),
+    row(
+        "status.listen",
+        &["SHIPWAY_STATUS_LISTEN"],
+        "",
+        "where a process answers /livez, /readyz and /metrics to anybody, for those without the api; empty: nowhere",
+    ),
     row("log.format", &["SHIPWAY_LOG_FORMAT"], "auto", "human, json, or auto (human on a terminal)"),
     row("log.level", &["SHIPWAY_LOG_LEVEL", "RUST_LOG"], "info", "as in `info,shipway_proxy=debug`"),
 ];

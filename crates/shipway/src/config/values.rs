@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) proxy_user: ProxyUser,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
+    pub(crate) status_listen: Option<SocketAddr>,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -200,6 +201,7 @@ impl Config {
             proxy_user: proxy_user(&field("proxy.user"))?,
             connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
             connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,
+            status_listen: status_listen(&field("status.listen"))?,
             log_format: field("log.format").word(&[
                 ("auto", LogFormat::Auto),
                 ("human", LogFormat::Human),
@@ -214,6 +216,13 @@ impl Config {
     pub(crate) fn public_port(&self, opened: &[SocketAddr]) -> u16 {
         let serving = self.listeners.iter().position(|listener| listener.serves != Serves::Api);
         opened.get(serving.unwrap_or(0)).map_or(80, SocketAddr::port)
+    }
+}
+
+fn status_listen(field: &Field<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    match field.text_if_any() {
+        None => Ok(None),
+        Some(_) => Ok(Some(field.parsed("an address such as 127.0.0.1:9100 is expected")?)),
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) async fn start(
     open(base, router, edge, shutdown, parts).await
 }
 
-fn checks(edge: Option<&Edge>, worker: Option<&Working>) -> Vec<ReadyCheck> {
+/// What of this process has to be there.
+pub(super) fn checks(edge: Option<&Edge>, worker: Option<&Working>) -> Vec<ReadyCheck> {
     edge.map(Edge::ready_check).into_iter().chain(worker.map(|worker| worker.host_image.clone())).collect()
 }
 
@@ -116,7 +117,7 @@ fn told_loopback(config: &Config) -> Vec<SocketAddr> {
 }
 
 /// Our own counters, and the proxy's, which is a process of its own.
-fn metrics_text(handle: PrometheusHandle, edge: Option<&Edge>) -> shipway_api::MetricsText {
+pub(super) fn metrics_text(handle: PrometheusHandle, edge: Option<&Edge>) -> shipway_api::MetricsText {
     let proxy = edge.map(Edge::metrics);
     Arc::new(move || {
         let proxy = proxy.as_ref().map(|proxy| proxy()).unwrap_or_default();

@@ -7,6 +7,7 @@
 
 mod fleet;
 mod found;
+mod neighbour;
 mod supervisor;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use crate::program;
 use fleet::Connection;
 pub(crate) use fleet::{Fleet, Published};
 use found::{Found, Verdict};
+pub(crate) use neighbour::Neighbour;
 use supervisor::Supervisor;
 
 /// How long a deploy waits for the proxy to have its route. A proxy that is away
@@ -271,15 +273,4 @@ impl Drain for EdgeDrain {
             tracing::info!(?endpoint, "an old instance still has visitors and is stopped");
         }
     }
-}
-
-/// No proxy that this process could ask.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoEdge;
-
-#[async_trait]
-impl Drain for NoEdge {
-    async fn published(&self, _service: ServiceId) {}
-
-    async fn idle(&self, _endpoint: &Endpoint) {}
 }

@@ -22,7 +22,7 @@ use super::worker::Working;
 
 /// Starts what looks after the store, if that is this process's role; after the disk, where
 /// this process or another of this installation puts something on it; and after the figures
-/// of the queue.
+/// of the queue, where somebody can ask for them.
 pub(super) fn start(
     base: &Base,
     worker: Option<&Working>,
@@ -35,7 +35,7 @@ pub(super) fn start(
         let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
         parts.spawn(janitor.run(shutdown.clone()));
     }
-    if roles.janitor || roles.api {
+    if roles.api || config.status_listen.is_some() {
         parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
     }
     if roles.api || roles.worker {

@@ -174,3 +174,60 @@ fn each_role_is_a_process_and_each_may_die() {
     assert_eq!(ok(&another, &["exec", "hello", "--", "echo", "relayed"]).stdout, "relayed\n");
     assert!(ok(&another, &["ps"]).stdout.contains("other"));
 }
+
+/// What visitors see while it is redeployed: the one of before answers to its end.
+fn a_slow_answer_survives_a_redeploy(api: &Platform, proxy: &Platform, home: &Path, round: u32) {
+    let script = file(
+        home,
+        "slow.sh",
+        &format!("#!/bin/sh\nif [ \"$QUERY_STRING\" = slow ]; then touch /tmp/at-work; sleep 3; fi\necho {round}\n"),
+    );
+    ok(api, &["deploy", &script, "--script", "--name", "slow"]);
+    let now = format!("{round}\n");
+    assert_eq!(visit_until(proxy, "slow", |answer| answer.text() == now).status, 200);
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| http::get(proxy.address(), "slow.localhost", "/?slow").unwrap());
+        let look = ["exec", "slow", "--", "test", "-e", "/tmp/at-work"];
+        wait_until("it is at work", SOON, || (api.cli(&look).unwrap().code == 0).then_some(()));
+        let script = file(home, "slow.sh", "#!/bin/sh\necho next\n");
+        ok(api, &["deploy", &script, "--script", "--name", "slow"]);
+        assert_eq!(visit(proxy, "slow").text(), "next\n", "it is reached when the deploy has answered");
+        let slow = slow.join().unwrap();
+        assert_eq!((slow.status, slow.text()), (200, now.clone()));
+    });
+}
+
+/// A port that nobody has, and that the kernel gives to nobody who asks for any.
+fn free_port() -> u16 {
+    let mut below_ephemeral = 20_000..32_000;
+    below_ephemeral.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
+#[test]
+fn on_one_machine_every_role_may_be_a_process() {
+    let ground = Ground::new();
+    let home = tempfile::tempdir().unwrap();
+    let janitor = ground.start("janitor");
+    // The api has to know where its proxy listens.
+    let listen = format!("127.0.0.1:{}", free_port());
+    let further = [("SHIPWAY_LISTEN", listen.as_str())];
+    let settings = |roles: &str| Settings { roles: Some(roles.to_owned()), ..ground.settings("api", &further) };
+    let begin = |roles| janitor.begin_beside(settings(roles)).unwrap();
+    let mut all = [begin("api"), begin("worker"), begin("proxy")];
+    all.iter_mut().for_each(Platform::wait_ready);
+    // What a second of a kind is told.
+    let mut second = janitor.begin_beside(settings("worker")).unwrap();
+    wait_until("it is refused", SOON, || second.log().contains("is in use by process").then_some(()));
+    second.kill().unwrap_or_default();
+    drop(second);
+
+    // The api is asked through the proxy, which is a process of another role.
+    a_slow_answer_survives_a_redeploy(&all[2], &all[2], home.path(), 1);
+    for (round, index) in [(2, 0), (3, 1), (4, 2)] {
+        all[index].kill().unwrap();
+        assert_eq!(visit(&all[2], "slow").text(), "next\n", "visitors notice nothing");
+        all[index].restart().unwrap();
+        a_slow_answer_survives_a_redeploy(&all[2], &all[2], home.path(), round);
+    }
+    drop(all);
+}

@@ -59,4 +59,4 @@ pub fn all(evidence: &Evidence) -> Vec<Violation> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -170,3 +170,39 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::tests::good;
+
+    #[test]
+    fn a_good_run_reads_as_one_line() {
+        let report = Report::of("R0", &good(), &[]);
+        let line = "R0: 0 kills, 1 jobs: 0 lost, 0 duplicate publishes, 4 stale rejected, 0 accepted, 0 leaks (0 s)";
+        assert_eq!(report.to_string(), line);
+    }
+
+    #[test]
+    fn what_proves_nothing_is_a_violation() {
+        let mut report = Report::plain("R0");
+        report.must(true, "it hurt");
+        assert_eq!(report.violations, []);
+        report.must(false, "it hurt");
+        assert_eq!(Report::sum(&[report]).violations.len(), 1);
+    }
+
+    #[test]
+    fn only_failures_of_the_reasons_named_are_excused() {
+        let mut evidence = good();
+        let failed = r#"{"outcome":"failed","code":"storage_unavailable","detail":"x","hint":null}"#;
+        evidence.rows.tasks[0].outcome = Some(failed.to_owned());
+        evidence.rows.releases[0].state = "failed".to_owned();
+        let mut report = Report::of("R0", &evidence, &[]);
+        assert_eq!(report.lost, 1);
+        assert_eq!(report.excuse(&evidence, &[FailureCode::EngineUnavailable]), 0);
+        assert_eq!(report.lost, 1);
+        assert_eq!(report.excuse(&evidence, &[FailureCode::StorageUnavailable]), 1);
+        assert_eq!(report.lost, 0);
+    }
+}

@@ -1,11 +1,10 @@
 //! PostgreSQL away, restarted, read-only, crowded, behind a pooler: each is said in plain
 //! words, and each is over when its cause is.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use shipway_store::{Migrate, OpenError, SCHEMA, Store};
-use shipway_testkit::{Postgres, Stop};
+use shipway_testkit::{Pooler, Postgres, Stop};
 use sqlx::{Connection, PgConnection};
 
 use crate::postgres::world::*;
@@ -246,61 +245,11 @@ async fn what_one_process_changes_wakes_another() {
     assert_eq!(waited.unwrap(), Some(outcome));
 }
 
-/// A pooler that gives each transaction whichever session is free.
-struct Pooler {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Pooler {
-    fn start(server: &Postgres) -> Self {
-        let folder = tempfile::Builder::new().prefix("shipway-pooler-").tempdir().unwrap();
-        let (sockets, place) = (folder.path().display(), server.socket_folder().display());
-        let settings = format!(
-            "[databases]\n* = user=postgres host={place}\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = {sockets}\n\
-             listen_port = 6432\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n\
-             max_client_conn = 200\nadmin_users = postgres\nlogfile = {sockets}/log\n"
-        );
-        let file = folder.path().join("pgbouncer.ini");
-        crate::opening::put(&file, settings.as_bytes());
-        // It refuses root as well.
-        run(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()));
-        let child = Command::new("setpriv")
-            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig", "KILL", "pgbouncer"])
-            .arg(&file)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, folder }
-    }
-
-    fn url(&self, database: &str) -> String {
-        let folder = self.folder.path().display().to_string().replace('/', "%2F");
-        format!("postgres://postgres@{folder}:6432/{database}?statement-cache-capacity=0")
-    }
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-#[track_caller]
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn behind_a_pooler_in_transaction_mode_all_goes_on() {
     let (server, url) = server();
     let database = url.rsplit('/').next().unwrap();
-    let pooler = Pooler::start(&server);
+    let pooler = Pooler::start(&server).unwrap();
     let url = pooler.url(database);
     wait_until("the pooler answers", async || Store::connect(&url, Migrate::Yes).await.is_ok()).await;
     let store = Store::connect(&url, Migrate::No).await.unwrap();

@@ -88,7 +88,7 @@ fn started() -> Entry {
 }
 
 /// One deploy, killed once, done at the second attempt.
-fn good() -> Evidence {
+pub(crate) fn good() -> Evidence {
     let history = vec![
         step("queued", 0, 0),
         step("claimed", 3, 1),

@@ -17,7 +17,7 @@ pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
     let begun = Instant::now();
     let mut scene = Scene::new(Base::Postgres)?;
     scene.mutant = Some("no-token".to_owned());
-    let no_token = zombies::zombies("no-token", scene, 2).await?;
+    let no_token = zombies::zombies("no-token", scene, 1).await?;
 
     let mut scene = Scene::on(Postgres::shared())?;
     scene.mutant = Some("no-skip-locked".to_owned());

@@ -9,10 +9,13 @@ use crate::check::Violation;
 use crate::evidence::Evidence;
 use crate::load::{Load, Plan};
 use crate::report::Report;
-use crate::scene::{Base, Scene, Victim};
+use crate::scene::{Base, Scene, Victim, until};
 
 /// Requests of the one that asks for little, one after the other.
 const FEW: usize = 40;
+
+/// Nobody floods longer than this.
+const FLOOD_LONGEST: Duration = Duration::from_secs(600);
 
 pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
@@ -30,15 +33,14 @@ async fn flood(stage: &Stage, base: Base) -> anyhow::Result<Report> {
     few(stage, &quiet, &scene, &victim, FEW).await?;
 
     let noisy = Load::new(project("noisy", 60));
-    let wanted = scene.ledger.acknowledged() + stage.size(600, 10_000);
-    let enough = || scene.ledger.acknowledged() >= wanted;
+    let wanted = scene.ledger.acknowledged() + stage.size(300, 10_000);
+    let enough = || scene.ledger.acknowledged() >= wanted || begun.elapsed() > FLOOD_LONGEST;
     let sockets = [victim.config.socket.clone()];
     let flood = (0..3).map(|n| noisy.run(&sockets, &scene.ledger, stage.dice().fork(n), enough));
     // The quiet one begins when the other's work has piled up.
     let meanwhile = async {
-        while scene.ledger.acknowledged() < wanted / 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let risen = async || (scene.ledger.acknowledged() >= wanted / 2).then_some(());
+        until("the flood has risen", FLOOD_LONGEST, risen).await?;
         few(stage, &quiet, &scene, &victim, FEW).await
     };
     let (flooded, few) = tokio::join!(futures_util::future::try_join_all(flood), meanwhile);

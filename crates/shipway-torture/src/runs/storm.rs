@@ -2,7 +2,8 @@
 //! again and again; then calm, and the checker.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use shipway_stdx::clock::{Clock as _, HostClock};
 use tokio::time::Instant;
@@ -18,6 +19,11 @@ use crate::scene::{Scene, Victim, Wrapping, until};
 
 /// Who asks at once.
 const ASKERS: u64 = 4;
+
+/// No storm takes longer than this, and so much more for each hurt and each job.
+const LONGEST: Duration = Duration::from_secs(120);
+const PER_HURT: Duration = Duration::from_secs(5);
+const PER_JOB: Duration = Duration::from_millis(500);
 
 /// Requests that must be acknowledged between two hurts, so that each meets work.
 const BETWEEN: usize = 8;
@@ -103,20 +109,25 @@ impl Storm {
         ready(&mut field.victims).await?;
         let load = Load::new(plan);
         let sockets: Vec<PathBuf> = parts.iter().map(|(config, _)| config.socket.clone()).collect();
-        let hurts = AtomicUsize::new(0);
-        let enough = || scene.ledger.acknowledged() >= jobs && hurts.load(Ordering::Relaxed) >= times;
+        let (hurts, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let asked = || scene.ledger.acknowledged() >= jobs && hurts.load(Ordering::Relaxed) >= times;
+        // Where nothing comes of it nobody asks for ever.
+        let limit = LONGEST + (PER_HURT * u32::try_from(times)?) + PER_JOB * u32::try_from(jobs)?;
+        let enough = || asked() || failed.load(Ordering::Relaxed) || begun.elapsed() > limit;
         let asking = (0..ASKERS).map(|asker| load.run(&sockets, &scene.ledger, dice.fork(asker + 1), enough));
         let hurting = async {
             for time in 1..=times {
                 let done = hurt(&mut field).await;
-                // Also when it failed: whoever asks must not wait for more.
-                hurts.store(if done.is_ok() { time } else { times }, Ordering::Relaxed);
+                // Whoever asks must not wait for more.
+                failed.store(done.is_err(), Ordering::Relaxed);
                 done?;
+                hurts.store(time, Ordering::Relaxed);
             }
             Ok::<_, anyhow::Error>(())
         };
-        let (hurting, asked) = tokio::join!(hurting, futures_util::future::try_join_all(asking));
-        asked.and(hurting)?;
+        let (hurting, asking) = tokio::join!(hurting, futures_util::future::try_join_all(asking));
+        asking.and(hurting)?;
+        anyhow::ensure!(asked(), "too little was acknowledged within {} s", limit.as_secs());
         let Field { mut victims, kills, .. } = field;
         ready(&mut victims).await?;
         let settled = scene.settle(&victims[0].config.socket).await;

@@ -32,7 +32,7 @@ const CALLS: &str = "write,pwrite64,writev,fsync,fdatasync,rename,renameat,renam
 const AT_ONCE: usize = 3;
 
 /// Of all points on PostgreSQL CI tries one in so many.
-const SAMPLE: usize = 5;
+const SAMPLE: usize = 8;
 
 /// A system call, and which one of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,6 +36,9 @@ use crate::paper::PaperWorld;
 /// Between two tries to reach a database that is away, as at the start of Shipway.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// How often a part compares everything.
+pub(crate) const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+
 /// Between two looks whether everything is done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -216,7 +219,7 @@ fn worker_config(config: &Config) -> WorkerConfig {
         policy,
         stop_grace: Duration::from_millis(100),
         stop_drain: Duration::from_millis(100),
-        reconcile_every: Duration::from_secs(2),
+        reconcile_every: RECONCILE_EVERY,
         ..WorkerConfig::default()
     }
 }

@@ -18,7 +18,7 @@ use crate::evidence::{self, Evidence, Places};
 use crate::ledger::Ledger;
 use crate::load;
 use crate::paper::{Answers, PaperWorld};
-use crate::part::{Config, Place};
+use crate::part::{Config, Place, RECONCILE_EVERY};
 
 /// Between two looks at what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -183,6 +183,16 @@ impl Scene {
         })
     }
 
+    /// How long until every worker has compared what runs with the rows. Where engines are
+    /// several, a task that was lost in a first deploy may have been done by another; what it
+    /// left goes when its own worker looks next.
+    fn compared(&self) -> Duration {
+        match self.place {
+            Place::Sqlite(_) => Duration::ZERO,
+            Place::Postgres(_) => 4 * RECONCILE_EVERY,
+        }
+    }
+
     /// Waits until the parts at these sockets have nothing left to do.
     ///
     /// # Errors
@@ -198,7 +208,8 @@ impl Scene {
             }
             sleep(LOOK_EVERY).await;
             match load::unsettled(socket).await {
-                Ok((0, 0, 0)) => calm += 1,
+                Ok((0, 0, 0)) if begun.elapsed() >= self.compared() => calm += 1,
+                Ok((0, 0, 0)) => {}
                 Ok((queued, running, unsettled)) => {
                     calm = 0;
                     last = format!("{queued} queued, {running} running, {unsettled} instances unsettled");

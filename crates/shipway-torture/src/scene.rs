@@ -202,16 +202,17 @@ impl Scene {
         let mut calm = 0;
         let mut last = String::from("no answer");
         let begun = Instant::now();
+        let mut calm_since = begun;
         while calm < 3 {
             if begun.elapsed() > PATIENCE {
                 bail!("not everything was done within {} s: {last}", PATIENCE.as_secs());
             }
             sleep(LOOK_EVERY).await;
             match load::unsettled(socket).await {
-                Ok((0, 0, 0)) if begun.elapsed() >= self.compared() => calm += 1,
+                Ok((0, 0, 0)) if calm_since.elapsed() >= self.compared() => calm += 1,
                 Ok((0, 0, 0)) => {}
                 Ok((queued, running, unsettled)) => {
-                    calm = 0;
+                    (calm, calm_since) = (0, Instant::now());
                     last = format!("{queued} queued, {running} running, {unsettled} instances unsettled");
                 }
                 Err(error) => {

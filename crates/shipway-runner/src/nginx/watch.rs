@@ -70,12 +70,17 @@ impl Watch {
     pub fn look(&mut self, now: Instant, is_parent: impl Fn(Pid) -> bool) -> Seen {
         let before = self.watched.len();
         self.watched.retain(|watched| !has_ended(&watched.process));
-        let ended = before - self.watched.len();
+        let mut ended = before - self.watched.len();
         while let Ok(connection) =
             rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
         {
-            if let (Some(process), true) = (wrapper(&connection, &is_parent), self.watched.len() < self.most) {
-                self.watched.push(Watched { _connection: connection, process, until: now + self.limit });
+            match caller(&connection) {
+                Some((process, parent)) if is_parent(parent) && self.watched.len() < self.most => {
+                    self.watched.push(Watched { _connection: connection, process, until: now + self.limit });
+                }
+                Some(_) => {}
+                // A script may have killed its wrapper before this, and fcgiwrap have reaped it.
+                None => ended += 1,
             }
         }
         let mut killed = 0;
@@ -89,13 +94,13 @@ impl Watch {
     }
 }
 
-/// The process at the other end, if it is a wrapper. A script may connect too, and hand
-/// the connection on; it is no child of fcgiwrap's.
-fn wrapper(connection: &OwnedFd, is_parent: impl Fn(Pid) -> bool) -> Option<OwnedFd> {
+/// The process that connected, unless it is gone, and its parent: fcgiwrap if it is a
+/// wrapper. A script may connect too, and hand the connection on.
+fn caller(connection: &OwnedFd) -> Option<(OwnedFd, Pid)> {
     let pid = rustix::net::sockopt::socket_peercred(connection).ok()?.pid;
     // Opened first: from here on the number means this process or none.
     let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    family::parent_of(pid).filter(|parent| is_parent(*parent)).map(|_| process)
+    family::parent_of(pid).map(|parent| (process, parent))
 }
 
 /// A process's descriptor becomes readable when its children have been given away.
@@ -154,5 +159,18 @@ mod tests {
         assert!(watch.watched.is_empty());
         drop((stranger, surplus.stdin.take()));
         surplus.wait().unwrap();
+    }
+
+    #[test]
+    fn who_connected_and_is_gone_before_anybody_looks_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("watch");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut watch = Watch::new(listener.into(), 2, Duration::from_secs(60)).unwrap();
+        let mut killed = connected(&path);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        assert_eq!(watch.look(Instant::now(), |_| true), Seen { ended: 1, killed: 0 });
+        assert!(watch.watched.is_empty());
     }
 }

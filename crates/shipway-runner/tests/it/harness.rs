@@ -31,6 +31,12 @@ pub(crate) enum Which {
 }
 
 impl Which {
+    /// Whether the visitor can see that a script failed after its answer had begun. nginx,
+    /// when it hears of the failure before it has passed anything on, says so with a 502.
+    pub(crate) fn broke_off(self, answer: &Answer) -> bool {
+        (answer.status == 200 && !answer.is_whole) || (self == Self::Nginx && answer.status == 502)
+    }
+
     pub(crate) fn script(self, text: &str) -> Setup {
         Setup::new(self, "script", text.as_bytes())
     }

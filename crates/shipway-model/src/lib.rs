@@ -7,7 +7,7 @@
 //! Reading order: [`names`] and [`ids`] (what things are called), [`digest`],
 //! [`release`] (what it takes to run a service), [`service`], [`instance`]
 //! (a release's container, as wanted and seen), [`task`] (a unit of the durable
-//! queue), [`event`] (what happened, for ever).
+//! queue), [`event`] (what happened, for ever), [`streams`] (who is asked for what flows).
 
 pub mod digest;
 pub mod event;
@@ -16,6 +16,7 @@ pub mod instance;
 pub mod names;
 pub mod release;
 pub mod service;
+pub mod streams;
 pub mod task;
 pub mod waiting;
 
@@ -29,6 +30,7 @@ pub use release::{
     Source,
 };
 pub use service::{Service, ServiceState, Wanted};
+pub use streams::StreamDoor;
 pub use task::{Failure, FailureCode, Outcome, Task, TaskPayload, TaskState};
 pub use waiting::Waiting;
 

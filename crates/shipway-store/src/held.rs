@@ -171,8 +171,7 @@ impl Held {
     async fn let_go_of_engine(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let sql = "UPDATE service SET engine = NULL WHERE id = $1 AND engine IS NOT NULL
              AND NOT EXISTS (SELECT 1 FROM release r WHERE r.service = $1 AND r.state = 'live')";
-        query(sql).bind(&self.subject).execute(tx.db()).await?;
-        Ok(())
+        Ok(query(sql).bind(&self.subject).later(tx.db()).await?)
     }
 
     async fn step(&self, tx: &mut Tx, change: &str, attempt: i64, note: Option<&str>) -> Result<(), StoreError> {

@@ -96,7 +96,7 @@ pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
 pub use retention::{OldTasks, Timeline};
 #[cfg(feature = "testing")]
 pub use testing::{Statement, statements_of};
-pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};
+pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The schema that this version brings a database to, whichever it is.
 pub const SCHEMA: i64 = 4;

@@ -66,6 +66,7 @@ mod repairs;
 mod requests;
 mod retention;
 mod routes;
+mod schema;
 mod services;
 mod set_back;
 mod shelf;
@@ -94,12 +95,10 @@ pub use portable::PortableError;
 pub use postgres::open::Migrate;
 pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
 pub use retention::{OldTasks, Timeline};
+pub use schema::{SCHEMA, SCHEMA_LEAST};
 #[cfg(feature = "testing")]
 pub use testing::{Statement, statements_of};
 pub use workers::{Worker, WorkerFacts, WorkerState};
-
-/// The schema that this version brings a database to, whichever it is.
-pub const SCHEMA: i64 = 4;
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;

@@ -101,6 +101,7 @@ const TABLES: [Table; 7] = [
             "ended_at",
             "released",
             "given_up_at",
+            "unread_by",
         ],
     },
     Table { name: "event", order: "subject, seq", texts: &["subject", "project", "kind"], numbers: &["seq", "at"] },

@@ -1,5 +1,6 @@
 //! Opening: the URL, the connections, the migrations.
 
+use std::cmp::Ordering;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::{Link, WORDS, listen};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::schema::{self, Migration};
 use crate::shelf::Shelf;
 use crate::{OpenError, SCHEMA, Store};
 
@@ -34,9 +36,9 @@ const SERVER_LEAST: u32 = 13;
 
 /// Every schema there has been here, oldest first. The numbers are SQLite's, which began
 /// earlier. A file is never changed once released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 2] = [
-    (3, include_str!("../../migrations/postgres/0003_services_tasks_workers.sql")),
-    (4, include_str!("../../migrations/postgres/0004_several_machines.sql")),
+const MIGRATIONS: [Migration; 2] = [
+    Migration { version: 3, least: 3, sql: include_str!("../../migrations/postgres/0003_services_tasks_workers.sql") },
+    Migration { version: 4, least: 4, sql: include_str!("../../migrations/postgres/0004_several_machines.sql") },
 ];
 
 /// What processes lock that migrate one database; any number will do.
@@ -149,22 +151,19 @@ fn check_server(db: &PgConnection) -> Result<(), OpenError> {
 
 /// A process that has nothing to migrate needs no right to.
 async fn check_schema(db: &mut PgConnection, migrate: Migrate) -> Checked {
-    let found = found_schema(db).await?;
-    match found.cmp(&SCHEMA) {
-        std::cmp::Ordering::Equal => Ok(Ok(())),
-        std::cmp::Ordering::Greater => Ok(Err(OpenError::Newer { found, known: SCHEMA })),
-        std::cmp::Ordering::Less if migrate == Migrate::No => Ok(Err(OpenError::Older { found, needed: SCHEMA })),
-        std::cmp::Ordering::Less => self::migrate(db).await,
-    }
-}
-
-/// In a transaction of its own, as a pooler needs it.
-async fn found_schema(db: &mut PgConnection) -> sqlx::Result<i64> {
+    let known = SCHEMA;
     let mut tx = db.begin().await?;
     let there: bool = scalar(&mut tx, "SELECT to_regclass('schema_version') IS NOT NULL").await?;
-    let found = if there { scalar(&mut tx, "SELECT coalesce(max(version), 0) FROM schema_version").await? } else { 0 };
+    let found = if there { scalar(&mut tx, schema::FOUND).await? } else { 0 };
+    let least = if found > known { scalar(&mut tx, schema::LEAST).await? } else { found };
+    // A pooler wants every statement in a transaction.
     tx.commit().await?;
-    Ok(found)
+    match found.cmp(&known) {
+        Ordering::Equal => Ok(Ok(())),
+        Ordering::Greater => Ok(schema::may_use(found, least, known)),
+        Ordering::Less if migrate == Migrate::No => Ok(Err(OpenError::Older { found, needed: known })),
+        Ordering::Less => self::migrate(db).await,
+    }
 }
 
 async fn scalar<T: crate::query::Scalar>(db: &mut PgConnection, sql: &'static str) -> sqlx::Result<T> {
@@ -174,6 +173,7 @@ async fn scalar<T: crate::query::Scalar>(db: &mut PgConnection, sql: &'static st
 /// Brings the schema up to date in one transaction: a crash leaves the old one. Of two
 /// that do it at once the second waits, and finds it done.
 async fn migrate(db: &mut PgConnection) -> Checked {
+    let known = SCHEMA;
     let mut tx = db.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").persistent(false).bind(MIGRATION_LOCK).execute(&mut *tx).await?;
     sqlx::raw_sql(
@@ -181,16 +181,24 @@ async fn migrate(db: &mut PgConnection) -> Checked {
     )
     .execute(&mut *tx)
     .await?;
-    let found: i64 = scalar(&mut tx, "SELECT coalesce(max(version), 0) FROM schema_version").await?;
-    if found > SCHEMA {
-        return Ok(Err(OpenError::Newer { found, known: SCHEMA }));
+    let found: i64 = scalar(&mut tx, schema::FOUND).await?;
+    if found > known {
+        let least = scalar(&mut tx, schema::LEAST).await?;
+        return Ok(schema::may_use(found, least, known));
     }
-    for (version, sql) in MIGRATIONS.into_iter().filter(|(version, _)| *version > found) {
-        sqlx::raw_sql(sql).execute(&mut *tx).await?;
-        let sql = worded("INSERT INTO schema_version (version, applied_at) VALUES ($1, {now})".into(), WORDS);
-        sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(version).execute(&mut *tx).await?;
-        tracing::info!(version, "database schema migrated");
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        apply(&mut tx, migration).await?;
     }
     tx.commit().await?;
     Ok(Ok(()))
+}
+
+async fn apply(db: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
+    sqlx::raw_sql(migration.sql).execute(&mut *db).await?;
+    let note = worded(migration.note().into(), WORDS);
+    let note = sqlx::query(AssertSqlSafe(note)).persistent(false).bind(migration.version);
+    let note = if let Some(least) = migration.least() { note.bind(least) } else { note };
+    note.execute(db).await?;
+    tracing::info!(version = migration.version, "database schema migrated");
+    Ok(())
 }

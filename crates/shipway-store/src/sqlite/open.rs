@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::schema::{self, Migration};
 use crate::shelf::Shelf;
 use crate::{OpenError, SCHEMA, Store, sqlite};
 
@@ -33,11 +34,11 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 4] = [
-    (1, include_str!("../../migrations/sqlite/0001_services_and_tasks.sql")),
-    (2, include_str!("../../migrations/sqlite/0002_images.sql")),
-    (3, include_str!("../../migrations/sqlite/0003_workers.sql")),
-    (4, include_str!("../../migrations/sqlite/0004_several_machines.sql")),
+const MIGRATIONS: [Migration; 4] = [
+    Migration { version: 1, least: 1, sql: include_str!("../../migrations/sqlite/0001_services_and_tasks.sql") },
+    Migration { version: 2, least: 2, sql: include_str!("../../migrations/sqlite/0002_images.sql") },
+    Migration { version: 3, least: 3, sql: include_str!("../../migrations/sqlite/0003_workers.sql") },
+    Migration { version: 4, least: 4, sql: include_str!("../../migrations/sqlite/0004_several_machines.sql") },
 ];
 
 impl Store {
@@ -48,7 +49,7 @@ impl Store {
     /// # Errors
     ///
     /// [`OpenError::LibraryTooOld`], [`OpenError::Newer`] (nothing is changed
-    /// then), and [`OpenError::Open`] with the cause.
+    /// then; nor is a newer schema that this version works with), and [`OpenError::Open`] with the cause.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open { path: path.display().to_string(), source };
         make_private_file(path).map_err(|error| failed(sqlx::Error::Io(error)))?;
@@ -150,23 +151,25 @@ async fn migrate(db: &mut SqliteConnection) -> Checked {
     )
     .execute(&mut *db)
     .await?;
-    let found: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM schema_version").fetch_one(&mut *db).await?;
+    let found: i64 = sqlx::query_scalar(schema::FOUND).fetch_one(&mut *db).await?;
     if found > known {
+        let least: i64 = sqlx::query_scalar(schema::LEAST).fetch_one(&mut *db).await?;
         sqlx::query("ROLLBACK").execute(db).await?;
-        return Ok(Err(OpenError::Newer { found, known }));
+        return Ok(schema::may_use(found, least, known));
     }
-    for (version, sql) in MIGRATIONS.into_iter().filter(|(v, _)| *v > found) {
-        apply(db, version, sql).await?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        apply(db, migration).await?;
     }
     sqlx::query("COMMIT").execute(db).await?;
     Ok(Ok(()))
 }
 
-async fn apply(db: &mut SqliteConnection, version: i64, sql: &'static str) -> sqlx::Result<()> {
-    sqlx::raw_sql(sql).execute(&mut *db).await?;
-    let sql = worded("INSERT INTO schema_version (version, applied_at) VALUES ($1, {now})".into(), sqlite::WORDS);
-    sqlx::query(AssertSqlSafe(sql)).bind(version).execute(db).await?;
-    tracing::info!(version, "database schema migrated");
+async fn apply(db: &mut SqliteConnection, migration: &Migration) -> sqlx::Result<()> {
+    sqlx::raw_sql(migration.sql).execute(&mut *db).await?;
+    let note = worded(migration.note().into(), sqlite::WORDS);
+    let note = sqlx::query(AssertSqlSafe(note)).bind(migration.version);
+    let note = if let Some(least) = migration.least() { note.bind(least) } else { note };
+    note.execute(db).await?;
+    tracing::info!(version = migration.version, "database schema migrated");
     Ok(())
 }

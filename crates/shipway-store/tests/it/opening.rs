@@ -63,7 +63,7 @@ async fn a_database_of_a_newer_version_is_refused_untouched() {
     world.spoil("INSERT INTO schema_version (version, applied_at) VALUES (999, 1)").await;
     let before = std::fs::read(world.path()).unwrap();
     let refused = Store::open(&world.path()).await;
-    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: 4 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 999, least: 999, known: 4 })), "{refused:?}");
     assert_eq!(std::fs::read(world.path()).unwrap(), before);
 }
 

@@ -39,7 +39,7 @@ async fn a_newer_schema_is_refused_untouched() {
     let world = world().await;
     world.spoil("INSERT INTO schema_version (version, applied_at) VALUES (999, 1)").await;
     let refused = Store::connect(&world.place(), Migrate::Yes).await;
-    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: SCHEMA })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 999, least: 999, known: SCHEMA })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -24,4 +24,5 @@ mod retention;
 mod services;
 mod set_back;
 mod tokens;
+mod two_versions;
 pub(crate) mod world;

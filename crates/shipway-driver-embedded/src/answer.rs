@@ -49,7 +49,7 @@ pub(crate) fn layer(error: LayerError) -> DriverError {
 }
 
 /// An error and its causes: the contract's errors carry words only.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -112,13 +112,15 @@ impl Version {
         Err(ModuleError::Major { path: path.to_string(), version: self.0.clone(), expected })
     }
 
-    /// Whether the query `v1` or `v1.2` means this version among others.
+    /// Whether the query `v1` or `v1.2` means this version among others: not a pre-release of
+    /// what the query itself stands for (`v1.2.0-rc.1` is below `v1.2`).
     #[must_use]
     pub fn matches_prefix(&self, prefix: &str) -> bool {
         let Some((wanted, own)) = semver::parse(prefix).map(|wanted| (wanted, self.parts())) else {
             return false;
         };
-        own.major == wanted.major && wanted.minor.is_none_or(|minor| own.minor == Some(minor))
+        let begins = own.major == wanted.major && wanted.minor.is_none_or(|minor| own.minor == Some(minor));
+        begins && semver::compare(&own, &wanted).is_ge()
     }
 
     fn has_zero_core(&self) -> bool {

@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver-embedded", &["driver", "engine", "gofarm", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
     ("gofarm", &["gobuild", "model", "stdx"]),
+    ("gobuild", &["stdx"]),
     ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),
@@ -49,7 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch", "shipway-relay"]),
+    ("rustls", &["shipway-fetch", "shipway-gobuild", "shipway-relay"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),

@@ -1,0 +1,31 @@
+//! Plans builds of Go programs with plugins: which versions, under which key, by which steps.
+//!
+//! A list of plugins comes in. This crate finds out what each of its words means (the versions
+//! and modules that a module proxy serves), gives the answer a name (the build key: equal keys,
+//! equal bytes) and writes down the commands that make the binary. It runs none of them: the
+//! code of a plugin is hostile, so commands run in a sandbox that this crate knows nothing of.
+//!
+//! What is built is data: a [`Recipe`] says which program, how a plugin is imported and with
+//! which flags. `caddy` and `k6` come with it.
+//!
+//! Reading order: [`module`] (paths and versions, checked), [`platform`], [`recipe`],
+//! [`request`] (what was asked), [`proxy`] (whom to ask), [`resolved`] (what it means), [`key`],
+//! [`plan`] (how it is made).
+
+pub mod key;
+pub mod module;
+pub mod plan;
+pub mod platform;
+pub mod proxy;
+pub mod recipe;
+pub mod request;
+pub mod resolved;
+
+pub use key::BuildKey;
+pub use module::{ImportPath, ModuleError, ModulePath, Version};
+pub use plan::{Command, File, Phase, Plan, Step, StepName};
+pub use platform::{Platform, PlatformError};
+pub use proxy::{Proxies, ProxiesConfig, ProxyError, ProxyList};
+pub use recipe::Recipe;
+pub use request::{Query, Request, RequestError};
+pub use resolved::Resolved;

@@ -102,8 +102,9 @@ impl Ground {
     /// Makes the disks. What it says is for people: a host without loop devices serves
     /// everything but builds.
     pub(crate) fn prepare(config: BenchConfig) -> Result<Self, String> {
-        let disks = Disks::open(&config.disks_folder(), config.disks)
-            .map_err(|error| format!("cannot make disks for builds: {error} (loop devices and e2fsprogs are needed)"))?;
+        let disks = Disks::open(&config.disks_folder(), config.disks).map_err(|error| {
+            format!("cannot make disks for builds: {error} (loop devices and e2fsprogs are needed)")
+        })?;
         let caches = Layers::open(&config.caches_folder(), TreeLimits::default()).map_err(|error| chain(&error))?;
         Ok(Self { config, disks, caches })
     }

@@ -152,7 +152,9 @@ impl Bench for EmbeddedBench {
 /// a cache.
 fn set_aside(upper: &Path, to: &Path, folders: &[String]) -> Result<(), files::FileError> {
     let disk = |path: &str, source| files::FileError::Disk { path: path.to_owned(), source };
-    fs::create_dir(to).and_then(|()| fs::set_permissions(to, fs::Permissions::from_mode(0o755))).map_err(|e| disk("/", e))?;
+    fs::create_dir(to)
+        .and_then(|()| fs::set_permissions(to, fs::Permissions::from_mode(0o755)))
+        .map_err(|e| disk("/", e))?;
     for path in folders {
         let parts = files::parts(path)?;
         let (name, above) = parts.split_last().expect("a path has parts");

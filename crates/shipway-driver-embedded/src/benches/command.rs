@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use shipway_engine::logs::Source;
 use shipway_engine::{
-    ContainerSpec, EXECUTE, EngineError, Exited, Ingress, Limits, LogLine, LogLimits, LogQuery, Network, Process, Rlimit,
+    ContainerSpec, EXECUTE, EngineError, Exited, Ingress, Limits, LogLimits, LogLine, LogQuery, Network, Process,
+    Rlimit,
 };
 use shipway_gofarm::sandbox::{BenchCommand, End, Ended, Line, Running, SandboxError};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};

@@ -66,7 +66,7 @@ async fn commands_share_a_disk_and_nothing_else() {
     let (how, said) = run(&*bench, script).await;
     assert_eq!((how, said.as_str()), (End::Exited(3), "given\na tool\n1000\n/usr/bin:/bin\noops\n"));
     // Another container, of another id range, and only the files are still there.
-    let (how, said) = run(&*bench, "cat /work/out; for one in /proc/[0-9]*/comm; do [ "$(cat $one)" != sleep ] || echo asleep; done; echo nobody").await;
+    let (how, said) = run(&*bench, r#"cat /work/out; for one in /proc/[0-9]*/comm; do [ "$(cat $one)" != sleep ] || echo asleep; done; echo nobody"#).await;
     assert_eq!((how, said.as_str()), (End::Exited(0), "made\nnobody\n"));
     for script in ["echo x > /opt/tools/tool", "echo x > /usr/bin/evil", "echo x > /evil"] {
         assert_ne!(run(&*bench, script).await.0, End::Exited(0), "{script}");

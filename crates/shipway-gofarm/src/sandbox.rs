@@ -79,6 +79,13 @@ pub trait Bench: Debug + Send + Sync {
     /// most `bytes_max`; [`SandboxError::Unavailable`].
     async fn take(&self, path: &str, to: &Path, bytes_max: u64) -> Result<u64, SandboxError>;
 
+    /// Puts an empty folder of the build's own in place of one.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Refused`], [`SandboxError::Unavailable`].
+    async fn renew(&self, folder: &str) -> Result<(), SandboxError>;
+
     /// Makes a cache of these folders of the bench, which are its own no more afterwards.
     /// Only of a bench that nobody's code but the platform's choice was ever on.
     ///

@@ -28,7 +28,7 @@ const CACHE_TIME: Duration = Duration::from_secs(2_145_916_800);
 #[derive(Debug)]
 pub(super) struct EmbeddedBench {
     ground: Arc<BenchGround>,
-    /// Commands so far.
+    /// Commands, and folders renewed, so far.
     commands: AtomicU32,
 }
 
@@ -127,6 +127,21 @@ impl Bench for EmbeddedBench {
         let _turn = self.turn().await;
         let (path, to) = (path.to_owned(), to.to_owned());
         self.blocking(move |upper| files::take(upper, &path, &to, bytes_max)).await
+    }
+
+    async fn renew(&self, folder: &str) -> Result<(), SandboxError> {
+        let _turn = self.turn().await;
+        let old = self.ground.disk.old(self.commands.fetch_add(1, Ordering::Relaxed));
+        let folder = folder.to_owned();
+        self.blocking(move |upper| {
+            // Made if missing, and found to be no link.
+            files::make_folders(upper, &folder, USER)?;
+            let from = upper.join(folder.trim_start_matches('/'));
+            let moved = fs::create_dir_all(&old).and_then(|()| fs::rename(from, old.join("folder")));
+            moved.map_err(|source| files::FileError::Disk { path: folder.clone(), source })?;
+            files::make_folders(upper, &folder, USER)
+        })
+        .await
     }
 
     async fn keep(&self, folders: &[&str]) -> Result<Digest, SandboxError> {

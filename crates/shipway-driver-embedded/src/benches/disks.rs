@@ -105,6 +105,11 @@ impl Disk {
         self.mount.join("aside")
     }
 
+    /// A place for what is not wanted any more, number by number.
+    pub(super) fn old(&self, number: u32) -> PathBuf {
+        self.mount.join("old").join(number.to_string())
+    }
+
     /// Bytes taken on it.
     pub(super) fn used_bytes(&self) -> u64 {
         let found = rustix::fs::statvfs(&self.mount);
@@ -191,7 +196,7 @@ fn clear(mount: &Path) -> io::Result<()> {
         fs::rename(folder, rubbish.join(found.to_string())).map(|()| found)
     };
     let mut last = 0;
-    for name in ["bench", "aside"] {
+    for name in ["bench", "aside", "old"] {
         let folder = mount.join(name);
         if folder.exists() {
             last = throw(&folder)?;

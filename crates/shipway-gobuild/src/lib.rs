@@ -12,6 +12,8 @@
 //! [`request`] (what was asked), [`proxy`] (whom to ask), [`resolved`] (what it means), [`key`],
 //! [`plan`] (how it is made).
 
+pub mod gomod;
+pub mod goversion;
 pub mod key;
 pub mod module;
 pub mod plan;
@@ -19,7 +21,11 @@ pub mod platform;
 pub mod proxy;
 pub mod recipe;
 pub mod request;
+pub mod resolve;
 pub mod resolved;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod zip;
 
 pub use key::BuildKey;
 pub use module::{ImportPath, ModuleError, ModulePath, Version};

@@ -23,6 +23,7 @@ pub mod list;
 pub mod question;
 
 pub use body::Body;
+pub(crate) use client::Piece;
 pub use client::{Info, Proxies, ProxiesConfig};
 pub use error::{Failure, ProxyError, Tried};
 pub use limits::ProxyLimits;

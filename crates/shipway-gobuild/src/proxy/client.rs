@@ -75,8 +75,8 @@ impl Proxies {
         self.get_part(question, Part::Whole).await.map(|(body, _)| body)
     }
 
-    /// The versions a module has, as listed: valid ones only, in their order, pseudo-versions
-    /// left out.
+    /// The versions a module has, as listed: valid ones only, in their order. A proxy should
+    /// leave out pseudo-versions; some do not.
     ///
     /// # Errors
     ///
@@ -86,7 +86,6 @@ impl Proxies {
         let text = String::from_utf8_lossy(&text);
         let words = text.lines().filter_map(|line| line.split_whitespace().next());
         let mut versions: Vec<Version> = words.filter_map(|word| Version::parse(word).ok()).collect();
-        versions.retain(|version| !version.is_pseudo());
         versions.sort();
         versions.dedup();
         Ok(versions)
@@ -216,16 +215,11 @@ pub(crate) struct Piece {
     pub(crate) body: Body,
     /// Where it begins.
     pub(crate) start: u64,
-    /// The file's size, if it is known before the body is read.
-    pub(crate) size: Option<u64>,
 }
 
 impl Piece {
     fn new((body, range): (Body, Option<(u64, u64)>)) -> Self {
-        match range {
-            Some((start, size)) => Self { body, start, size: Some(size) },
-            None => Self { start: 0, size: body.size, body },
-        }
+        Self { body, start: range.map_or(0, |(start, _)| start) }
     }
 }
 

@@ -9,20 +9,29 @@
 //! which flags. `caddy` and `k6` come with it.
 //!
 //! Reading order: [`module`] (paths and versions, checked), [`platform`], [`recipe`],
-//! [`request`] (what was asked), [`resolved`] (what it means), [`key`], [`plan`] (how it is made).
+//! [`request`] (what was asked), [`proxy`] (whom to ask), [`resolved`] (what it means), [`key`],
+//! [`plan`] (how it is made).
 
+pub mod gomod;
+pub mod goversion;
 pub mod key;
 pub mod module;
 pub mod plan;
 pub mod platform;
+pub mod proxy;
 pub mod recipe;
 pub mod request;
+pub mod resolve;
 pub mod resolved;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod zip;
 
 pub use key::BuildKey;
 pub use module::{ImportPath, ModuleError, ModulePath, Version};
 pub use plan::{Command, File, Phase, Plan, Step, StepName};
 pub use platform::{Platform, PlatformError};
+pub use proxy::{Proxies, ProxiesConfig, ProxyError, ProxyList};
 pub use recipe::Recipe;
 pub use request::{Query, Request, RequestError};
 pub use resolved::Resolved;

@@ -16,5 +16,6 @@ pub mod version;
 
 pub use error::ModuleError;
 pub(crate) use error::shown;
+pub(crate) use path::is_digits;
 pub use path::{ImportPath, ModulePath};
 pub use version::Version;

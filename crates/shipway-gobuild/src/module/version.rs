@@ -74,20 +74,20 @@ impl Version {
     /// Whether it names a commit: `v0.0.0-20060102150405-abcdef123456` and its two other forms.
     #[must_use]
     pub fn is_pseudo(&self) -> bool {
-        let prerelease = self.parts().prerelease;
-        let Some((before, revision)) = prerelease.rsplit_once('-') else {
-            return false;
-        };
+        self.pseudo_time().is_some()
+    }
+
+    /// The time of the commit that it names, `yyyymmddhhmmss`.
+    #[must_use]
+    pub fn pseudo_time(&self) -> Option<&str> {
+        let (before, revision) = self.parts().prerelease.rsplit_once('-')?;
         if revision.is_empty() || !revision.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return false;
+            return None;
         }
-        let Some(split) = before.len().checked_sub(PSEUDO_TIME_DIGITS) else {
-            return false;
-        };
-        let (base, time) = (before.get(..split), before.get(split..));
-        let (Some(base), Some(time)) = (base, time) else { return false };
+        let split = before.len().checked_sub(PSEUDO_TIME_DIGITS)?;
+        let (base, time) = (before.get(..split)?, before.get(split..)?);
         let plain = base.is_empty() && self.has_zero_core();
-        is_digits(time) && (plain || base == "0." || base.ends_with(".0."))
+        (is_digits(time) && (plain || base == "0." || base.ends_with(".0."))).then_some(time)
     }
 
     /// Whether a module of this path can have this version: majors agree.
@@ -112,13 +112,15 @@ impl Version {
         Err(ModuleError::Major { path: path.to_string(), version: self.0.clone(), expected })
     }
 
-    /// Whether the query `v1` or `v1.2` means this version among others.
+    /// Whether the query `v1` or `v1.2` means this version among others: not a pre-release of
+    /// what the query itself stands for (`v1.2.0-rc.1` is below `v1.2`).
     #[must_use]
     pub fn matches_prefix(&self, prefix: &str) -> bool {
         let Some((wanted, own)) = semver::parse(prefix).map(|wanted| (wanted, self.parts())) else {
             return false;
         };
-        own.major == wanted.major && wanted.minor.is_none_or(|minor| own.minor == Some(minor))
+        let begins = own.major == wanted.major && wanted.minor.is_none_or(|minor| own.minor == Some(minor));
+        begins && semver::compare(&own, &wanted).is_ge()
     }
 
     fn has_zero_core(&self) -> bool {

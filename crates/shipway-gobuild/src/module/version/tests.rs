@@ -96,5 +96,6 @@ fn a_version_fits_its_paths_major() {
 fn a_prefix_stands_for_all_that_begin_so() {
     assert!(version("v1.2.3").matches_prefix("v1") && version("v1.2.3").matches_prefix("v1.2"));
     assert!(!version("v1.20.3").matches_prefix("v1.2") && !version("v10.0.0").matches_prefix("v1"));
+    assert!(!version("v1.2.0-rc.1").matches_prefix("v1.2") && version("v1.2.1-rc.1").matches_prefix("v1.2"));
     assert!(is_prefix("v1") && is_prefix("v1.2") && !is_prefix("v1.2.3") && !is_prefix("main"));
 }

@@ -1,0 +1,71 @@
+//! What the tests share: a resolver of a list, the go command, requests by text.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use shipway_gobuild::proxy::{ProxiesConfig, ProxyLimits, ProxyList};
+use shipway_gobuild::request::{parse_plugin, parse_replacement};
+use shipway_gobuild::resolve::{ResolveError, Resolver};
+use shipway_gobuild::{Platform, Proxies, Query, Recipe, Request, Resolved};
+
+/// The go command of the machine: CI has it there, and so has every machine set up by scripts/setup.sh.
+pub(crate) const GO: &str = "/usr/local/go/bin/go";
+
+/// Proxies of a `GOPROXY`, with limits that a test can wait for.
+pub(crate) fn proxies(list: &str) -> Proxies {
+    proxies_with(list, ProxyLimits::default())
+}
+
+pub(crate) fn proxies_with(list: &str, limits: ProxyLimits) -> Proxies {
+    Proxies::open(ProxiesConfig { list: ProxyList::parse(list).unwrap(), ca_file: None, limits }).unwrap()
+}
+
+pub(crate) fn resolver(list: &str) -> Resolver {
+    Resolver::new(proxies(list), Duration::from_secs(60))
+}
+
+/// A program of the tests' own: `example.com/app`, whose plugins register themselves.
+pub(crate) fn app() -> Recipe {
+    Recipe::parse(include_str!("../recipe.json")).unwrap()
+}
+
+/// `version; plugins; replacements` for the tests' own program.
+pub(crate) fn request(text: &str) -> Request {
+    let parts: Vec<&str> = text.split(';').map(str::trim).collect();
+    let words = |at: usize| parts.get(at).map_or("", |part| part).split(' ').filter(|word| !word.is_empty());
+    Request::new(
+        &app(),
+        Query::parse(parts[0]).unwrap(),
+        words(1).map(|word| parse_plugin(word).unwrap()).collect(),
+        words(2).map(|word| parse_replacement(word).unwrap()).collect(),
+        Platform::parse("linux", "amd64", None).unwrap(),
+        100,
+    )
+    .unwrap()
+}
+
+pub(crate) async fn resolve(list: &str, text: &str) -> Result<Resolved, ResolveError> {
+    resolver(list).resolve(&app(), &request(text)).await
+}
+
+/// Runs the go command in `directory` with nothing but this proxy, caches beneath `directory`.
+pub(crate) fn go(directory: &Path, proxy: &str, args: &[&str]) -> Output {
+    let at = |name: &str| directory.join(name).display().to_string();
+    Command::new(GO)
+        .args(args)
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", "/usr/local/go/bin:/usr/bin:/bin")
+        .env("HOME", at("home"))
+        .env("GOMODCACHE", at("mod"))
+        .env("GOCACHE", at("cache"))
+        .env("GOPROXY", proxy)
+        .env("GOSUMDB", "off")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOENV", "off")
+        .env("GOVCS", "*:off")
+        .env("GOFLAGS", "-mod=mod -modcacherw")
+        .output()
+        .unwrap()
+}

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
+    ("artifacts", &["model", "stdx"]),
     ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),
@@ -48,7 +49,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch", "shipway-relay"]),
+    ("rustls", &["shipway-artifacts", "shipway-fetch", "shipway-relay"]),
+    ("object_store", &["shipway-artifacts"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),

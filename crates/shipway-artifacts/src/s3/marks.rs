@@ -21,6 +21,8 @@ const MARK_LIVES: Duration = Duration::from_secs(900);
 const REMOVE_WITHIN: Duration = Duration::from_secs(300);
 /// How long a remover is waited for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Times of objects have no parts of a second: one may have been touched so much later.
+const SECOND: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl S3 {
@@ -66,7 +68,7 @@ impl S3 {
         // A mark of another remover's that lives is its own to take back.
         suffixes.retain(|suffix| *suffix != mark && !lives(&objects, mark, suffix));
         let others = |suffix: &&str| !suffix.starts_with(DOOMED);
-        if suffixes.is_empty() || (suffixes.iter().any(others) && objects.touched_at() > since) {
+        if suffixes.is_empty() || (suffixes.iter().any(others) && objects.touched_at() + SECOND > since) {
             return Ok(false);
         }
         // The artifact itself sorts first: while it is there, what is beside it is needed.

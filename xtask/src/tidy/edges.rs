@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "gofarm", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
+    ("artifacts", &["model", "stdx"]),
     ("gofarm", &["gobuild", "model", "stdx"]),
     ("gobuild", &["stdx"]),
     ("preempt", &["stdx"]),
@@ -50,7 +51,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch", "shipway-gobuild", "shipway-relay"]),
+    ("rustls", &["shipway-artifacts", "shipway-fetch", "shipway-gobuild", "shipway-relay"]),
+    ("object_store", &["shipway-artifacts"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),

@@ -23,6 +23,7 @@ pub mod recipe;
 pub mod request;
 pub mod resolve;
 pub mod resolved;
+pub mod spec;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod windows;
@@ -36,3 +37,4 @@ pub use proxy::{Proxies, ProxiesConfig, ProxyError, ProxyList};
 pub use recipe::Recipe;
 pub use request::{Query, Request, RequestError};
 pub use resolved::Resolved;
+pub use spec::Spec;

@@ -4,6 +4,7 @@
 //! two who ask for one key at once both are given one build. The rule is kept by the key's
 //! lock, and again by two unique indexes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shipway_model::task::{BUILD, BUILDS};
@@ -44,6 +45,8 @@ pub struct BuildRequest {
     pub actor: String,
     /// The generation that is not good enough: 0 when any is.
     pub after: u32,
+    /// What its worker must offer beside making builds.
+    pub labels: BTreeSet<String>,
 }
 
 /// Who works on a build, as its task says.
@@ -351,7 +354,8 @@ impl Tx {
     async fn insert_build(&mut self, request: &BuildRequest, generation: u32) -> Result<(Build, bool), StoreError> {
         let (id, project) = (BuildId(Uuid::new_v4()).to_string(), request.project.as_str());
         let work = format!("{BUILD}/{project}/{}", request.key);
-        let labels = to_json("a task's labels", &[BUILDS])?;
+        let labels: BTreeSet<&str> = request.labels.iter().map(String::as_str).chain([BUILDS]).collect();
+        let labels = to_json("a task's labels", &labels)?;
         let (subject, payload, actor) = (id.as_str(), &TaskPayload::Build, request.actor.as_str());
         let (labels, work) = (Some(labels.as_str()), Some(work.as_str()));
         let task = self.enqueue_new(NewTask { project, subject, payload, actor, delay: 0, labels, work }).await?;

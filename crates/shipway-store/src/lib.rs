@@ -39,6 +39,7 @@
 //! what follows under its [`Lease`] (how it is worked on), [`Store::publish`] (how
 //! it is done), [`Store::wait_task`] (how the asker hears of it).
 
+mod builds;
 mod claims;
 mod counts;
 mod db;
@@ -86,6 +87,7 @@ use shipway_model::{
     TokenId,
 };
 
+pub use builds::{BuildFilter, BuildRequest, BuildWork};
 pub use claims::Claimant;
 pub use counts::{KindCount, ServiceCount, TaskCounts};
 pub use deposits::{Deposit, DepositError};

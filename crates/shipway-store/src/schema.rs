@@ -8,7 +8,7 @@
 use crate::OpenError;
 
 /// The schema that this version brings a database to, whichever it is.
-pub const SCHEMA: i64 = 4;
+pub const SCHEMA: i64 = 5;
 
 /// The oldest schema whose versions work with a database that this one has migrated.
 pub const SCHEMA_LEAST: i64 = 4;

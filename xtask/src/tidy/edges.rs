@@ -35,9 +35,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("client", &["api-types"]),
     // Roles never depend on roles: they meet in the store.
-    ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
+    ("api", &["api-types", "artifacts", "fetch", "gobuild", "model", "oci", "store", "stdx"]),
     ("janitor", &["model", "store", "stdx"]),
-    ("worker", &["driver", "fetch", "model", "plan", "preempt", "store", "stdx"]),
+    ("worker", &["artifacts", "driver", "fetch", "gobuild", "gofarm", "model", "plan", "preempt", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
     ("relay", &["api", "api-types", "model", "stdx"]),
     // Faces.

@@ -23,6 +23,7 @@ fn wish(key: &str, after: u32) -> BuildRequest {
         spec: "{\"v\":1}".to_owned(),
         actor: "local".to_owned(),
         after,
+        labels: BTreeSet::new(),
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn start(
             clock: Arc::new(HostClock),
             drain,
             trees: trees(base, &driver),
+            farming: None,
             preemption: preemption(base)?,
         },
     );

@@ -193,21 +193,22 @@ impl Hall {
         }
         let begun = Instant::now();
         match self.proxies.get(&question).await {
-            Ok(body) => self.pass_on(&question, body, begun, *request.method() == Method::HEAD),
+            Ok(body) => self.pass_on(&question, body, begun, *request.method() == Method::HEAD).await,
             Err(error) => self.fail(&question, &error).await,
         }
     }
 
-    fn pass_on(self: Arc<Self>, question: &Question, body: Body, begun: Instant, is_head: bool) -> Answer {
+    async fn pass_on(self: Arc<Self>, question: &Question, body: Body, begun: Instant, is_head: bool) -> Answer {
         let size = body.size();
         let mut answer = Response::builder().header(CONTENT_TYPE, "application/octet-stream");
         if let Some(size) = size {
             answer = answer.header(CONTENT_LENGTH, size);
         }
-        let content = if is_head {
-            empty()
+        let passing = Passing { hall: self, asked: question.path().to_owned(), body, size, bytes: 0, begun };
+        let content = if is_head || size == Some(0) {
+            passing.tell().await;
+            Full::default().map_err(|never: Infallible| match never {}).boxed()
         } else {
-            let passing = Passing { hall: self, asked: question.path().to_owned(), body, bytes: 0, begun };
             StreamBody::new(stream::try_unfold(passing, Passing::next)).boxed()
         };
         answer.body(content).expect("a status and two headers of our own")
@@ -256,6 +257,8 @@ struct Passing {
     hall: Arc<Hall>,
     asked: String,
     body: Body,
+    /// As far as it says.
+    size: Option<u64>,
     bytes: u64,
     begun: Instant,
 }
@@ -272,12 +275,16 @@ impl Passing {
                     self.hall.troubles().too_much = Some(words.clone());
                     return Err(self.cut(words).await);
                 }
+                if self.size == Some(self.bytes) {
+                    // Nobody asks for what comes after the last byte that was announced.
+                    self.tell().await;
+                }
                 Ok(Some((Frame::data(piece), self)))
             }
             Ok(None) => {
-                let took = self.begun.elapsed().as_millis();
-                let line = format!("200 {}: {} bytes in {took} ms from {}", self.asked, self.bytes, self.body.proxy());
-                self.hall.say(line).await;
+                if self.size.is_none() {
+                    self.tell().await;
+                }
                 Ok(None)
             }
             Err(error) => {
@@ -287,15 +294,17 @@ impl Passing {
         }
     }
 
+    async fn tell(&self) {
+        let took = self.begun.elapsed().as_millis();
+        let line = format!("200 {}: {} bytes in {took} ms from {}", self.asked, self.bytes, self.body.proxy());
+        self.hall.say(line).await;
+    }
+
     /// Ends the connection in the middle, which the go command takes for what it is.
     async fn cut(&self, words: String) -> io::Error {
         self.hall.say(format!("cut {}: {}", self.asked, shown(&words))).await;
         io::Error::other(words)
     }
-}
-
-fn empty() -> BoxBody<Bytes, io::Error> {
-    Full::default().map_err(|never: Infallible| match never {}).boxed()
 }
 
 /// As far as it can do no harm in a log.

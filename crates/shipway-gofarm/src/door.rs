@@ -157,6 +157,8 @@ async fn serve(listener: tokio::net::TcpListener, hall: Arc<Hall>) {
                 async move { Ok::<_, Infallible>(hall.answer(request).await) }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
+            // Who has said all may stop listening for more only: a request is answered all the same.
+            server.half_close(true);
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(16 << 10);
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
                 tracing::trace!(%error, "a connection of a build's ended");

@@ -93,7 +93,7 @@ pub(crate) async fn limits_hold_for_disk_memory_and_time(world: Arc<World>) {
 }
 
 pub(crate) async fn a_flood_of_words_is_cut(world: Arc<World>) {
-    let flood = "busybox yes 0123456789abcdef | head -c 30000000; echo the end; exit 1";
+    let flood = "busybox yes 0123456789abcdef | head -c 30000000; echo; echo the end; exit 1";
     let told = world.build("file:///nowhere", &script(Phase::Build, flood)).await;
     assert_eq!(told.failure().lines.last().map(String::as_str), Some("the end"));
     let text = told.text();

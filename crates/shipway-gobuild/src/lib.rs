@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod resolved;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod windows;
 pub mod zip;
 
 pub use key::BuildKey;

@@ -7,7 +7,10 @@
 //!
 //! The steps are those of xcaddy, by name, so that what shows them may show the same.
 
+mod environment;
+mod make;
 mod settings;
+mod source;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

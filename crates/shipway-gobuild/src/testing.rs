@@ -12,6 +12,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use crate::module::{ModulePath, Version, escape};
+use crate::recipe::Recipe;
 
 /// A directory that is a module proxy.
 #[derive(Debug)]
@@ -28,6 +29,17 @@ impl ModuleProxy {
     #[must_use]
     pub fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    /// One with a small program, `example.com/app` ([`recipe`]), and plugins for it: `good` (two
+    /// versions), `major/v2`, `deep` (the package is `deep/sub/pkg`), `retracted` (v1.0.1),
+    /// `gone` (all), `broken` (does not compile), `future` (wants another Go), `hostile` (its
+    /// `init` ends the program in v1.0.0 and hangs in v1.1.0), `plain` (no plugin at all).
+    #[must_use]
+    pub fn with_examples() -> Self {
+        let proxy = Self::new();
+        proxy.add_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proxy"));
+        proxy
     }
 
     /// Where it is.
@@ -107,6 +119,12 @@ impl Default for ModuleProxy {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The recipe of `example.com/app`.
+#[must_use]
+pub fn recipe() -> Recipe {
+    Recipe::parse(include_str!("../tests/recipe.json")).expect("a recipe")
 }
 
 /// Packs files into an archive as modules have them.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use shipway_gobuild::proxy::{ProxiesConfig, ProxyLimits, ProxyList};
 use shipway_gobuild::request::{parse_plugin, parse_replacement};
 use shipway_gobuild::resolve::{ResolveError, Resolver};
-use shipway_gobuild::{Platform, Proxies, Query, Recipe, Request, Resolved};
+use shipway_gobuild::testing::recipe;
+use shipway_gobuild::{Platform, Proxies, Query, Request, Resolved};
 
 /// The go command of the machine: CI has it there, and so has every machine set up by scripts/setup.sh.
 pub(crate) const GO: &str = "/usr/local/go/bin/go";
@@ -25,28 +26,27 @@ pub(crate) fn resolver(list: &str) -> Resolver {
     Resolver::new(proxies(list), Duration::from_secs(60))
 }
 
-/// A program of the tests' own: `example.com/app`, whose plugins register themselves.
-pub(crate) fn app() -> Recipe {
-    Recipe::parse(include_str!("../recipe.json")).unwrap()
-}
-
 /// `version; plugins; replacements` for the tests' own program.
 pub(crate) fn request(text: &str) -> Request {
+    request_for(text, "linux", "amd64")
+}
+
+pub(crate) fn request_for(text: &str, os: &str, arch: &str) -> Request {
     let parts: Vec<&str> = text.split(';').map(str::trim).collect();
     let words = |at: usize| parts.get(at).map_or("", |part| part).split(' ').filter(|word| !word.is_empty());
     Request::new(
-        &app(),
+        &recipe(),
         Query::parse(parts[0]).unwrap(),
         words(1).map(|word| parse_plugin(word).unwrap()).collect(),
         words(2).map(|word| parse_replacement(word).unwrap()).collect(),
-        Platform::parse("linux", "amd64", None).unwrap(),
+        Platform::parse(os, arch, None).unwrap(),
         100,
     )
     .unwrap()
 }
 
 pub(crate) async fn resolve(list: &str, text: &str) -> Result<Resolved, ResolveError> {
-    resolver(list).resolve(&app(), &request(text)).await
+    resolver(list).resolve(&recipe(), &request(text)).await
 }
 
 /// Runs the go command in `directory` with nothing but this proxy, caches beneath `directory`.

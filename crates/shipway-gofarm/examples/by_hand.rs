@@ -54,7 +54,8 @@ async fn main() {
     let go_mod = format!("module {PLUGIN}\n\ngo 1.25\n\nrequire {} {version}\n", recipe.module);
     files.add(PLUGIN, "v1.0.0", &[("go.mod", &go_mod), ("plugin.go", SOURCE)]);
     let list = format!("{},{list}", files.url());
-    let config = ProxiesConfig { list: ProxyList::parse(&list).unwrap(), ca_file: None, limits: ProxyLimits::default() };
+    let config =
+        ProxiesConfig { list: ProxyList::parse(&list).unwrap(), ca_file: None, limits: ProxyLimits::default() };
     let proxies = Proxies::open(config).unwrap();
 
     let driver = open(folder.path()).await;

@@ -182,7 +182,7 @@ impl Hall {
         }
         let uri = request.uri();
         let question = match (uri.authority(), uri.query()) {
-            (None, None) => Question::parse(uri.path()),
+            (None, None) => decoded(uri.path()).and_then(|path| Question::parse(&path)),
             _ => None,
         };
         let Some(question) = question else {
@@ -309,7 +309,53 @@ impl Passing {
     }
 }
 
+/// The path that was meant: the go command writes a module path's `!` as `%21`. Decoded once,
+/// so that a `%` that is left makes it no question.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) = rest.split_first_chunk::<2>()?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(digit(digits[0])? << 4 | digit(digits[1])?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// As far as it can do no harm in a log.
 fn shown(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(600).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Option<&str>) {
+        let question = decoded(path).and_then(|path| Question::parse(&path));
+        assert_eq!(question.as_ref().map(Question::path), expected, "{path}");
+    }
+
+    #[test]
+    fn paths_are_read_as_the_go_command_writes_them_and_no_further() {
+        check("/x.com/%21azure/@v/v1.0.0-%21rc.zip", Some("x.com/!azure/@v/v1.0.0-!rc.zip"));
+        check("/x.com/!azure/@v/list", Some("x.com/!azure/@v/list"));
+        for path in [
+            "/x.com/%2e%2e/@v/list",
+            "/x.com/%2521a/@v/list",
+            "/x.com/a%/@v/list",
+            "/x.com/a%2/@v/list",
+            "/x.com/%00/@v/list",
+            "/x.com/%ff/@v/list",
+        ] {
+            check(path, None);
+        }
+    }
 }

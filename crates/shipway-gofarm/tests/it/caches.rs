@@ -54,7 +54,6 @@ pub(crate) async fn a_poisoned_entry_never_reaches_another_build(world: Arc<Worl
     let harmed = world.build(&proxy.url(), &own).await;
     let harm = harmed.result.as_ref().map_or_else(|failure| failure.lines.join("\n"), |built| built.program.concat());
     assert_ne!(harm, "good\n");
-
 }
 
 pub(crate) async fn a_cache_that_was_changed_is_given_up(world: Arc<World>) {

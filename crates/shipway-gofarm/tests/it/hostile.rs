@@ -31,7 +31,10 @@ pub(crate) async fn nothing_is_reached_but_the_door_and_that_only_while_download
             |who: &str| text.lines().find_map(|line| line.strip_prefix(&format!("Stdout: {who}: ")).map(str::trim_end));
         let said = |who: &str| said(who).unwrap_or_default();
         assert_eq!(said("door").contains("HTTP"), phase == Phase::Download, "{text}");
-        assert!(said("door").starts_with(door) && !said("other").contains("HTTP") && !said("world").contains("HTTP"), "{text}");
+        assert!(
+            said("door").starts_with(door) && !said("other").contains("HTTP") && !said("world").contains("HTTP"),
+            "{text}"
+        );
         assert_eq!(said("links"), "lo", "{text}");
     }
     let heard = tokio::time::timeout(std::time::Duration::ZERO, host.accept()).await;

@@ -157,6 +157,8 @@ async fn serve(listener: tokio::net::TcpListener, hall: Arc<Hall>) {
                 async move { Ok::<_, Infallible>(hall.answer(request).await) }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
+            // Who has said all may stop listening for more only: a request is answered all the same.
+            server.half_close(true);
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(16 << 10);
             if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
                 tracing::trace!(%error, "a connection of a build's ended");
@@ -180,7 +182,7 @@ impl Hall {
         }
         let uri = request.uri();
         let question = match (uri.authority(), uri.query()) {
-            (None, None) => Question::parse(uri.path()),
+            (None, None) => decoded(uri.path()).and_then(|path| Question::parse(&path)),
             _ => None,
         };
         let Some(question) = question else {
@@ -193,21 +195,22 @@ impl Hall {
         }
         let begun = Instant::now();
         match self.proxies.get(&question).await {
-            Ok(body) => self.pass_on(&question, body, begun, *request.method() == Method::HEAD),
+            Ok(body) => self.pass_on(&question, body, begun, *request.method() == Method::HEAD).await,
             Err(error) => self.fail(&question, &error).await,
         }
     }
 
-    fn pass_on(self: Arc<Self>, question: &Question, body: Body, begun: Instant, is_head: bool) -> Answer {
+    async fn pass_on(self: Arc<Self>, question: &Question, body: Body, begun: Instant, is_head: bool) -> Answer {
         let size = body.size();
         let mut answer = Response::builder().header(CONTENT_TYPE, "application/octet-stream");
         if let Some(size) = size {
             answer = answer.header(CONTENT_LENGTH, size);
         }
-        let content = if is_head {
-            empty()
+        let passing = Passing { hall: self, asked: question.path().to_owned(), body, size, bytes: 0, begun };
+        let content = if is_head || size == Some(0) {
+            passing.tell().await;
+            Full::default().map_err(|never: Infallible| match never {}).boxed()
         } else {
-            let passing = Passing { hall: self, asked: question.path().to_owned(), body, bytes: 0, begun };
             StreamBody::new(stream::try_unfold(passing, Passing::next)).boxed()
         };
         answer.body(content).expect("a status and two headers of our own")
@@ -256,6 +259,8 @@ struct Passing {
     hall: Arc<Hall>,
     asked: String,
     body: Body,
+    /// As far as it says.
+    size: Option<u64>,
     bytes: u64,
     begun: Instant,
 }
@@ -272,12 +277,16 @@ impl Passing {
                     self.hall.troubles().too_much = Some(words.clone());
                     return Err(self.cut(words).await);
                 }
+                if self.size == Some(self.bytes) {
+                    // Nobody asks for what comes after the last byte that was announced.
+                    self.tell().await;
+                }
                 Ok(Some((Frame::data(piece), self)))
             }
             Ok(None) => {
-                let took = self.begun.elapsed().as_millis();
-                let line = format!("200 {}: {} bytes in {took} ms from {}", self.asked, self.bytes, self.body.proxy());
-                self.hall.say(line).await;
+                if self.size.is_none() {
+                    self.tell().await;
+                }
                 Ok(None)
             }
             Err(error) => {
@@ -287,6 +296,12 @@ impl Passing {
         }
     }
 
+    async fn tell(&self) {
+        let took = self.begun.elapsed().as_millis();
+        let line = format!("200 {}: {} bytes in {took} ms from {}", self.asked, self.bytes, self.body.proxy());
+        self.hall.say(line).await;
+    }
+
     /// Ends the connection in the middle, which the go command takes for what it is.
     async fn cut(&self, words: String) -> io::Error {
         self.hall.say(format!("cut {}: {}", self.asked, shown(&words))).await;
@@ -294,11 +309,53 @@ impl Passing {
     }
 }
 
-fn empty() -> BoxBody<Bytes, io::Error> {
-    Full::default().map_err(|never: Infallible| match never {}).boxed()
+/// The path that was meant: the go command writes a module path's `!` as `%21`. Decoded once,
+/// so that a `%` that is left makes it no question.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) = rest.split_first_chunk::<2>()?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(digit(digits[0])? << 4 | digit(digits[1])?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// As far as it can do no harm in a log.
 fn shown(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(600).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Option<&str>) {
+        let question = decoded(path).and_then(|path| Question::parse(&path));
+        assert_eq!(question.as_ref().map(Question::path), expected, "{path}");
+    }
+
+    #[test]
+    fn paths_are_read_as_the_go_command_writes_them_and_no_further() {
+        check("/x.com/%21azure/@v/v1.0.0-%21rc.zip", Some("x.com/!azure/@v/v1.0.0-!rc.zip"));
+        check("/x.com/!azure/@v/list", Some("x.com/!azure/@v/list"));
+        for path in [
+            "/x.com/%2e%2e/@v/list",
+            "/x.com/%2521a/@v/list",
+            "/x.com/a%/@v/list",
+            "/x.com/a%2/@v/list",
+            "/x.com/%00/@v/list",
+            "/x.com/%ff/@v/list",
+        ] {
+            check(path, None);
+        }
+    }
 }

@@ -115,10 +115,7 @@ pub(crate) fn judge(outcome: &Outcome<'_>) -> Failure {
 fn verdict(outcome: &Outcome<'_>) -> (FailureKind, String) {
     let says = |words: &str| outcome.tail.iter().any(|line| line.contains(words));
     match outcome.end {
-        End::OutOfMemory => {
-            let hint = "it needed more memory than a step of a build may use: fewer plugins, or a higher limit";
-            return (FailureKind::OutOfMemory, hint.to_owned());
-        }
+        End::OutOfMemory => return out_of_memory(),
         End::Deadline => {
             let hint = "it took longer than a step of a build may: an operator can allow more";
             return (FailureKind::Deadline, hint.to_owned());
@@ -126,6 +123,10 @@ fn verdict(outcome: &Outcome<'_>) -> (FailureKind, String) {
         End::Stopped => return (FailureKind::Stopped, "the build was stopped".to_owned()),
         End::Lost => return (FailureKind::Sandbox, "nobody saw how the command ended".to_owned()),
         End::Exited(_) | End::Signalled(_) => {}
+    }
+    // A compiler or linker that the kernel ended; the go command itself goes on to say so.
+    if outcome.end == End::Exited(1) && outcome.tail.iter().any(|line| line.ends_with(": signal: killed")) {
+        return out_of_memory();
     }
     if says("no space left on device") {
         let hint = "it wrote more than a build's disk holds: an operator can allow more";
@@ -139,6 +140,11 @@ fn verdict(outcome: &Outcome<'_>) -> (FailureKind, String) {
         Phase::Build if is_toolchain(&says) => toolchain(outcome),
         Phase::Build => (FailureKind::Compile, "it does not compile".to_owned()),
     }
+}
+
+fn out_of_memory() -> (FailureKind, String) {
+    let hint = "it needed more memory than a step of a build may use: fewer plugins, or a higher limit";
+    (FailureKind::OutOfMemory, hint.to_owned())
 }
 
 fn of_download(outcome: &Outcome<'_>, says: impl Fn(&str) -> bool) -> (FailureKind, String) {

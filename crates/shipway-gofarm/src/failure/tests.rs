@@ -57,6 +57,8 @@ fn a_newer_go_is_said_to_be_wanted() {
 fn limits_have_their_own_words_whatever_was_said() {
     let tail = "compile: signal: killed";
     check(Phase::Build, End::OutOfMemory, tail, &Troubles::default(), FailureKind::OutOfMemory);
+    let tail = "example.com/table: /usr/local/go/pkg/tool/linux_amd64/compile: signal: killed";
+    check(Phase::Build, FAILED, tail, &Troubles::default(), FailureKind::OutOfMemory);
     check(Phase::Build, End::Deadline, tail, &Troubles::default(), FailureKind::Deadline);
     let full = "write /go/out/caddy: no space left on device";
     check(Phase::Build, FAILED, full, &Troubles::default(), FailureKind::DiskFull);

@@ -12,6 +12,8 @@
 //! [`request`] (what was asked), [`proxy`] (whom to ask), [`resolved`] (what it means), [`key`],
 //! [`plan`] (how it is made).
 
+pub mod buildinfo;
+pub mod checksums;
 pub mod gomod;
 pub mod goversion;
 pub mod key;
@@ -23,11 +25,15 @@ pub mod recipe;
 pub mod request;
 pub mod resolve;
 pub mod resolved;
+pub mod sbom;
+pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod toolchain;
 mod windows;
 pub mod zip;
 
+pub use goversion::GoVersion;
 pub use key::BuildKey;
 pub use module::{ImportPath, ModuleError, ModulePath, Version};
 pub use plan::{Command, File, Phase, Plan, Step, StepName};

@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
-    ("gobuild", &["stdx"]),
+    ("gobuild", &[]),
     ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),

@@ -1,4 +1,4 @@
-//! The list of a binary's parts as CycloneDX 1.6 JSON, for tools that look for known holes.
+//! The list of a binary's parts as `CycloneDX` 1.6 JSON, for tools that look for known holes.
 //!
 //! Deterministic: the same binary gives the same document, so it may be stored by its digest.
 //! There is no time in it, and its serial number is made of the binary's digest.

@@ -6,15 +6,18 @@
 //! registration itself is still seen. The source is hostile: words are cut by a bounded lexer
 //! that cannot fail, and files, bytes and findings are counted.
 //!
-//! Reading order: [`module`] (an archive), [`Registered`], `words` (the lexer), `find`.
+//! Reading order: [`fetched`] (a version), [`module()`] (an archive), [`Registered`], `words` (the lexer), `find`.
 
 mod find;
 mod words;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
+use std::path::Path;
 
+use crate::download::{DownloadError, download};
 use crate::module::{ModulePath, Version};
+use crate::proxy::Proxies;
 use crate::recipe::Registration;
 use crate::zip::{Archive, ZipError};
 
@@ -57,6 +60,41 @@ pub fn module<R: Read + Seek>(
     }
     found.sort();
     Ok(found)
+}
+
+/// Why a module could not be looked through.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// Its archive could not be had.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// Its archive cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ZipError),
+    /// The looking ended in the middle, by a fault of ours.
+    #[error("the search for registrations ended in the middle")]
+    Ended,
+}
+
+/// Fetches a module's archive (kept in `directory` meanwhile) and lists its registrations.
+///
+/// # Errors
+///
+/// See [`ScanError`].
+pub async fn fetched(
+    proxies: &Proxies,
+    path: &ModulePath,
+    version: &Version,
+    registration: &Registration,
+    directory: &Path,
+) -> Result<Vec<Registered>, ScanError> {
+    let file = download(proxies, path, version, directory).await?;
+    let (path, version, registration) = (path.clone(), version.clone(), registration.clone());
+    let looking = tokio::task::spawn_blocking(move || {
+        let mut archive = Archive::open(file)?;
+        module(&mut archive, &path, &version, &registration)
+    });
+    Ok(looking.await.map_err(|_| ScanError::Ended)??)
 }
 
 /// The sources of each directory.

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::checksums::ChecksumError;
+use crate::download::DownloadError;
 use crate::goversion::GoVersion;
 use crate::platform::Platform;
-use crate::proxy::ProxyError;
 use crate::zip::ZipError;
 pub use defaults::{Defaults, defaults};
 pub use fetch::{Trust, fetch};
@@ -70,7 +70,7 @@ pub enum ToolchainError {
     },
     /// The proxies do not serve it.
     #[error("cannot fetch the Go tool chain")]
-    Proxy(#[from] ProxyError),
+    Download(#[from] DownloadError),
     /// Its digest is not known, or is another.
     #[error("the fetched Go tool chain is not trusted")]
     Checksum(#[from] ChecksumError),

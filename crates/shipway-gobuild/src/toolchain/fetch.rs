@@ -1,15 +1,15 @@
 //! Fetching a tool chain as a module.
 
-use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
+use std::fs;
 use std::path::Path;
 
 use super::unpack::unpack;
 use super::{Toolchain, ToolchainError};
 use crate::checksums::{ChecksumError, Database, content};
+use crate::download::download;
 use crate::goversion::GoVersion;
 use crate::module::{ModulePath, Version};
-use crate::proxy::{Proxies, Question};
+use crate::proxy::Proxies;
 use crate::zip::Archive;
 
 /// The module that tool chains are versions of.
@@ -64,20 +64,4 @@ pub async fn fetch(
     });
     unpacked.await.map_err(|_| std::io::Error::other("unpacking ended in the middle"))??;
     Toolchain::at(&root)
-}
-
-/// Writes the archive to a file that has no name, so that nobody else can change it.
-async fn download(
-    proxies: &Proxies,
-    module: &ModulePath,
-    version: &Version,
-    directory: &Path,
-) -> Result<File, ToolchainError> {
-    let mut body = proxies.get(&Question::zip(module, version)).await?;
-    let mut file = tempfile::tempfile_in(directory)?;
-    while let Some(piece) = body.chunk().await? {
-        file.write_all(&piece)?;
-    }
-    file.rewind()?;
-    Ok(file)
 }

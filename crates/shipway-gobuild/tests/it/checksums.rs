@@ -110,7 +110,7 @@ async fn nothing_that_is_changed_is_believed() {
         proves_nothing(
             passing_on(&files, |path, content| {
                 if lookup(path) {
-                    replaced(content, from, to)
+                    replaced(content, from, to);
                 }
             })
             .await,
@@ -126,7 +126,7 @@ async fn nothing_that_is_changed_is_believed() {
     proves_nothing(
         passing_on(&files, |path, content| {
             if path.starts_with("tile/8/0/002") {
-                content[5] ^= 1
+                content[5] ^= 1;
             }
         })
         .await,

@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fetch", &["model", "stdx"]),
     ("artifacts", &["model", "stdx"]),
     ("gofarm", &["gobuild", "model", "stdx"]),
-    ("gobuild", &["stdx"]),
+    ("gobuild", &[]),
     ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),

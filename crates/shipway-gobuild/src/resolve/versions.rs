@@ -98,14 +98,13 @@ impl Resolver {
             self.confirm(module, &found).await?;
             return Ok(found);
         }
-        if matches!(query, Query::Latest) {
-            match listing.latest().await? {
-                Some(info) => match retractions.retraction(&info) {
-                    Some(range) => return Err(retracted(module, &info, &range.rationale)),
-                    None => return Ok(info),
-                },
-                None => {}
-            }
+        if matches!(query, Query::Latest)
+            && let Some(latest) = listing.latest().await?
+        {
+            return match retractions.retraction(&latest) {
+                Some(range) => Err(retracted(module, &latest, &range.rationale)),
+                None => Ok(latest),
+            };
         }
         Err(listing.nothing(query, &retractions))
     }
@@ -206,7 +205,7 @@ impl<'a> Listing<'a> {
 /// The highest release, else the highest pre-release, of versions in order.
 fn highest(versions: Vec<Version>) -> Option<Version> {
     let release = versions.iter().rfind(|version| !version.is_prerelease());
-    release.or(versions.last()).cloned()
+    release.or_else(|| versions.last()).cloned()
 }
 
 async fn go_mod(proxies: &Proxies, module: &ModulePath, version: &Version) -> Result<GoMod, ProxyError> {

@@ -54,6 +54,7 @@ async fn carry_out(store: &Store, lease: &Lease) {
         }
         TaskPayload::Delete => store.delete_service(lease).await.unwrap(),
         TaskPayload::Restart | TaskPayload::Repair => done(store, lease, live, true).await,
+        TaskPayload::Build => unreachable!("a service is no build"),
     }
 }
 

@@ -107,7 +107,9 @@ impl Directory {
         let mut at = 0;
         while at < size {
             let end = (at + STRIDE).min(size);
-            partial.write(&measured.read_chunks(at, end)?).map_err(kernel)?;
+            for chunk in measured.read_chunks(at, end)? {
+                partial.write(&chunk).map_err(kernel)?;
+            }
             at = end;
         }
         self.place(partial, measured.digest(), "").map_err(kernel)

@@ -118,7 +118,11 @@ impl S3 {
     }
 
     async fn put_object(&self, key: &str, bytes: Bytes) -> Result<(), ArtifactError> {
-        self.store.put(&Key::from(key), PutPayload::from(bytes)).await.map(drop).map_err(sorted)
+        self.put_payload(key, PutPayload::from(bytes)).await
+    }
+
+    async fn put_payload(&self, key: &str, payload: PutPayload) -> Result<(), ArtifactError> {
+        self.store.put(&Key::from(key), payload).await.map(drop).map_err(sorted)
     }
 
     /// Reads a small object; `None` when there is none.

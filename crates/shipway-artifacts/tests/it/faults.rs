@@ -261,7 +261,7 @@ async fn settings_that_are_wrong_are_named_and_no_secret_is() {
     let local = World::directory().await;
     let file = local.file("file", b"content");
     let other_key = S3Config { access_key: "AKOTHER".to_owned(), ..good.clone() };
-    let other_secret = S3Config { secret_key: Secret::new("another-secret".to_owned()), ..good };
+    let other_secret = S3Config { secret_key: Secret::new("another-secret".to_owned()), ..good.clone() };
     for (setting, config) in [
         // Moto lets everybody in; s3s makes the bucket of a put.
         ("storage.s3.bucket", config("no-such-bucket", Server::moto().address)),
@@ -276,7 +276,33 @@ async fn settings_that_are_wrong_are_named_and_no_secret_is() {
             assert!(!said.contains(SECRET_KEY) && !said.contains("another-secret"), "{said}");
         }
     }
+    let shown = format!("{:?}", Artifacts::open(&ArtifactsConfig::S3(good)).await.unwrap());
+    assert!(!shown.contains(SECRET_KEY), "{shown}");
     let nobody = config("farm", "127.0.0.1:1".parse().unwrap());
     let artifacts = Artifacts::open(&ArtifactsConfig::S3(nobody)).await.unwrap();
     assert!(artifacts.check().await.unwrap_err().is_transient(), "a server that is away may come back");
+}
+
+/// What is kept is cut short behind our back, by whoever can.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_too_short_is_not_the_artifact() {
+    let server = Server::s3s();
+    let bucket = fresh_name();
+    let world = World::new(server.name, server.bucket(&bucket, server.address)).await;
+    let content = content(3 * MIB, 1);
+    let file = world.file("file", &content);
+    let stored = world.artifacts.put(&file).await.unwrap();
+    let hex = stored.digest.hex();
+    let kept = server.folder().join(bucket).join("artifacts/sha256").join(&hex[..2]).join(&hex);
+    std::fs::File::options().write(true).open(kept).unwrap().set_len(2 * MIB + 1).unwrap();
+    for range in [None, Some(2 * MIB..3 * MIB), Some(3 * MIB - 1..3 * MIB)] {
+        let ended = match world.artifacts.read(&stored, range).await {
+            Ok(reading) => collect(reading).await.1,
+            Err(error) => Some(error),
+        };
+        assert!(matches!(ended, Some(ArtifactError::Missing { .. })), "{ended:?}");
+    }
+    assert!(!world.artifacts.touch(&stored).await.unwrap());
+    world.artifacts.put(&file).await.unwrap();
+    whole(&world, &stored, &content).await;
 }

@@ -44,10 +44,10 @@ pub struct S3Limits {
     pub answer: Duration,
     /// Between two pieces of an answer.
     pub stall: Duration,
-    /// Tries of one request in all. More than one request is sent per call: the waits between
-    /// the tries of each add up to 20 seconds at most with 6.
+    /// Tries of one request in all.
     pub tries: u32,
-    /// The wait after the first try; doubled after each, up to 10 s, and half of it by chance.
+    /// The wait after the first try; doubled after each, up to 10 s, and half of it by chance. With the
+    /// defaults a request's waits add up to 6 seconds at most.
     pub first_wait: Duration,
 }
 

@@ -107,7 +107,9 @@ impl Directory {
         let mut at = 0;
         while at < size {
             let end = (at + STRIDE).min(size);
-            partial.write(&measured.read_chunks(at, end)?).map_err(kernel)?;
+            for chunk in measured.read_chunks(at, end)? {
+                partial.write(&chunk).map_err(kernel)?;
+            }
             at = end;
         }
         self.place(partial, measured.digest(), "").map_err(kernel)
@@ -204,18 +206,21 @@ impl Directory {
         }
     }
 
-    /// Opens a part of a file; `None` when there is none.
+    /// Opens a part of a file; `None` when there is none, or it is too short: then it is not what was put.
     pub(crate) async fn open_range(&self, key: &str, range: Range<u64>) -> Result<Option<Raw>, ArtifactError> {
-        let (path, start) = (self.path(key), range.start);
+        let (path, Range { start, end }) = (self.path(key), range);
         let file = self
             .run(move |_| {
                 let Some(mut file) = open_file(&path)? else { return Ok(None) };
+                if file.metadata()?.len() < end {
+                    return Ok(None);
+                }
                 file.seek(io::SeekFrom::Start(start))?;
                 Ok(Some(file))
             })
             .await?;
         let Some(file) = file else { return Ok(None) };
-        let part = tokio::fs::File::from_std(file).take(range.end.saturating_sub(range.start));
+        let part = tokio::fs::File::from_std(file).take(end.saturating_sub(start));
         let stream = ReaderStream::with_capacity(part, PIECE);
         Ok(Some(stream.map_err(|error| ArtifactError::directory(&error)).boxed()))
     }

@@ -70,14 +70,17 @@ impl Measured {
     }
 
     /// Reads the chunks from the one at `start` (a multiple of a chunk's length) to `end`
-    /// (another, or the size), compared with the list.
-    pub(crate) fn read_chunks(&self, start: u64, end: u64) -> Result<Bytes, ArtifactError> {
-        let length = usize::try_from(end - start).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start).map_err(ArtifactError::local(&self.path))?;
-        let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX);
-        let mut chunks = (start / CHUNK_BYTES..).zip(bytes.chunks(chunk_bytes));
-        if chunks.all(|(index, chunk)| self.list.verify(index, chunk)) {
+    /// (another, or the size), compared with the list. They stay apart: large blocks of memory that come
+    /// and go are what an allocator is worst at.
+    pub(crate) fn read_chunks(&self, start: u64, end: u64) -> Result<Vec<Bytes>, ArtifactError> {
+        (start / CHUNK_BYTES..end.div_ceil(CHUNK_BYTES)).map(|index| self.read_chunk(index)).collect()
+    }
+
+    fn read_chunk(&self, index: u64) -> Result<Bytes, ArtifactError> {
+        let span = self.list.span(index);
+        let mut bytes = vec![0; usize::try_from(span.end - span.start).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, span.start).map_err(ArtifactError::local(&self.path))?;
+        if self.list.verify(index, &bytes) {
             return Ok(bytes.into());
         }
         Err(ArtifactError::local(&self.path)(std::io::Error::other("it was changed while it was put")))

@@ -48,7 +48,7 @@ use crate::error::ArtifactError;
 use crate::layout::{CHUNKS, Stored, beside, key};
 use crate::measure::Measured;
 use carrier::{Carrier, Connector};
-use classify::sorted;
+use classify::{is_past_the_end, sorted};
 
 /// A bucket.
 #[derive(Debug)]
@@ -118,7 +118,11 @@ impl S3 {
     }
 
     async fn put_object(&self, key: &str, bytes: Bytes) -> Result<(), ArtifactError> {
-        self.store.put(&Key::from(key), PutPayload::from(bytes)).await.map(drop).map_err(sorted)
+        self.put_payload(key, PutPayload::from(bytes)).await
+    }
+
+    async fn put_payload(&self, key: &str, payload: PutPayload) -> Result<(), ArtifactError> {
+        self.store.put(&Key::from(key), payload).await.map(drop).map_err(sorted)
     }
 
     /// Reads a small object; `None` when there is none.
@@ -152,12 +156,15 @@ impl S3 {
         Ok(Some(bytes.into()))
     }
 
-    /// Opens a part of an object; `None` when there is none.
+    /// Opens a part of an object; `None` when there is none, or it is too short: then it is not what was put.
     pub(crate) async fn open_range(&self, key: &str, range: Range<u64>) -> Result<Option<Raw>, ArtifactError> {
+        let end = range.end;
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         match self.store.get_opts(&Key::from(key), options).await {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) if is_past_the_end(&error) => Ok(None),
             Err(error) => Err(sorted(error)),
+            Ok(found) if found.range.end < end => Ok(None),
             Ok(found) => Ok(Some(found.into_stream().map_err(sorted).boxed())),
         }
     }

@@ -1,4 +1,5 @@
 //! Lists are what they say of any bytes, however these come.
+#![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
 use proptest::prelude::*;
 

@@ -26,6 +26,7 @@ use super::classify::Answer;
 use super::connect::Dialer;
 use super::flowing::Flowing;
 use crate::config::S3Limits;
+use crate::layout::PREFIX;
 
 /// What an answer that is no content may have. A list of a thousand keys is a third of this.
 const WORDS_MAX: usize = 1 << 20;
@@ -100,7 +101,7 @@ impl Asked {
     fn of(request: &HttpRequest) -> Self {
         let query = request.uri().query().unwrap_or_default();
         let completes = request.method() == http::Method::POST && query.contains("uploadId=");
-        Self { completes, key: request.uri().path().contains("/artifacts/") }
+        Self { completes, key: request.uri().path().contains(PREFIX) }
     }
 }
 

@@ -149,6 +149,11 @@ pub(super) fn sorted(error: object_store::Error) -> ArtifactError {
     }
 }
 
+/// Whether a part was asked for that begins behind the end.
+pub(super) fn is_past_the_end(error: &object_store::Error) -> bool {
+    matches!(answer(error), Some(Answer::Said { status, .. }) if *status == StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
 /// Our own answer, somewhere in the chain.
 pub(super) fn answer<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Answer> {
     let mut next = Some(error);

@@ -19,6 +19,9 @@ use shipway_stdx::fs::remove_if_there;
 /// Most bytes of a journal that are read: room for ten thousand parts.
 const BYTES_MAX: u64 = 4 << 20;
 const VERSION: u32 = 1;
+/// How often an upload is gone on with before it is begun anew. Fewer would waste what is up when a server is away
+/// for long; more would keep one alive that cannot come to an end.
+const WENT_ON_MAX: u32 = 3;
 
 /// Which upload is meant; a journal of another one is not gone on with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +41,14 @@ impl Head {
     }
 }
 
+/// What follows the head.
 #[derive(Debug, Serialize, Deserialize)]
-struct Part {
-    part: usize,
-    id: String,
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// A part has arrived.
+    Part { part: usize, id: String },
+    /// Somebody went on with it.
+    WentOn,
 }
 
 /// The journal of one local file, locked while it is open.
@@ -53,6 +60,8 @@ pub(super) struct Journal {
     pub(super) head: Head,
     /// Which parts have arrived, and what the server calls them.
     pub(super) parts: BTreeMap<usize, String>,
+    /// How often somebody went on with it, this time included.
+    went_on: u32,
 }
 
 /// Where the journal of a local file is.
@@ -71,7 +80,7 @@ impl Journal {
     /// Opens the journal of a local file, and reads it if it is of the upload that is meant.
     pub(super) fn open(file: &Path, wanted: Head) -> Self {
         let path = beside(file);
-        let mut journal = Self { file: lock(&path), path, head: wanted, parts: BTreeMap::new() };
+        let mut journal = Self { file: lock(&path), path, head: wanted, parts: BTreeMap::new(), went_on: 0 };
         let Some(file) = &mut journal.file else { return journal };
         let mut text = Vec::new();
         if let Err(error) = file.take(BYTES_MAX).read_to_end(&mut text) {
@@ -90,15 +99,33 @@ impl Journal {
         }
         self.head = head;
         for line in lines {
-            let Ok(part) = serde_json::from_str::<Part>(line) else { break };
-            self.parts.insert(part.part, part.id);
+            match serde_json::from_str(line) {
+                Ok(Line::Part { part, id }) => drop(self.parts.insert(part, id)),
+                Ok(Line::WentOn) => self.went_on += 1,
+                // One that was cut off.
+                Err(_) => {}
+            }
         }
+        self.went_on += 1;
+        if !text.ends_with('\n')
+            && let Some(Err(error)) = self.file.as_ref().map(|mut file| file.write_all(b"\n"))
+        {
+            self.give_up(&error);
+        }
+        self.write(&Line::WentOn);
+    }
+
+    /// Whether so many have gone on with it in vain that it is rather begun anew: not every server says
+    /// that it has forgotten an upload; some fail.
+    pub(super) const fn is_worn_out(&self) -> bool {
+        self.went_on > WENT_ON_MAX
     }
 
     /// Writes that an upload was begun, in place of all that was there.
     pub(super) fn begin(&mut self, upload: String) {
         self.head.upload = upload;
         self.parts.clear();
+        self.went_on = 0;
         let Some(mut file) = self.file.as_ref() else { return };
         let begun = file.set_len(0).and_then(|()| file.rewind());
         if let Err(error) = begun.and_then(|()| append(file, &self.head)) {
@@ -108,17 +135,21 @@ impl Journal {
 
     /// Writes that a part has arrived.
     pub(super) fn arrived(&mut self, part: usize, id: String) {
-        let line = Part { part, id };
-        if let Some(Err(error)) = self.file.as_ref().map(|file| append(file, &line)) {
+        self.write(&Line::Part { part, id: id.clone() });
+        self.parts.insert(part, id);
+    }
+
+    fn write(&mut self, line: &Line) {
+        if let Some(Err(error)) = self.file.as_ref().map(|file| append(file, line)) {
             self.give_up(&error);
         }
-        self.parts.insert(line.part, line.id);
     }
 
     /// The upload is no more: the next one begins anew.
     pub(super) fn reset(&mut self) {
         self.head.upload.clear();
         self.parts.clear();
+        self.went_on = 0;
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
             self.give_up(&error);
         }

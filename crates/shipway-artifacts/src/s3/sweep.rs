@@ -46,6 +46,14 @@ struct Upload {
     initiated: String,
 }
 
+impl Upload {
+    /// Whether it is one of ours, and began before a time. Times of this form sort as texts.
+    fn is_abandoned(&self, before: &str) -> bool {
+        let began = self.initiated.get(..SECONDS).filter(|began| began.as_bytes()[10] == b'T');
+        parse(&self.key).is_some() && began.is_some_and(|began| Some(began) < before.get(..SECONDS))
+    }
+}
+
 impl S3 {
     pub(crate) async fn sweep(&self, age: Duration) -> Result<Sweep, ArtifactError> {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
@@ -56,8 +64,7 @@ impl S3 {
             let Some(page) = self.uploads(marker.as_ref()).await? else {
                 return Ok(Sweep { listed: false, ..sweep });
             };
-            let old = |upload: &&Upload| upload.initiated.get(..SECONDS) < before.get(..SECONDS);
-            for upload in page.upload.iter().filter(|upload| parse(&upload.key).is_some()).filter(old) {
+            for upload in page.upload.iter().filter(|upload| upload.is_abandoned(&before)) {
                 sweep.ended += u64::from(self.end(upload).await?);
             }
             marker = page.next_key_marker.zip(page.next_upload_id_marker).filter(|_| page.is_truncated);
@@ -112,5 +119,41 @@ fn not_told(error: &(dyn std::error::Error + 'static)) -> Result<(), ArtifactErr
         Some(Answer::Said { status, .. }) if matches!(status.as_u16(), 400 | 404 | 405 | 501) => Ok(()),
         Some(answer) => Err(answer.clone().into()),
         None => Err(ArtifactError::unavailable(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "<?xml version=\"1.0\"?><ListMultipartUploadsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+        <Bucket>b</Bucket><KeyMarker></KeyMarker><NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>i</NextUploadIdMarker>\
+        <IsTruncated>true</IsTruncated>\
+        <Upload><Key>KEY</Key><UploadId>a&amp;b</UploadId><Initiator><ID>x</ID></Initiator><StorageClass>STANDARD</StorageClass>\
+        <Initiated>2026-11-22T10:00:00.000Z</Initiated></Upload>\
+        <Upload><Key>of/others</Key><UploadId>2</UploadId><Initiated>2010-11-22T10:00:00.000Z</Initiated></Upload>\
+        </ListMultipartUploadsResult>";
+
+    #[test]
+    fn only_ours_that_are_old_are_abandoned() {
+        let key = crate::layout::key(&shipway_model::Digest::from_sha256([1; 32]));
+        let page: Uploads = quick_xml::de::from_str(&ANSWER.replace("KEY", &key)).unwrap();
+        assert_eq!((page.is_truncated, page.next_key_marker.as_deref()), (true, Some("k")));
+        assert_eq!((page.upload.len(), page.upload[0].upload_id.as_str()), (2, "a&b"));
+        let abandoned = |before: &str| page.upload.iter().filter(|upload| upload.is_abandoned(before)).count();
+        assert_eq!(abandoned("2026-11-22T10:00:00.999999Z"), 0);
+        assert_eq!(abandoned("2026-11-22T10:00:01.000000Z"), 1);
+        assert_eq!(abandoned("1970-01-01T00:00:00.000000Z"), 0);
+        let nonsense = Upload { initiated: "an hour ago, or was it two?".to_owned(), key, upload_id: String::new() };
+        assert!(!nonsense.is_abandoned("2026-11-22T10:00:01.000000Z"));
+    }
+
+    #[test]
+    fn no_uploads_are_an_empty_page() {
+        let page: Uploads = quick_xml::de::from_str(
+            "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>",
+        )
+        .unwrap();
+        assert!(page.upload.is_empty() && !page.is_truncated);
     }
 }

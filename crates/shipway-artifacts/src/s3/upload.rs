@@ -7,7 +7,7 @@
 //!
 //! * *The process*: the next `put` of the same file goes on from the journal.
 //! * *The upload* (a server that forgot it, or a sweep that took it for abandoned): it
-//!   begins anew, once.
+//!   begins anew, once. A server that fails instead of saying so is believed three times.
 //! * *The answer to the completion*: the second try hears that there is no such upload. So whenever a completion does not
 //!   succeed, it is looked whether the object is there.
 
@@ -39,11 +39,14 @@ impl S3 {
     pub(super) async fn upload(&self, measured: &Measured) -> Result<(), ArtifactError> {
         if measured.stored.size_bytes <= WHOLE_MAX {
             let bytes = read(measured, 0, measured.stored.size_bytes).await?;
-            return self.put_object(&key(measured.digest()), bytes).await;
+            return self.put_payload(&key(measured.digest()), bytes).await;
         }
         let size = measured.stored.size_bytes;
         let head = Head::new(&self.bucket_url, &key(measured.digest()), size, PART_BYTES);
         let mut journal = Journal::open(&measured.path, head);
+        if journal.is_worn_out() {
+            self.abandon(&mut journal).await;
+        }
         let done = match self.in_parts(measured, &mut journal).await {
             Err(error) if !error.is_transient() && !is_local(&error) => {
                 tracing::info!(digest = %measured.digest(), %error, "an upload begins anew");
@@ -98,7 +101,7 @@ impl S3 {
         let bytes = read(measured, start, (start + PART_BYTES).min(measured.stored.size_bytes)).await?;
         self.touch_now_and_then(measured, touched).await?;
         let key = Self::key(measured.digest());
-        let id = self.store.put_part(&key, upload, part, PutPayload::from(bytes)).await;
+        let id = self.store.put_part(&key, upload, part, bytes).await;
         id.map(|id| (part, id)).map_err(|error| answer_of(error, "send a part of"))
     }
 
@@ -133,7 +136,7 @@ const fn is_local(error: &ArtifactError) -> bool {
     matches!(error, ArtifactError::Local { .. })
 }
 
-async fn read(measured: &Measured, start: u64, end: u64) -> Result<bytes::Bytes, ArtifactError> {
+async fn read(measured: &Measured, start: u64, end: u64) -> Result<PutPayload, ArtifactError> {
     let measured = measured.clone();
-    blocking(move || measured.read_chunks(start, end)).await
+    blocking(move || measured.read_chunks(start, end).map(PutPayload::from_iter)).await
 }

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use pgp::composed::{ArmorOptions, Deserializable as _, DetachedSignature, SignedSecretKey};
 use pgp::crypto::hash::HashAlgorithm;
+use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::types::{KeyDetails as _, KeyVersion, Password, SigningKey, Timestamp};
 
@@ -51,13 +52,26 @@ impl OpenPgp {
         for part in parts {
             opened.part = part;
             match opened.sign(&mut &b"is it open?"[..]) {
-                Ok(_) => return Ok(opened),
+                Ok(_) => {
+                    opened.warn_of_rsa(config);
+                    return Ok(opened);
+                }
                 Err(error) => reason = shown(&error),
             }
         }
         let given = if config.key_password.is_some() { "does not open" } else { "is missing for" };
         let reason = format!("it {given} the key in {} ({reason})", config.key_file.display());
         Err(SignError::Key { setting: PASSWORD, reason })
+    }
+
+    /// RUSTSEC-2023-0071: how long an RSA signature takes tells something of the key.
+    fn warn_of_rsa(&self, config: &OpenPgpConfig) {
+        let subkey = self.part.and_then(|at| self.key.secret_subkeys.get(at));
+        let algorithm = subkey.map_or_else(|| self.key.primary_key.algorithm(), |subkey| subkey.key.algorithm());
+        if algorithm == PublicKeyAlgorithm::RSA {
+            let file = config.key_file.display();
+            tracing::warn!(%file, "an RSA key signs: its signatures do not take constant time; an ed25519 key is better");
+        }
     }
 
     pub(super) fn public_key(&self) -> &str {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shipway_artifacts::{ArtifactError, Artifacts, ArtifactsConfig, S3Limits, Secret, Stored};
+use shipway_artifacts::{ArtifactError, Artifacts, ArtifactsConfig, S3Config, S3Limits, Secret, Stored};
 
 use crate::fixtures::{MIB, World, collect, content, fresh_name};
 use crate::proxy::{Fault, Proxy, Seen};
@@ -15,12 +15,11 @@ async fn behind(server: &Server) -> (World, Proxy) {
     (World::new(server.name, config).await, proxy)
 }
 
-/// The same, with a client that waits for half a second only.
-async fn impatient(server: &Server) -> (World, Proxy) {
+/// The same, with a client that waits for so long only.
+async fn impatient(server: &Server, limit: Duration) -> (World, Proxy) {
     let (mut world, proxy) = behind(server).await;
     let ArtifactsConfig::S3(config) = &mut world.config else { unreachable!() };
-    let half = Duration::from_millis(500);
-    config.limits = S3Limits { answer: half, stall: half, ..config.limits };
+    config.limits = S3Limits { answer: limit, stall: limit, ..config.limits };
     world.artifacts = Artifacts::open(&world.config).await.unwrap();
     (world, proxy)
 }
@@ -237,7 +236,7 @@ async fn wrong_bytes_never_come_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_come_too_late_are_not_waited_for() {
     let server = Server::s3s();
-    let (world, proxy) = impatient(server).await;
+    let (world, proxy) = impatient(server, Duration::from_secs(3)).await;
     let content = content(20 * MIB, 9);
     proxy.order(1, Fault::Silence, Seen::is_completion);
     proxy.order(1, Fault::Silence, |seen| seen.is("PUT", ".touched"));
@@ -247,9 +246,10 @@ async fn answers_that_come_too_late_are_not_waited_for() {
     proxy.order(1, Fault::Stall(1_500_000), Seen::is_read);
     whole(&world, &stored, &content).await;
     played(&proxy);
+    let (world, proxy) = impatient(server, Duration::from_millis(100)).await;
     proxy.order(u32::MAX, Fault::Silence, |_| true);
     let error = world.artifacts.check().await.unwrap_err();
-    assert!(error.is_transient() && error.to_string().contains("500 ms"), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("100 ms"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,22 +258,51 @@ async fn settings_that_are_wrong_are_named_and_no_secret_is() {
     let bucket = fresh_name();
     drop(server.bucket(&bucket, server.address));
     let good = config(&bucket, server.address);
-    let mut cases = vec![("storage.s3.bucket", config("no-such-bucket", server.address))];
-    cases.push((
-        "storage.s3.access_key",
-        shipway_artifacts::S3Config { access_key: "AKOTHER".to_owned(), ..good.clone() },
-    ));
-    let secret_key = Secret::new("another secret".to_owned());
-    cases.push(("storage.s3.secret_key", shipway_artifacts::S3Config { secret_key, ..good }));
     let local = World::directory().await;
     let file = local.file("file", b"content");
-    for (setting, config) in cases {
+    let other_key = S3Config { access_key: "AKOTHER".to_owned(), ..good.clone() };
+    let other_secret = S3Config { secret_key: Secret::new("another-secret".to_owned()), ..good.clone() };
+    for (setting, config) in [
+        // Moto lets everybody in; s3s makes the bucket of a put.
+        ("storage.s3.bucket", config("no-such-bucket", Server::moto().address)),
+        ("storage.s3.access_key", other_key),
+        ("storage.s3.secret_key", other_secret),
+    ] {
         let artifacts = Artifacts::open(&ArtifactsConfig::S3(config)).await.unwrap();
-        let errors = [artifacts.check().await.unwrap_err(), artifacts.put(&file).await.unwrap_err()];
-        for error in errors {
+        for error in [artifacts.check().await.unwrap_err(), artifacts.put(&file).await.unwrap_err()] {
             let ArtifactError::Refused { setting: named, .. } = &error else { panic!("{error}") };
             assert!(named.contains(setting), "{error}");
-            assert!(!error.to_string().contains(SECRET_KEY) && !error.to_string().contains("another secret"));
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains(SECRET_KEY) && !said.contains("another-secret"), "{said}");
         }
     }
+    let shown = format!("{:?}", Artifacts::open(&ArtifactsConfig::S3(good)).await.unwrap());
+    assert!(!shown.contains(SECRET_KEY), "{shown}");
+    let nobody = config("farm", "127.0.0.1:1".parse().unwrap());
+    let artifacts = Artifacts::open(&ArtifactsConfig::S3(nobody)).await.unwrap();
+    assert!(artifacts.check().await.unwrap_err().is_transient(), "a server that is away may come back");
+}
+
+/// What is kept is cut short behind our back, by whoever can.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_too_short_is_not_the_artifact() {
+    let server = Server::s3s();
+    let bucket = fresh_name();
+    let world = World::new(server.name, server.bucket(&bucket, server.address)).await;
+    let content = content(3 * MIB, 1);
+    let file = world.file("file", &content);
+    let stored = world.artifacts.put(&file).await.unwrap();
+    let hex = stored.digest.hex();
+    let kept = server.folder().join(bucket).join("artifacts/sha256").join(&hex[..2]).join(&hex);
+    std::fs::File::options().write(true).open(kept).unwrap().set_len(2 * MIB + 1).unwrap();
+    for range in [None, Some(2 * MIB..3 * MIB), Some(3 * MIB - 1..3 * MIB)] {
+        let ended = match world.artifacts.read(&stored, range).await {
+            Ok(reading) => collect(reading).await.1,
+            Err(error) => Some(error),
+        };
+        assert!(matches!(ended, Some(ArtifactError::Missing { .. })), "{ended:?}");
+    }
+    assert!(!world.artifacts.touch(&stored).await.unwrap());
+    world.artifacts.put(&file).await.unwrap();
+    whole(&world, &stored, &content).await;
 }

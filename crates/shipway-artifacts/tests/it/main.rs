@@ -1,4 +1,6 @@
 //! Artifacts in a directory, and in two real S3 servers with faults put in between.
+#![cfg(test)]
+#![expect(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 
 mod conform;
 mod directory;

@@ -54,7 +54,6 @@ pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: String,
-    pub(crate) sent: usize,
 }
 
 impl Seen {
@@ -165,7 +164,7 @@ async fn carry(
 ) -> Result<Response<Body>, std::io::Error> {
     let (mut head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let fault = play(&book, seen(&head, body.len()));
+    let fault = play(&book, seen(&head));
     match fault {
         Some(Fault::SlowDown) => return Ok(said(503, "SlowDown")),
         Some(Fault::Say(status, code)) => return Ok(said(status, code)),
@@ -186,9 +185,9 @@ async fn carry(
     }
 }
 
-fn seen(head: &http::request::Parts, sent: usize) -> Seen {
+fn seen(head: &http::request::Parts) -> Seen {
     let query = head.uri.query().unwrap_or_default().to_owned();
-    Seen { method: head.method.to_string(), path: head.uri.path().to_owned(), query, sent }
+    Seen { method: head.method.to_string(), path: head.uri.path().to_owned(), query }
 }
 
 fn broken() -> std::io::Error {

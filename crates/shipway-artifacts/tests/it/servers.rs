@@ -47,6 +47,11 @@ impl Server {
         [Self::s3s(), Self::moto()]
     }
 
+    /// Where the buckets of s3s are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
+    }
+
     /// Makes a bucket and says how to use it, at the server itself or at a proxy before it.
     pub(crate) fn bucket(&self, name: &str, at: SocketAddr) -> ArtifactsConfig {
         match &self.folder {

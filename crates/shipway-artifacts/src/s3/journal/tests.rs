@@ -55,6 +55,15 @@ fn what_was_cut_off_or_is_nonsense_is_passed_over() {
         let found = Journal::open(&file(&folder), head("k"));
         let arrived: Vec<_> = found.parts.into_iter().collect();
         assert!([(0, "tag 0".to_owned()), (1, "tag 1".to_owned())].starts_with(&arrived), "{cut}: {arrived:?}");
+        if found.head.upload.is_empty() {
+            continue;
+        }
+        drop(found.file);
+        let mut again = Journal::open(&file(&folder), head("k"));
+        again.arrived(7, "tag 7".to_owned());
+        drop(again);
+        let found = Journal::open(&file(&folder), head("k"));
+        assert!(found.parts.contains_key(&7) && found.parts.len() == arrived.len() + 1, "{cut}: {found:?}");
     }
     File::create(&path).unwrap().write_all(b"\xff\0{}[]\n\n{\"part\":-1}").unwrap();
     assert!(Journal::open(&file(&folder), head("k")).head.upload.is_empty());
@@ -80,4 +89,20 @@ fn where_none_can_be_written_it_goes_without() {
     journal.begin("id".to_owned());
     journal.arrived(0, "t".to_owned());
     assert_eq!((journal.head.upload.as_str(), journal.parts.len()), ("id", 1));
+}
+
+#[test]
+fn one_that_was_gone_on_with_in_vain_is_worn_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&file(&folder), head("k"));
+    journal.begin("id-1".to_owned());
+    drop(journal);
+    for time in 1..=5 {
+        assert_eq!(Journal::open(&file(&folder), head("k")).is_worn_out(), time > 3, "{time}");
+    }
+    let mut journal = Journal::open(&file(&folder), head("k"));
+    journal.reset();
+    journal.begin("id-2".to_owned());
+    drop(journal);
+    assert!(!Journal::open(&file(&folder), head("k")).is_worn_out());
 }

@@ -55,7 +55,9 @@ mod time;
 mod whereabouts;
 
 pub use axum::Router;
-pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck};
+pub use config::{
+    ApiConfig, BuildParts, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, PublicKeys, ReadyCheck,
+};
 pub use images::{ImageError, Images, Tree};
 pub use live::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 pub use peer::Door;

@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
-use crate::work::Work;
 use crate::jobs::Jobs;
 use crate::presence::{self, Presence};
 use crate::supply::Trees;
 use crate::watch::Watchers;
+use crate::work::Work;
 use crate::{Drain, Farming, LiveStreams, Orders, WorkerConfig};
 
 /// The longest sleep: what a lost notice costs at most.

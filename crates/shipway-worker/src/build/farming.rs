@@ -45,10 +45,10 @@ pub struct Farming {
 impl Farming {
     /// Reads what is to be built, if this worker can.
     pub(crate) fn spec(&self, build: &Build) -> Result<Spec, Trouble> {
-        let spec = Spec::parse(&build.spec).map_err(|error| Trouble::failed(FailureCode::Internal, error.to_string()))?;
-        let is_mine = spec.key().as_str() == build.key
-            && spec.go == self.settings.go
-            && spec.sandbox == self.settings.sandbox;
+        let spec =
+            Spec::parse(&build.spec).map_err(|error| Trouble::failed(FailureCode::Internal, error.to_string()))?;
+        let is_mine =
+            spec.key().as_str() == build.key && spec.go == self.settings.go && spec.sandbox == self.settings.sandbox;
         if is_mine {
             return Ok(spec);
         }

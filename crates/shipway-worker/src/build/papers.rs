@@ -22,8 +22,7 @@ pub(super) fn all(
     ended_at: Micros,
 ) -> BTreeMap<Document, String> {
     let provenance = provenance(farming, build, spec, binary, ended_at).to_json();
-    let mut documents =
-        BTreeMap::from([(Document::Minisig, signatures.minisign), (Document::Provenance, provenance)]);
+    let mut documents = BTreeMap::from([(Document::Minisig, signatures.minisign), (Document::Provenance, provenance)]);
     documents.extend(signatures.openpgp.map(|text| (Document::Asc, text)));
     documents
 }

@@ -34,7 +34,9 @@ const fn code(kind: FailureKind) -> FailureCode {
 
 fn hint(kind: FailureKind) -> Option<String> {
     let hint = match kind {
-        FailureKind::Refused => "the operator's module proxy decides what is to be had: ask him, or choose another module",
+        FailureKind::Refused => {
+            "the operator's module proxy decides what is to be had: ask him, or choose another module"
+        }
         FailureKind::Checksum => "somebody changed a published version: do not use it before you know why",
         FailureKind::Toolchain => "an operator can give the workers a newer Go",
         FailureKind::Proxy => "a module proxy is away; ask again later",

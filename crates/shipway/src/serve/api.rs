@@ -42,6 +42,7 @@ pub(super) async fn start(
         live: Arc::new(Lives::new(base.store.clone(), engine, here)),
         // Trees lie where the engine of this installation finds them, whoever runs it.
         images: Arc::new(HostedImages::new(layers, base.layers())),
+        builds: None,
         metrics: metrics_text(metrics, edge),
         checks: checks(edge, worker),
         shutdown: shutdown.clone(),

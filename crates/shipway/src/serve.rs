@@ -7,6 +7,7 @@
 
 mod api;
 mod base;
+mod builds;
 pub(crate) mod database;
 mod edge;
 mod housekeeping;
@@ -59,8 +60,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop, shutdown) = shutdown::channel();
     let mut parts = JoinSet::new();
     let edge = if roles.proxy { Some(Edge::start(&base, &shutdown, &mut parts).await?) } else { None };
+    let builds = builds::Ground::find(&base).await?;
     let mut worker = if roles.worker {
-        Some(worker::start(&base, drain(&base, edge.as_ref()), &shutdown, &mut parts).await?)
+        let drain = drain(&base, edge.as_ref());
+        Some(worker::start(&base, drain, builds.as_ref(), &shutdown, &mut parts).await?)
     } else {
         None
     };
@@ -73,7 +76,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     if let (true, Some(layers)) = (roles.api, layers.clone()) {
         admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
-        api::start(&base, edge.as_ref(), worker.as_ref(), layers, metrics, &shutdown, &mut parts).await?;
+        let builds = builds.as_ref().map(|builds| builds.parts(&base));
+        let rest = api::Rest { edge: edge.as_ref(), worker: worker.as_ref(), layers, builds };
+        api::start(&base, rest, metrics, &shutdown, &mut parts).await?;
     }
     housekeeping::start(&base, worker.as_ref(), layers, &shutdown, &mut parts);
     announce(&base, edge.as_ref())?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use shipway_artifacts::provenance::{Dependency, Provenance};
 use shipway_artifacts::sign::Signatures;
-use shipway_gobuild::Spec;
+use shipway_gobuild::buildinfo::{BuildInfo, Module};
+use shipway_gobuild::{Spec, sbom};
 use shipway_model::{Build, Document, Micros};
 
 use super::{Binary, Farming};
@@ -21,13 +22,23 @@ pub(super) fn all(
     signatures: Signatures,
     ended_at: Micros,
 ) -> BTreeMap<Document, String> {
-    let provenance = provenance(farming, build, spec, binary, ended_at).to_json();
+    let info = binary.built.build_info.as_deref().and_then(|text| BuildInfo::parse(text).ok());
+    let provenance = provenance(farming, build, spec, binary, info.as_ref(), ended_at).to_json();
     let mut documents = BTreeMap::from([(Document::Minisig, signatures.minisign), (Document::Provenance, provenance)]);
     documents.extend(signatures.openpgp.map(|text| (Document::Asc, text)));
+    let parts = |info: &BuildInfo| sbom::cyclonedx(info, &spec.resolved, &binary.stored.digest.hex());
+    documents.extend(info.as_ref().map(|info| (Document::Sbom, parts(info))));
     documents
 }
 
-fn provenance(farming: &Farming, build: &Build, spec: &Spec, binary: &Binary<'_>, ended_at: Micros) -> Provenance {
+fn provenance(
+    farming: &Farming,
+    build: &Build,
+    spec: &Spec,
+    binary: &Binary<'_>,
+    info: Option<&BuildInfo>,
+    ended_at: Micros,
+) -> Provenance {
     Provenance {
         name: spec.resolved.platform.file_name(&spec.recipe.name),
         subject: binary.stored.digest.clone(),
@@ -38,7 +49,7 @@ fn provenance(farming: &Farming, build: &Build, spec: &Spec, binary: &Binary<'_>
             ("key".to_owned(), json!(build.key)),
             ("recipe".to_owned(), json!(spec.recipe)),
         ]),
-        resolved_dependencies: dependencies(spec),
+        resolved_dependencies: info.map_or_else(|| asked(spec), dependencies),
         builder_id: farming.builder.clone(),
         builder_version: BTreeMap::from([("shipway".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
         invocation_id: build.id.to_string(),
@@ -61,11 +72,28 @@ fn parameters(spec: &Spec) -> BTreeMap<String, Value> {
     ])
 }
 
-fn dependencies(spec: &Spec) -> Vec<Dependency> {
+/// Every module in the binary, by the digest that it was checked against.
+fn dependencies(info: &BuildInfo) -> Vec<Dependency> {
+    let modules = info.modules.iter().map(|module| module.replaced_by.as_deref().unwrap_or(module));
+    let digest = |sum: &str| (!sum.is_empty()).then(|| ("dirHash1".to_owned(), sum.to_owned()));
+    let dependency = |module: &Module| Dependency {
+        uri: uri(&module.path, &module.version),
+        digest: digest(&module.sum).into_iter().collect(),
+    };
+    modules.map(dependency).collect()
+}
+
+/// What was asked for, of a binary that does not tell its modules.
+fn asked(spec: &Spec) -> Vec<Dependency> {
     let resolved = &spec.resolved;
     let program = (&resolved.program.module, &resolved.program.version);
     let plugins = resolved.plugins.iter().map(|plugin| (&plugin.module, &plugin.version));
     let replacements = resolved.replacements.iter().map(|it| (&it.new, &it.version));
-    let uri = |(module, version)| Dependency { uri: format!("pkg:golang/{module}@{version}"), digest: BTreeMap::new() };
-    std::iter::once(program).chain(plugins).chain(replacements).map(uri).collect()
+    let all = std::iter::once(program).chain(plugins).chain(replacements);
+    all.map(|(path, version)| Dependency { uri: uri(path.as_str(), version.as_str()), digest: BTreeMap::new() })
+        .collect()
+}
+
+fn uri(path: &str, version: &str) -> String {
+    format!("pkg:golang/{path}@{version}")
 }

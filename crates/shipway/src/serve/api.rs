@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use shipway_api::{ApiConfig, Contract, Contracts, Door, OpenLoopback, Parts, ReadyCheck};
+use shipway_api::{ApiConfig, BuildParts, Contract, Contracts, Door, OpenLoopback, Parts, ReadyCheck};
 use shipway_engine::layers::Layers;
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::shutdown::Shutdown;
@@ -23,16 +23,23 @@ use crate::platform::ADMIN_SOCKET;
 /// The mode of sockets that only their owner may open.
 const OWNER_ONLY: u32 = 0o600;
 
+/// What else is in this process.
+pub(super) struct Rest<'a> {
+    pub(super) edge: Option<&'a Edge>,
+    pub(super) worker: Option<&'a Working>,
+    pub(super) layers: Arc<Layers>,
+    pub(super) builds: Option<BuildParts>,
+}
+
 /// Opens the doors. The other roles of this process, if it has them, are asked directly.
 pub(super) async fn start(
     base: &Base,
-    edge: Option<&Edge>,
-    worker: Option<&Working>,
-    layers: Arc<Layers>,
+    rest: Rest<'_>,
     metrics: PrometheusHandle,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
+    let Rest { edge, worker, layers, builds } = rest;
     let here = worker.map(|worker| Arc::clone(&worker.live));
     let engine = base.engine().map(str::to_owned);
     let api = Parts {
@@ -42,7 +49,7 @@ pub(super) async fn start(
         live: Arc::new(Lives::new(base.store.clone(), engine, here)),
         // Trees lie where the engine of this installation finds them, whoever runs it.
         images: Arc::new(HostedImages::new(layers, base.layers())),
-        builds: None,
+        builds,
         metrics: metrics_text(metrics, edge),
         checks: checks(edge, worker),
         shutdown: shutdown.clone(),

@@ -55,6 +55,8 @@ mod measure;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod needed;
+#[cfg(feature = "next-version")]
+pub mod next_version;
 mod old_releases;
 mod portable;
 mod postgres;

@@ -123,6 +123,9 @@ impl Tx {
         delay: i64,
     ) -> Result<TaskId, StoreError> {
         let id = TaskId(Uuid::new_v4());
+        let json = to_json("a task's payload", payload)?;
+        #[cfg(feature = "next-version")]
+        let json = crate::next_version::written(payload, json);
         query(
             "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state,
                  attempt, attempts_max, lease_token, not_before, created_at)
@@ -133,7 +136,7 @@ impl Tx {
         .bind(service.id.to_string())
         .bind(payload.kind())
         .bind(PRIORITY)
-        .bind(to_json("a task's payload", payload)?)
+        .bind(json)
         .bind(actor)
         .bind(ATTEMPTS_MAX)
         .bind(delay)

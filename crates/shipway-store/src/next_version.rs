@@ -8,8 +8,9 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use serde::{Deserialize, Serialize};
 use shipway_model::TaskPayload;
 
 use crate::door::Tx;
@@ -19,7 +20,8 @@ use crate::schema::{Migration, SCHEMA};
 use crate::{Store, StoreError};
 
 /// Which version a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Version {
     /// The one that is built.
     This,
@@ -27,6 +29,8 @@ pub enum Version {
     Next,
     /// The one after it, which takes away what this one uses.
     AfterNext,
+    /// The same with a mistake: its migration does not say that it takes away.
+    AfterNextUnsaid,
 }
 
 impl Version {
@@ -34,7 +38,7 @@ impl Version {
         match self {
             Self::This => SCHEMA,
             Self::Next => NEXT,
-            Self::AfterNext => AFTER_NEXT,
+            Self::AfterNext | Self::AfterNextUnsaid => AFTER_NEXT,
         }
     }
 }
@@ -58,14 +62,21 @@ const TAKEN_AWAY: &str = include_str!("../migrations/next/0006_taken_away.sql");
 const RESTART: &str = r#"{"task":"renew"}"#;
 
 static KNOWN: AtomicI64 = AtomicI64::new(SCHEMA);
+static UNSAID: AtomicBool = AtomicBool::new(false);
 
 /// Makes this process another version. Stores that are open already stay what they are.
 pub fn be(version: Version) {
     KNOWN.store(version.schema(), Ordering::Relaxed);
+    UNSAID.store(version == Version::AfterNextUnsaid, Ordering::Relaxed);
 }
 
 pub(crate) fn known() -> i64 {
     KNOWN.load(Ordering::Relaxed)
+}
+
+/// What a migration says of its least.
+pub(crate) fn said(least: i64) -> i64 {
+    if UNSAID.load(Ordering::Relaxed) { least.min(SCHEMA) } else { least }
 }
 
 static HALT: OnceLock<PathBuf> = OnceLock::new();
@@ -119,5 +130,25 @@ impl Store {
         let sql = "SELECT count(*) FROM task t JOIN task_end e ON e.task = t.id
              WHERE t.ended_by IS NOT NULL AND e.version >= $1";
         self.read(async |db| Ok(query(sql).bind(NEXT).scalar(db).await?)).await
+    }
+
+    /// How many open tasks there are that only a next version can read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn open_for_next(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM task WHERE payload = $1 AND state IN ('queued', 'running')";
+        self.read(async |db| Ok(query(sql).bind(RESTART).scalar(db).await?)).await
+    }
+
+    /// How many tasks somebody has left to a newer version.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn left_to_newer(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM task WHERE unread_by IS NOT NULL";
+        self.read(async |db| Ok(query(sql).scalar(db).await?)).await
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::door::Tx;
 #[cfg(feature = "next-version")]
-pub(crate) use crate::next_version::{POSTGRES as TO_COME_POSTGRES, SQLITE as TO_COME_SQLITE, known};
+pub(crate) use crate::next_version::{POSTGRES as TO_COME_POSTGRES, SQLITE as TO_COME_SQLITE, known, said};
 use crate::{OpenError, Store, StoreError};
 
 /// The schema that this version brings a database to, whichever it is.
@@ -34,6 +34,11 @@ pub(crate) const fn known() -> i64 {
     SCHEMA
 }
 
+#[cfg(not(feature = "next-version"))]
+const fn said(least: i64) -> i64 {
+    least
+}
+
 /// A step from one schema to the next.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Migration {
@@ -52,8 +57,8 @@ impl Migration {
         "INSERT INTO schema_version (version, applied_at, least) VALUES ($1, {now}, $2)"
     }
 
-    pub(crate) const fn least(&self) -> Option<i64> {
-        if self.version < FIRST_WITH_LEAST { None } else { Some(self.least) }
+    pub(crate) fn least(&self) -> Option<i64> {
+        if self.version < FIRST_WITH_LEAST { None } else { Some(said(self.least)) }
     }
 }
 

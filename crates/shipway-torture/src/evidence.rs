@@ -11,7 +11,8 @@ use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use shipway_fetch::Blobs;
-use shipway_store::{Migrate, Store};
+use shipway_store::Store;
+use shipway_store::next_version::Version;
 
 pub use rows::{Event, Instance, Release, Rows, Service, Task};
 
@@ -55,6 +56,8 @@ pub struct Evidence {
 pub struct Places {
     /// The database.
     pub database: Place,
+    /// The version that knows all of it.
+    pub version: Version,
     /// Folders of worlds.
     pub worlds: Vec<PathBuf>,
     /// The folder of content.
@@ -71,7 +74,7 @@ pub struct Places {
 ///
 /// Something cannot be read.
 pub async fn gather(places: &Places, asked: Vec<Asked>) -> anyhow::Result<Evidence> {
-    let store = places.database.open(Migrate::Yes).await?;
+    let store = places.database.open_as(places.version).await?;
     let rows = export(&store, &places.export).await;
     store.close().await;
     let blobs = Blobs::open(&places.blobs)?;

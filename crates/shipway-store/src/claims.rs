@@ -80,20 +80,29 @@ impl Claimant {
     }
 }
 
+/// Until when what could not be read rests for versions that could not read it: five seconds
+/// longer after each attempt, four minutes in all. Somebody may be about to start a newer one.
+macro_rules! unread_until {
+    () => {
+        "t.claimed_at + t.attempt * 5000000"
+    };
+}
+
+pub(crate) const UNREAD_UNTIL: &str = unread_until!();
+
 /// A queued task `t` that nothing of the same subject stands before (no running task,
 /// and none asked for earlier that still has to run; a `repair` that waits for its time is
 /// the exception: it lets the changes of users pass), and that this claimant may take:
 /// `$1` the worker, `$2` its engine, `$3` its labels, `$4` the cap of a project, `$5` the
-/// newest schema that it knows. What versions up to `unread_by` could not read rests for them
-/// five seconds longer after each attempt, four minutes in all: somebody may be about to start
-/// a newer one. (A claim in the future is one before the clock was set back.)
+/// newest schema that it knows. (A claim in the future is one before the clock was set back.)
 ///
 /// `(SELECT 1 … LIMIT 1) IS NULL` says what `NOT EXISTS` says, and leaves PostgreSQL no
 /// choice but to look into the index; as a join it may walk all tasks at work, those that
 /// have ended since the last vacuum included.
 macro_rules! claimable {
     () => {
-        "t.state = 'queued'
+        concat!(
+            "t.state = 'queued'
          AND (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running' LIMIT 1) IS NULL
          AND (SELECT 1 FROM task e
              WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
@@ -102,9 +111,11 @@ macro_rules! claimable {
          AND (t.labels IS NULL OR NOT EXISTS (
              SELECT 1 FROM {each_label} WHERE {place_of}($3, ',' || label.value || ',') = 0))
          AND (CAST($4 AS BIGINT) IS NULL OR (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = t.project) < $4)
-         AND (t.unread_by IS NULL OR t.unread_by < $5 OR t.claimed_at > {now}
-             OR t.claimed_at + t.attempt * 5000000 <= {now})
+         AND (t.unread_by IS NULL OR t.unread_by < $5 OR t.claimed_at > {now} OR ",
+            unread_until!(),
+            " <= {now})
          AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = $1 AND w.state <> 'active')"
+        )
     };
 }
 

@@ -123,12 +123,13 @@ impl Schema {
     }
 
     fn note(&self, found: i64, least: i64) -> Result<(), OpenError> {
-        if self.found.swap(found, Ordering::Relaxed) < found {
-            may_use(found, least, self.known)?;
-        }
+        let before = self.found.swap(found, Ordering::Relaxed);
         if self.known < least {
             self.outgrown.send_replace(Some(least));
             return Err(OpenError::Newer { found, least, known: self.known });
+        }
+        if before < found {
+            may_use(found, least, self.known)?;
         }
         if let Ok(mut looked) = self.looked.lock() {
             *looked = Some(Instant::now());

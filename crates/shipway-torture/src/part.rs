@@ -72,7 +72,8 @@ impl Place {
         })
     }
 
-    /// The same as another version of this program would. Nobody may open another meanwhile.
+    /// The same as another version of this program would, which only adds. Nobody may open
+    /// another meanwhile.
     ///
     /// # Errors
     ///

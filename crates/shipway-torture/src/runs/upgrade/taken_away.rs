@@ -26,7 +26,7 @@ pub(super) async fn run(stage: &Stage, version: Version) -> anyhow::Result<Repor
         run: "R9 taken away".to_owned(),
         scene,
         parts: parts.iter().map(|part| (part.old.clone(), Wrapping::default())).collect(),
-        plan: Plan { open_max: 40, ..Plan::mixed("r9", 10) },
+        plan: Plan { open_max: 20, ..Plan::mixed("r9", 10) },
         dice: stage.dice(),
         jobs: JOBS / 2,
         times: 1,

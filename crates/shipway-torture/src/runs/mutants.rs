@@ -27,7 +27,7 @@ pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
     let halves = halves.await?;
     let unsaid = upgrade::unsaid(stage).await?;
     let mut reports =
-        vec![caught(&no_token, "I3"), caught(&no_skip_locked, "I6"), caught(&halves, "I2"), caught(&unsaid, "run")];
+        vec![caught(&no_token, "I3"), caught(&no_skip_locked, "I6"), caught(&halves, "I2"), caught(&unsaid, "R9")];
     if let Some(first) = reports.first_mut() {
         first.took(begun.elapsed());
     }

@@ -40,7 +40,7 @@ pub(super) async fn run(stage: &Stage, version: Version) -> anyhow::Result<Repor
     let (mut report, _, scene) = raged.await?;
     report.kills = 0;
     report.note(format!("{} parts were outgrown, each at work and at its start", parts.len() - 1));
-    report.add(wrong.into_iter().map(|what| Violation::new("run", what)));
+    report.add(wrong.into_iter().map(|what| Violation::new("R9", what)));
     report.keep(scene);
     Ok(report)
 }

@@ -39,6 +39,28 @@ async fn a_schema_that_a_newer_version_has_only_added_to_is_worked_with() {
     assert_eq!(world.number("SELECT max(version) FROM schema_version").await, 999, "it is left as it is");
 }
 
+/// Every JSON that a row has, with a field that nobody here knows.
+#[tokio::test]
+async fn fields_that_a_newer_version_has_added_are_passed_over() {
+    let world = world().await;
+    let id = world.live_service("hello").await;
+    let waits = world.ask_first("another").await.task;
+    let before = (world.service(id).await, world.list_releases(id, None, 10).await.unwrap());
+    let instances = world.list_instances(None).await.unwrap();
+    let (story, task) = (world.story(id).await, world.find_task(waits).await.unwrap());
+    for column in ["task payload", "task outcome", "release spec", "event kind", "instance endpoint"] {
+        let (table, column) = column.split_once(' ').unwrap();
+        let added = format!("'{{\"of_the_future\":[1],' || substr({column}, 2)");
+        world.spoil(format!("UPDATE {table} SET {column} = {added} WHERE {column} LIKE '{{%'")).await;
+        let left = format!("SELECT count(*) FROM {table} WHERE {column} LIKE '{{\"of_the_future%'");
+        assert!(world.number(left).await > 0, "{table} has {column}");
+    }
+    assert_eq!((world.service(id).await, world.list_releases(id, None, 10).await.unwrap()), before);
+    assert_eq!(world.list_instances(None).await.unwrap(), instances);
+    assert_eq!((world.story(id).await, world.find_task(waits).await.unwrap()), (story, task));
+    assert_eq!(world.take().await.task.id, waits);
+}
+
 #[tokio::test]
 async fn a_schema_that_a_newer_version_has_taken_from_is_refused_untouched() {
     let world = world().await;

@@ -140,7 +140,7 @@ async fn take(field: &mut Field<'_>, parts: &[Part], step: Step) -> anyhow::Resu
     match step {
         Step::Up(place, killed) => {
             let new = &parts[place].new;
-            field.named(&new.name)?.stop().await?;
+            stop(field, &new.name).await?;
             if killed {
                 let kill = kill_in_migration(field, new).await?;
                 field.kills.push(kill);
@@ -165,11 +165,18 @@ async fn take(field: &mut Field<'_>, parts: &[Part], step: Step) -> anyhow::Resu
         }
         Step::Down(place) => {
             let old = &parts[place].old;
-            field.named(&old.name)?.stop().await?;
+            stop(field, &old.name).await?;
             begin(field, old).await?;
             more(&[old]).await
         }
     }
+}
+
+/// Asks a part to stop; before it answers, any signal ends it badly.
+async fn stop(field: &mut Field<'_>, name: &str) -> anyhow::Result<()> {
+    let mut victim = field.named(name)?;
+    victim.ready().await?;
+    victim.stop().await
 }
 
 /// Starts a part, and waits until it answers.

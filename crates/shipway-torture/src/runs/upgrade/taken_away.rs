@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shipway_store::next_version::Version;
 
-use super::{JOBS, Part, begin};
+use super::{JOBS, Part, begin, stop};
 use crate::check::Violation;
 use crate::load::Plan;
 use crate::part::{Config, OUTGROWN};
@@ -48,7 +48,7 @@ pub(super) async fn run(stage: &Stage, version: Version) -> anyhow::Result<Repor
 /// The first part is replaced, and migrates. Returns what the others did that they should not.
 async fn contract(field: &mut Field<'_>, parts: &[Part], patience: Duration) -> anyhow::Result<Vec<String>> {
     let first = &parts[0].new;
-    field.named(&first.name)?.stop().await?;
+    stop(field, &first.name).await?;
     begin(field, first).await?;
     let mut wrong = Vec::new();
     for part in &parts[1..] {

@@ -45,6 +45,7 @@ mod peer;
 mod present;
 mod query;
 mod queue;
+mod ready;
 mod reply;
 mod routes;
 mod secret;
@@ -58,6 +59,7 @@ pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenL
 pub use images::{ImageError, Images, Tree};
 pub use live::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 pub use peer::Door;
+pub use ready::Readiness;
 pub use secret::Secret;
 pub use serve::{bind_unix, serve_unix};
 

@@ -17,6 +17,7 @@ use shipway_model::instance::Endpoint;
 use shipway_model::{ContainerId, RootFs};
 
 use crate::answer;
+use crate::benches::{BenchConfig, Benches, Ground};
 use crate::workload::{self, Places};
 
 /// What the driver needs to know.
@@ -33,6 +34,8 @@ pub struct EmbeddedConfig {
     pub layers: PathBuf,
     /// Where the files given to `start` as content are.
     pub content: PathBuf,
+    /// Where builds are carried out, if they are.
+    pub benches: Option<BenchConfig>,
 }
 
 /// Why the driver could not be opened.
@@ -55,6 +58,8 @@ pub struct EmbeddedDriver {
     engine: Engine,
     images: Arc<HostImages>,
     layers: Arc<Layers>,
+    /// Or why this host cannot have them.
+    benches: Result<Option<Benches>, String>,
     runner: PathBuf,
 }
 
@@ -65,14 +70,23 @@ impl EmbeddedDriver {
     ///
     /// [`OpenError`]: the root is another process's, or the host lacks something.
     pub async fn open(config: EmbeddedConfig) -> Result<Self, OpenError> {
-        let EmbeddedConfig { mut engine, images, host_image, layers, content } = config;
+        let EmbeddedConfig { mut engine, images, host_image, layers, content, benches } = config;
         engine.sources.extend([images.clone(), layers.clone(), content]);
+        engine.sources.extend(benches.iter().flat_map(BenchConfig::sources));
+        let ground = ground(benches).await;
         let layers = Layers::open(&layers, TreeLimits::default())?;
         let bin = engine.root.join("bin");
         let engine = Engine::open(engine).await?;
+        let images = Arc::new(HostImages::open(&images, host_image)?);
+        let benches = match ground {
+            Ok(Some(ground)) => Ok(Some(Benches::open(engine.clone(), Arc::clone(&images), ground).await?)),
+            Ok(None) => Ok(None),
+            Err(why) => Err(why),
+        };
         Ok(Self {
             engine,
-            images: Arc::new(HostImages::open(&images, host_image)?),
+            images,
+            benches,
             layers: Arc::new(layers),
             // Everybody may read and run it: in its container it is somebody else's.
             runner: install_program(&bin, "runner", shipway_static::RUNNER, 0o755)?,
@@ -95,6 +109,16 @@ impl EmbeddedDriver {
     #[must_use]
     pub const fn layers(&self) -> &Arc<Layers> {
         &self.layers
+    }
+
+    /// Where builds are carried out; `None` if they are not to be.
+    ///
+    /// # Errors
+    ///
+    /// What this host lacks for it.
+    pub fn benches(&self) -> Result<Option<&Benches>, DriverError> {
+        let unavailable = |why: &String| DriverError::Unavailable { what: why.clone(), hint: None };
+        self.benches.as_ref().map(Option::as_ref).map_err(unavailable)
     }
 
     /// Gives the engine root up; containers run on.
@@ -124,6 +148,17 @@ impl EmbeddedDriver {
             started_at: seen.started_at.unwrap_or_default(),
         })
     }
+}
+
+/// Before the engine is opened, whose launcher sees only what is there by then.
+async fn ground(config: Option<BenchConfig>) -> Result<Option<Ground>, String> {
+    let Some(config) = config else { return Ok(None) };
+    let prepared = tokio::task::spawn_blocking(|| Ground::prepare(config)).await;
+    let prepared = prepared.map_err(|error| error.to_string()).and_then(|prepared| prepared);
+    if let Err(why) = &prepared {
+        tracing::error!(why, "this host cannot carry out builds");
+    }
+    prepared.map(Some)
 }
 
 #[async_trait]

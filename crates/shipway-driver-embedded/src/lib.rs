@@ -8,14 +8,16 @@
 //! Reading order: [`driver`] (the contract, call by call), `workload` (what a
 //! container of a URL service looks like), `answer` (what the engine said, in the
 //! contract's words), `import` (an archive becomes a
-//! layer), `bootstrap` (a distribution's packages become an archive).
+//! layer), `bootstrap` (a distribution's packages become an archive), `benches` (where builds are carried out).
 
 mod answer;
+mod benches;
 mod bootstrap;
 pub mod driver;
 mod import;
 mod workload;
 
+pub use benches::{BenchConfig, Benches, DiskLimits};
 pub use bootstrap::{BootstrapError, bootstrap};
 pub use driver::{EmbeddedConfig, EmbeddedDriver, OpenError};
 pub use import::{ImportError, import};

@@ -8,6 +8,7 @@
 //! happen at any time, from any task.
 
 mod exec;
+mod inside;
 mod open;
 mod prepare;
 mod reach;

@@ -41,6 +41,7 @@
 //! what follows under its [`Lease`] (how it is worked on), [`Store::publish`] (how
 //! it is done), [`Store::wait_task`] (how the asker hears of it).
 
+mod builds;
 mod claims;
 mod counts;
 mod db;
@@ -90,6 +91,7 @@ use shipway_model::{
     TokenId,
 };
 
+pub use builds::{BuildFilter, BuildRequest, BuildWork};
 pub use claims::Claimant;
 pub use counts::{KindCount, ServiceCount, TaskCounts};
 pub use deposits::{Deposit, DepositError};
@@ -102,7 +104,7 @@ pub use retention::{OldTasks, Timeline};
 pub use schema::{SCHEMA, SCHEMA_LEAST};
 #[cfg(feature = "testing")]
 pub use testing::{Statement, statements_of};
-pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};
+pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;

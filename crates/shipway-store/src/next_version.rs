@@ -47,16 +47,16 @@ const NEXT: i64 = SCHEMA + 1;
 const AFTER_NEXT: i64 = SCHEMA + 2;
 
 pub(crate) const SQLITE: [Migration; 2] = [
-    Migration { version: NEXT, least: SCHEMA, sql: include_str!("../migrations/next/0005_added.sqlite.sql") },
+    Migration { version: NEXT, least: SCHEMA, sql: include_str!("../migrations/next/added.sqlite.sql") },
     Migration { version: AFTER_NEXT, least: NEXT, sql: TAKEN_AWAY },
 ];
 
 pub(crate) const POSTGRES: [Migration; 2] = [
-    Migration { version: NEXT, least: SCHEMA, sql: include_str!("../migrations/next/0005_added.postgres.sql") },
+    Migration { version: NEXT, least: SCHEMA, sql: include_str!("../migrations/next/added.postgres.sql") },
     Migration { version: AFTER_NEXT, least: NEXT, sql: TAKEN_AWAY },
 ];
 
-const TAKEN_AWAY: &str = include_str!("../migrations/next/0006_taken_away.sql");
+const TAKEN_AWAY: &str = include_str!("../migrations/next/taken_away.sql");
 
 /// How the next version writes a restart.
 const RESTART: &str = r#"{"task":"renew"}"#;

@@ -69,7 +69,7 @@ struct Table {
 
 /// In an order in which each row finds what it refers to. `secret_sha256` of `token` is
 /// the only column with bytes; it is written in hexadecimal.
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 10] = [
     Table {
         name: "service",
         order: "id",
@@ -125,6 +125,19 @@ const TABLES: [Table; 7] = [
         texts: &["project", "name", "digest", "source"],
         numbers: &["size_bytes", "entries", "created_at"],
     },
+    Table {
+        name: "build",
+        order: "number",
+        texts: &["id", "project", "recipe", "build_key", "spec", "state", "failure", "task"],
+        numbers: &["number", "generation", "created_at", "updated_at"],
+    },
+    Table {
+        name: "artifact",
+        order: "build",
+        texts: &["build", "digest", "file_name", "chunks"],
+        numbers: &["size_bytes", "made_at"],
+    },
+    Table { name: "document", order: "build, kind", texts: &["build", "kind", "text"], numbers: &[] },
 ];
 
 const SECRET: &str = "secret_sha256";
@@ -321,6 +334,7 @@ async fn settle(tx: &mut Tx) -> Result<(), StoreError> {
         Db::Postgres(..) => &[
             "SELECT setval('lease_token', (SELECT coalesce(max(lease_token), 0) + 1 FROM task))",
             "SELECT setval(pg_get_serial_sequence('task', 'number'), (SELECT coalesce(max(number), 0) + 1 FROM task))",
+            "SELECT setval(pg_get_serial_sequence('build', 'number'), (SELECT coalesce(max(number), 0) + 1 FROM build))",
         ],
     };
     for statement in sql {

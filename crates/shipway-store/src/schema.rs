@@ -17,7 +17,7 @@ pub(crate) use crate::next_version::{POSTGRES as TO_COME_POSTGRES, SQLITE as TO_
 use crate::{OpenError, Store, StoreError};
 
 /// The schema that this version brings a database to, whichever it is.
-pub const SCHEMA: i64 = 4;
+pub const SCHEMA: i64 = 5;
 
 /// The oldest schema whose versions work with a database that this one has migrated.
 pub const SCHEMA_LEAST: i64 = 4;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shipway_model::{Outcome, Task, TaskId, TaskState};
+use shipway_model::{Outcome, Subject, Task, TaskId, TaskPayload, TaskState};
 use sqlx::FromRow;
 
 #[cfg(feature = "next-version")]
@@ -29,11 +29,16 @@ pub(crate) struct TaskRow {
 
 impl TaskRow {
     pub(crate) fn read(self) -> Result<Task, StoreError> {
+        let payload = from_json("a task's payload", readable(&self.payload))?;
+        let subject = match payload {
+            TaskPayload::Build => Subject::Build(parse("a task's subject", &self.subject)?),
+            _ => Subject::Service(parse("a task's subject", &self.subject)?),
+        };
         Ok(Task {
             id: parse("a task's id", &self.id)?,
             project: parse("a task's project", &self.project)?,
-            subject: parse("a task's subject", &self.subject)?,
-            payload: from_json("a task's payload", readable(&self.payload))?,
+            subject,
+            payload,
             state: read_state(&self.state, self.not_before, self.outcome.as_deref())?,
             attempt: number("a task's attempt", self.attempt)?,
         })

@@ -185,6 +185,7 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
             clock: Arc::new(HostClock),
             drain: Arc::new(NoVisitors),
             trees: Arc::new(OwnTrees),
+            farming: None,
             preemption: Some(preemption),
         };
         let orders = Orders { finish: may_finish, leave: may_leave };

@@ -90,6 +90,7 @@ pub(crate) async fn open_driver(config: &Config, state: &StateDir, places: &Plac
         host_image: HostImageConfig::default(),
         layers: state.join("layers"),
         content: state.join("blobs"),
+        benches: None,
     };
     Ok(EmbeddedDriver::open(config).await?)
 }

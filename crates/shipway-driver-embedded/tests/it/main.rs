@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by panicking that something is wrong")]
 
+mod benches;
 mod exam;
 mod nginx;
 mod service;

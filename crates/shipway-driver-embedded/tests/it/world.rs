@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_driver::Driver;
-use shipway_driver_embedded::{EmbeddedConfig, EmbeddedDriver};
+use shipway_driver_embedded::{BenchConfig, DiskLimits, EmbeddedConfig, EmbeddedDriver};
 use shipway_engine::EngineConfig;
 use shipway_engine::host_image::{HostImageConfig, Wanted};
 use tempfile::TempDir;
@@ -12,18 +12,32 @@ use tempfile::TempDir;
 pub(crate) struct World {
     folder: TempDir,
     packages: Vec<Wanted>,
+    benches: Option<BenchConfig>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let packages = ["dash", "coreutils", "libc-bin"].map(Wanted::required).to_vec();
-        Self { folder: TempDir::with_prefix("shipway-embedded-").unwrap(), packages }
+        Self { folder: TempDir::with_prefix("shipway-embedded-").unwrap(), packages, benches: None }
     }
 
     /// With what the runner `nginx` needs, too.
     pub(crate) fn with_nginx() -> Self {
         let mut world = Self::new();
         world.packages.extend(["nginx", "fcgiwrap", "procps", "sed", "grep"].map(Wanted::required));
+        world
+    }
+
+    /// With two small benches, and a toolchain of one file.
+    pub(crate) fn with_benches() -> Self {
+        let mut world = Self::new();
+        let mut config = BenchConfig::new(world.path().join("benches"));
+        config.disks = DiskLimits { count: 2, bytes: 64 << 20, inodes: 4000 };
+        config.pids = 64;
+        config.toolchains = vec![world.path().join("toolchain")];
+        std::fs::create_dir(world.path().join("toolchain")).unwrap();
+        world.content("toolchain/tool", "a tool\n");
+        world.benches = Some(config);
         world
     }
 
@@ -39,6 +53,7 @@ impl World {
             layers: folder.join("layers"),
             host_image: HostImageConfig { packages: self.packages.clone(), ..HostImageConfig::default() },
             content: folder.to_owned(),
+            benches: self.benches.clone(),
         }
     }
 

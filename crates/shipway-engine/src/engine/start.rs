@@ -23,7 +23,7 @@ use crate::{EngineError, Ingress, launcher, listener};
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest a sandbox waits while it is being connected with the outside.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a run has taken from the host.
 #[derive(Debug, Clone)]

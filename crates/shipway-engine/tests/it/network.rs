@@ -90,3 +90,31 @@ async fn a_dialer_reaches_the_one_address() {
     drop(connection);
     world.finish(engine).await;
 }
+
+#[tokio::test]
+async fn one_listener_from_outside_is_there_before_the_program_and_nothing_else() {
+    let world = World::new();
+    let engine = world.open().await;
+    let script = "nc 127.0.0.1 4000 </dev/null; nc -w 1 127.0.0.1 4001 </dev/null || echo nobody else; \
+                  nc -w 1 192.0.2.1 80 </dev/null || echo no way out; exec sleep 1000";
+    engine.create(world.spec("inside", script)).await.unwrap();
+    let inside = "127.0.0.1:4000".parse().unwrap();
+    let (_, listener) = soon(engine.start_listening("inside", inside)).await.unwrap();
+    assert_eq!(listener.local_addr().unwrap(), inside);
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let (mut visitor, _) = soon(listener.accept()).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut visitor, b"from outside\n").await.unwrap();
+    drop(visitor);
+    for line in ["from outside", "nobody else", "no way out"] {
+        printed(&engine, "inside", line).await;
+    }
+    // On the host's own loopback there is none.
+    assert!(TcpStream::connect_timeout(&inside, std::time::Duration::from_secs(1)).is_err());
+    let again = soon(engine.start_listening("inside", inside)).await;
+    assert!(matches!(again, Err(shipway_engine::EngineError::Running(_))), "{again:?}");
+    soon(engine.stop("inside", std::time::Duration::ZERO)).await.unwrap();
+    let elsewhere = soon(engine.start_listening("inside", "192.0.2.1:1".parse().unwrap())).await;
+    assert!(matches!(elsewhere, Err(shipway_engine::EngineError::Invalid(_))), "{elsewhere:?}");
+    world.finish(engine).await;
+}

@@ -34,11 +34,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, least: 1, sql: include_str!("../../migrations/sqlite/0001_services_and_tasks.sql") },
     Migration { version: 2, least: 2, sql: include_str!("../../migrations/sqlite/0002_images.sql") },
     Migration { version: 3, least: 3, sql: include_str!("../../migrations/sqlite/0003_workers.sql") },
     Migration { version: 4, least: 4, sql: include_str!("../../migrations/sqlite/0004_several_machines.sql") },
+    Migration { version: 5, least: 4, sql: include_str!("../../migrations/sqlite/0005_builds.sql") },
 ];
 
 impl Store {

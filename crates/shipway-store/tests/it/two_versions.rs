@@ -72,13 +72,13 @@ async fn a_schema_that_a_newer_version_has_taken_from_is_refused_untouched() {
             panic!("{refused:?}")
         };
         let said = error.to_string();
-        for word in ["999", "998", "up to 4", "this one knows", "run the newer version"] {
+        for word in ["999", "998", &format!("up to {SCHEMA}"), "this one knows", "run the newer version"] {
             assert!(said.contains(word), "{said}");
         }
     }
     assert_eq!(
         world.number("SELECT count(*) FROM schema_version WHERE version < 999").await,
-        if is_postgres() { 2 } else { 4 }
+        if is_postgres() { SCHEMA - 2 } else { SCHEMA }
     );
 }
 
@@ -109,7 +109,7 @@ async fn whose_schema_is_taken_away_while_it_works_writes_no_more_and_says_why()
     wait_until("it notices", async || world.check_writable().await.is_err()).await;
     for refused in [world.finish(&lease, &done(None)).await, world.heartbeat(&lease, LONG).await] {
         let reason = unavailable(refused);
-        assert!(reason.contains("schema 999") && reason.contains("up to 4"), "{reason}");
+        assert!(reason.contains("schema 999") && reason.contains(&format!("up to {SCHEMA}")), "{reason}");
     }
     assert_eq!(world.number("SELECT count(*) FROM task WHERE state = 'running'").await, 1, "it is as it was");
     let why = tokio::time::timeout(LIMIT, world.outgrown()).await.unwrap();
@@ -263,7 +263,7 @@ async fn a_migration_that_is_killed_anywhere_leaves_one_schema_whole() {
         let survived = child.hear().is_some();
         child.kill();
         let found = old.found().await;
-        let whole = [("3", "0"), ("4", "5")].map(|(schema, columns)| (schema.to_owned(), columns.to_owned()));
+        let whole = [(3, 0), (SCHEMA, 5)].map(|(schema, columns)| (schema.to_string(), columns.to_string()));
         assert!(whole.contains(&found), "killed at {point}: {found:?}");
         *seen.entry(found.0).or_default() += 1;
         let store = open(&old.place).await;
@@ -276,7 +276,7 @@ async fn a_migration_that_is_killed_anywhere_leaves_one_schema_whole() {
             break;
         }
     }
-    assert!(seen["3"] > 1 && seen["4"] > 0, "killed before and after: {seen:?}");
+    assert!(seen["3"] > 1 && seen[&SCHEMA.to_string()] > 0, "killed before and after: {seen:?}");
     if is_postgres() {
         Postgres::shared().remove(&template).unwrap();
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use shipway_api::{ApiConfig, Contract, Contracts, Door, Images, OpenLoopback, Parts, ReadyCheck};
-use shipway_engine::layers::{Layers, TreeLimits};
+use shipway_api::{ApiConfig, Contract, Contracts, Door, OpenLoopback, Parts, ReadyCheck};
+use shipway_engine::layers::Layers;
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::shutdown::Shutdown;
 use tokio::task::JoinSet;
@@ -28,6 +28,7 @@ pub(super) async fn start(
     base: &Base,
     edge: Option<&Edge>,
     worker: Option<&Working>,
+    layers: Arc<Layers>,
     metrics: PrometheusHandle,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
@@ -39,7 +40,8 @@ pub(super) async fn start(
         blobs: base.blobs.clone(),
         fetcher: base.fetcher.clone(),
         live: Arc::new(Lives::new(base.store.clone(), engine, here)),
-        images: images(base, worker)?,
+        // Trees lie where the engine of this installation finds them, whoever runs it.
+        images: Arc::new(HostedImages::new(layers, base.layers())),
         metrics: metrics_text(metrics, edge),
         checks: checks(edge, worker),
         shutdown: shutdown.clone(),
@@ -52,16 +54,6 @@ pub(super) async fn start(
 /// What of this process has to be there.
 pub(super) fn checks(edge: Option<&Edge>, worker: Option<&Working>) -> Vec<ReadyCheck> {
     edge.map(Edge::ready_check).into_iter().chain(worker.map(|worker| worker.host_image.clone())).collect()
-}
-
-/// Trees lie where the engine of this installation finds them, whoever runs it.
-fn images(base: &Base, worker: Option<&Working>) -> anyhow::Result<Arc<dyn Images>> {
-    let folder = base.state.join("layers");
-    let layers = match worker {
-        Some(worker) => Arc::clone(worker.driver.layers()),
-        None => Arc::new(Layers::open(&folder, TreeLimits::default())?),
-    };
-    Ok(Arc::new(HostedImages::new(layers, folder)))
 }
 
 /// What is listened on: as it was opened, or as another process was told to.

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use shipway_engine::host_image::HostImages;
-use shipway_engine::layers::{Layers, TreeLimits};
+use shipway_engine::layers::Layers;
 use shipway_fetch::Blobs;
 use shipway_janitor::{Gauges, Housekeeping, HousekeepingParts, Janitor, Kept, Parts, Place, PlaceError};
 use shipway_model::{Digest, Micros};
+use shipway_stdx::chain;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
@@ -28,9 +29,10 @@ use super::worker::Working;
 pub(super) fn start(
     base: &Base,
     worker: Option<&Working>,
+    layers: Option<Arc<Layers>>,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
+) {
     let Base { config, store, .. } = base;
     let roles = config.roles;
     parts.spawn(until_outgrown(store.clone(), shutdown.clone()));
@@ -41,12 +43,11 @@ pub(super) fn start(
     if roles.api || config.status_listen.is_some() {
         parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
     }
-    if roles.api || roles.worker {
-        let places = places(base, worker)?;
+    if let Some(layers) = layers {
+        let places = places(base, worker, layers);
         let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
         parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
     }
-    Ok(())
 }
 
 /// Ends when a newer version has taken from the database what this one needs, and so ends the
@@ -60,30 +61,15 @@ async fn until_outgrown(store: Store, mut shutdown: Shutdown) {
 
 /// An api without a worker receives content and images too. Where both are processes of one
 /// installation, both look: to come second is to find nothing.
-fn places(base: &Base, worker: Option<&Working>) -> anyhow::Result<Vec<Arc<dyn Place>>> {
+fn places(base: &Base, worker: Option<&Working>, layers: Arc<Layers>) -> Vec<Arc<dyn Place>> {
     let trees = |kind| Arc::new(Trees { kind, bytes: Mutex::default() }) as Arc<dyn Place>;
     let content = Arc::new(Content(base.blobs.clone())) as Arc<dyn Place>;
-    Ok(match worker {
-        Some(worker) => vec![
-            content,
-            trees(Kind::Layers(Arc::clone(worker.driver.layers()))),
-            trees(Kind::HostImages(Arc::clone(worker.driver.images()))),
-        ],
-        None => {
-            let layers = Layers::open(&base.state.join("layers"), TreeLimits::default())?;
-            vec![content, trees(Kind::Layers(Arc::new(layers)))]
-        }
-    })
+    let host_images = worker.map(|worker| trees(Kind::HostImages(Arc::clone(worker.driver.images()))));
+    [content, trees(Kind::Layers(layers))].into_iter().chain(host_images).collect()
 }
 
 fn failed(error: impl std::error::Error) -> PlaceError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    PlaceError(text)
+    PlaceError(chain(&error))
 }
 
 fn digest(name: &str) -> Result<Digest, PlaceError> {

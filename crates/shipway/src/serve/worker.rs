@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use shipway_api::{Live, ReadyCheck};
 use shipway_driver::Driver;
 use shipway_driver_embedded::EmbeddedDriver;
+use shipway_model::StreamDoor;
 use shipway_relay::Identity;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, Shutdown, ShutdownSender};
-use shipway_store::StreamDoor;
 use shipway_worker::{Drain, LiveStreams, Orders, OwnTrees, Trees, Worker, WorkerConfig};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -56,6 +56,7 @@ pub(super) async fn start(
             clock: Arc::new(HostClock),
             drain,
             trees: trees(base, &driver),
+            farming: None,
             preemption: preemption(base)?,
         },
     );
@@ -118,7 +119,7 @@ async fn open_door(
 
 fn trees(base: &Base, driver: &EmbeddedDriver) -> Arc<dyn Trees> {
     if base.store.is_shared() {
-        Arc::new(HostTrees::new(Arc::clone(driver.layers()), base.state.join("layers")))
+        Arc::new(HostTrees::new(Arc::clone(driver.layers()), base.layers()))
     } else {
         Arc::new(OwnTrees)
     }

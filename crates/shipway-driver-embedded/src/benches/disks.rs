@@ -1,0 +1,277 @@
+//! Private disks for benches: a pool of loop file systems.
+//!
+//! A build writes a gigabyte when it comes to a cold cache: too much for a tmpfs, which
+//! counts as memory, and a plain directory has no bound. A file system in a sparse file
+//! has one that the kernel keeps, in bytes and in files, on whatever the host's own disk
+//! is.
+//!
+//! ```text
+//! FOLDER/<n>.img     the file
+//! FOLDER/<n>/        mounted from it
+//! FOLDER/<n>/bench/  {upper,work} of the bench that has it
+//! ```
+//!
+//! All are made anew at every start, *before* the engine's launcher, which sees only what
+//! was mounted by then; what a killed owner left goes that way. Between two benches a disk
+//! is emptied and its blocks are given back to the host.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::mount::{UnmountFlags, unmount};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Programs of e2fsprogs, mount and util-linux, all of which every Debian has.
+const MKFS: &str = "/sbin/mkfs.ext4";
+const MOUNT: &str = "/bin/mount";
+const TRIM: &str = "/sbin/fstrim";
+
+/// How many disks there are, and how large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// Benches that may be open at a time.
+    pub count: usize,
+    /// Bytes of each. The file is sparse: only what is written takes room on the host.
+    pub bytes: u64,
+    /// Files, directories and links of each.
+    pub inodes: u64,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub(super) struct Disks {
+    folder: PathBuf,
+    free: Arc<Mutex<Vec<PathBuf>>>,
+    places: Arc<Semaphore>,
+}
+
+/// A disk of one bench; cleared and given back when dropped.
+#[derive(Debug)]
+pub(super) struct Disk {
+    mount: PathBuf,
+    free: Arc<Mutex<Vec<PathBuf>>>,
+    /// Given back after the clearing.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Disks {
+    /// Makes all disks in `folder`, and unmakes those that were there.
+    pub(super) fn open(folder: &Path, limits: DiskLimits) -> io::Result<Self> {
+        DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+        unmake_all(folder)?;
+        // From here on what is mounted is unmounted by `Drop`, however this goes on.
+        let disks = Self { folder: folder.to_owned(), free: Arc::default(), places: Arc::new(Semaphore::new(0)) };
+        for number in 0..limits.count {
+            let mount = make(folder, number, limits)?;
+            disks.free.lock().unwrap_or_else(PoisonError::into_inner).push(mount);
+        }
+        disks.places.add_permits(limits.count);
+        Ok(disks)
+    }
+
+    /// Waits for a disk.
+    pub(super) async fn take(&self) -> io::Result<Disk> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
+        let mount = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mount = mount.ok_or_else(|| io::Error::other("more places than disks"))?;
+        let disk = Disk { mount, free: Arc::clone(&self.free), place: Some(place) };
+        let bench = disk.bench();
+        let made = tokio::task::spawn_blocking(move || furnish(&bench)).await;
+        made.map_err(io::Error::other)??;
+        Ok(disk)
+    }
+}
+
+impl Drop for Disks {
+    fn drop(&mut self) {
+        if let Err(error) = unmake_all(&self.folder) {
+            tracing::warn!(%error, "disks of benches stay mounted until the next start");
+        }
+    }
+}
+
+impl Disk {
+    /// Holds `upper` and `work`.
+    pub(super) fn bench(&self) -> PathBuf {
+        self.mount.join("bench")
+    }
+
+    /// Another folder on the same file system, for what leaves the bench as a whole.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.mount.join("aside")
+    }
+
+    /// A place for what is not wanted any more, number by number.
+    pub(super) fn old(&self, number: u32) -> PathBuf {
+        self.mount.join("old").join(number.to_string())
+    }
+
+    /// Bytes taken on it.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let found = rustix::fs::statvfs(&self.mount);
+        found.map_or(0, |found| (found.f_blocks - found.f_bfree) * found.f_frsize)
+    }
+
+    /// Clears it and gives it back.
+    pub(super) async fn give_back(mut self) {
+        let place = self.place.take();
+        let (mount, free) = (self.mount.clone(), Arc::clone(&self.free));
+        // An error is a panic in there, which has been logged.
+        drop(tokio::task::spawn_blocking(move || give_back(mount, &free, place)).await);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let (mount, free) = (self.mount.clone(), Arc::clone(&self.free));
+        // Without a runtime nobody will ask for it again, and the next start makes it anew.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || give_back(mount, &free, Some(place))));
+        }
+    }
+}
+
+/// A disk that cannot be cleared is never given out again, and its place neither.
+fn give_back(mount: PathBuf, free: &Mutex<Vec<PathBuf>>, place: Option<OwnedSemaphorePermit>) {
+    match clear(&mount) {
+        Ok(()) => free.lock().unwrap_or_else(PoisonError::into_inner).push(mount),
+        Err(error) => {
+            tracing::error!(disk = %mount.display(), %error, "a disk cannot be cleared; it is out of use until the next start");
+            if let Some(place) = place {
+                place.forget();
+            }
+        }
+    }
+}
+
+fn make(folder: &Path, number: usize, limits: DiskLimits) -> io::Result<PathBuf> {
+    let image = folder.join(format!("{number}.img"));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&image)?;
+    file.set_len(limits.bytes)?;
+    drop(file);
+    // No journal: nothing on it is worth a recovery.
+    let mut mkfs = Command::new(MKFS);
+    mkfs.args(["-q", "-F", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", "-N"]);
+    run(mkfs.arg(limits.inodes.to_string()).arg(&image))?;
+    let mount = folder.join(number.to_string());
+    DirBuilder::new().mode(0o700).create(&mount)?;
+    run(Command::new(MOUNT).args(["-t", "ext4", "-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&mount))?;
+    Ok(mount)
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    let output = command.output().map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.trim().chars().filter(|letter| !letter.is_control()).take(300).collect();
+    Err(io::Error::other(format!("{program}: {}: {said}", output.status)))
+}
+
+/// `upper`, which is the root directory inside, and `work`.
+fn furnish(bench: &Path) -> io::Result<()> {
+    for folder in [bench, &bench.join("upper"), &bench.join("work")] {
+        DirBuilder::new().mode(0o755).create(folder)?;
+        chown(folder, Some(0), Some(0))?;
+    }
+    Ok(())
+}
+
+/// Empties a disk. Never deeper than two folders, however deep somebody has dug: each
+/// folder found is moved up first.
+fn clear(mount: &Path) -> io::Result<()> {
+    let rubbish = mount.join("rubbish");
+    fs::create_dir(&rubbish)?;
+    let mut found: u64 = 0;
+    let mut throw = |folder: &Path| {
+        found += 1;
+        fs::rename(folder, rubbish.join(found.to_string())).map(|()| found)
+    };
+    let mut last = 0;
+    for name in ["bench", "aside", "old"] {
+        let folder = mount.join(name);
+        if folder.exists() {
+            last = throw(&folder)?;
+        }
+    }
+    let mut next = 1;
+    while next <= last {
+        let folder = rubbish.join(next.to_string());
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => last = throw(&entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+        fs::remove_dir(&folder)?;
+        next += 1;
+    }
+    fs::remove_dir(&rubbish)?;
+    if let Err(error) = run(Command::new(TRIM).arg(mount)) {
+        tracing::debug!(%error, "a disk keeps the room it has on the host");
+    }
+    Ok(())
+}
+
+/// Unmounts and removes everything in `folder`; who still works on a disk keeps it until
+/// the end.
+fn unmake_all(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !path.is_dir() {
+            fs::remove_file(&path)?;
+            continue;
+        }
+        // Until it says that nothing is mounted there.
+        while unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
+        fs::remove_dir(&path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_is_bounded_private_and_empty_for_the_next() {
+        let folder = tempfile::TempDir::with_prefix("shipway-disks-").unwrap();
+        let limits = DiskLimits { count: 1, bytes: 16 << 20, inodes: 2000 };
+        let disks = Disks::open(folder.path(), limits).unwrap();
+        let disk = disks.take().await.unwrap();
+        let full = io::copy(&mut io::repeat(7), &mut File::create(disk.bench().join("full")).unwrap());
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(disk.used_bytes() > 8 << 20);
+        // Deeper than anybody's stack or table of open files.
+        let mut deep = File::open(disk.bench()).unwrap();
+        fs::remove_file(disk.bench().join("full")).unwrap();
+        for _ in 0..1500 {
+            let made = rustix::fs::mkdirat(&deep, "d", rustix::fs::Mode::RWXU);
+            made.unwrap();
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+            deep = rustix::fs::openat(&deep, "d", flags, rustix::fs::Mode::empty()).unwrap().into();
+        }
+        drop(deep);
+        disk.give_back().await;
+        let disk = disks.take().await.unwrap();
+        assert_eq!(fs::read_dir(disk.bench()).unwrap().count(), 2);
+        assert!(disk.used_bytes() < 4 << 20, "{}", disk.used_bytes());
+        drop(disk);
+        // Another start takes away what is there.
+        std::mem::forget(disks);
+        drop(Disks::open(folder.path(), limits).unwrap());
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!table.contains(folder.path().to_str().unwrap()));
+    }
+}

@@ -1,0 +1,5 @@
+module example.com/broken
+
+go 1.21
+
+require example.com/app v1.0.0

@@ -1,0 +1,9 @@
+package hostile
+
+import "time"
+
+func init() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}

@@ -1,0 +1,12 @@
+// Package hostile is a plugin.
+package hostile
+
+import "example.com/app"
+
+func init() { app.RegisterModule(Plugin{}) }
+
+type Plugin struct{}
+
+func (Plugin) AppModule() app.ModuleInfo {
+	return app.ModuleInfo{ID: "app.hostile", New: func() app.Module { return new(Plugin) }}
+}

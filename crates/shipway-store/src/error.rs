@@ -94,7 +94,7 @@ pub enum OpenError {
     /// A newer Shipway has been here, and has taken away what this one needs.
     #[error(
         "the database has schema {found}, for versions that know schema {least} or a newer one; this one knows up to \
-         {known}: run the version from before again, or restore a backup that is older than its migration"
+         {known}: run the newer version again, or restore a backup from before its migration"
     )]
     Newer {
         /// What it has.

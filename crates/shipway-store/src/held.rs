@@ -92,6 +92,8 @@ impl Held {
             .bind(to_json("an outcome", outcome)?)
             .later(tx.db())
             .await?;
+        #[cfg(feature = "next-version")]
+        crate::next_version::note_end(tx, &self).await?;
         self.step(tx, word, self.attempt, None).await?;
         measure::ended(&self.kind, word, self.attempt);
         // The next task of the subject may now be claimed.

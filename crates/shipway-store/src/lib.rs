@@ -29,6 +29,8 @@
 //! * Leases go by the database's clock, never by a caller's.
 //! * On PostgreSQL, writers run side by side, and each first locks what it changes; there
 //!   too a cursor over events skips none.
+//! * A newer version's schema is worked with as long as it has only added to ours, and never
+//!   changed; who is [`outgrown`](Store::outgrown) writes no more.
 //! * A [`notice`](Store::notices) only wakes a loop that re-reads; losing one costs latency.
 //!
 //! # Never
@@ -56,6 +58,8 @@ mod measure;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod needed;
+#[cfg(feature = "next-version")]
+pub mod next_version;
 mod old_releases;
 mod portable;
 mod postgres;

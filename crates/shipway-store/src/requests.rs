@@ -145,6 +145,9 @@ impl Tx {
     /// Adds a task to the queue.
     pub(crate) async fn enqueue_new(&mut self, new: NewTask<'_>) -> Result<TaskId, StoreError> {
         let id = TaskId(Uuid::new_v4());
+        let json = to_json("a task's payload", new.payload)?;
+        #[cfg(feature = "next-version")]
+        let json = crate::next_version::written(new.payload, json);
         query(
             "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state,
                  attempt, attempts_max, lease_token, not_before, created_at, labels, work_key)
@@ -155,7 +158,7 @@ impl Tx {
         .bind(new.subject)
         .bind(new.payload.kind())
         .bind(PRIORITY)
-        .bind(to_json("a task's payload", new.payload)?)
+        .bind(json)
         .bind(new.actor)
         .bind(ATTEMPTS_MAX)
         .bind(new.delay)

@@ -13,9 +13,9 @@ use super::{Link, WORDS, listen};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
-use crate::schema::{self, Migration};
+use crate::schema::{self, Migration, Schema};
 use crate::shelf::Shelf;
-use crate::{OpenError, SCHEMA, Store};
+use crate::{OpenError, Store};
 
 /// Connections for writing and for reading, of each process. A server takes a hundred
 /// unless told otherwise, and a platform may well be ten processes.
@@ -41,6 +41,11 @@ const MIGRATIONS: [Migration; 3] = [
     Migration { version: 4, least: 4, sql: include_str!("../../migrations/postgres/0004_several_machines.sql") },
     Migration { version: 5, least: 4, sql: include_str!("../../migrations/postgres/0005_builds.sql") },
 ];
+
+/// Who waits for a table makes all others wait that want it: rather the whole again, later.
+/// An end that the server does not hear of is one that says nothing: a killed process's work is
+/// undone after as long.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '15s'";
 
 /// What processes lock that migrate one database; any number will do.
 const MIGRATION_LOCK: i64 = 0x7368_6970_7761_7901;
@@ -75,7 +80,8 @@ impl Store {
         let (options, link) = linked(options, url);
         let failed = |source| OpenError::Open { path: shown(&options), source };
         let prepared = tokio::time::timeout(super::ANSWER_WAIT * 3, prepare(&options, migrate)).await;
-        prepared.map_err(|_| failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?.map_err(failed)??;
+        let late = |_| failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        let found = prepared.map_err(late)?.map_err(failed)??;
 
         let doubt = Doubt::default();
         let pools = Pools::Postgres {
@@ -83,7 +89,7 @@ impl Store {
             readers: pool(READERS, &doubt, &options),
             link,
         };
-        let store = Self(Arc::new(Inner::new(pools, doubt)));
+        let store = Self(Arc::new(Inner::new(pools, doubt, Schema::new(found))));
         listen::begin(&store, &options, link).await;
         tracing::debug!(database = shown(&options), "store opened");
         Ok(store)
@@ -128,13 +134,14 @@ fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> Arc<Shel
     Shelf::new(pool, doubt.clone(), Some(REST_MAX))
 }
 
-type Checked = Result<Result<(), OpenError>, sqlx::Error>;
+/// The schema found, or why not.
+type Checked = Result<Result<i64, OpenError>, sqlx::Error>;
 
 async fn prepare(options: &PgConnectOptions, migrate: Migrate) -> Checked {
     let mut first = PgConnection::connect_with(options).await?;
     let done = match check_server(&first) {
         Ok(()) => check_schema(&mut first, migrate).await?,
-        refused => refused,
+        Err(refused) => Err(refused),
     };
     first.close().await?;
     Ok(done)
@@ -152,7 +159,7 @@ fn check_server(db: &PgConnection) -> Result<(), OpenError> {
 
 /// A process that has nothing to migrate needs no right to.
 async fn check_schema(db: &mut PgConnection, migrate: Migrate) -> Checked {
-    let known = SCHEMA;
+    let known = schema::known();
     let mut tx = db.begin().await?;
     let there: bool = scalar(&mut tx, "SELECT to_regclass('schema_version') IS NOT NULL").await?;
     let found = if there { scalar(&mut tx, schema::FOUND).await? } else { 0 };
@@ -160,8 +167,8 @@ async fn check_schema(db: &mut PgConnection, migrate: Migrate) -> Checked {
     // A pooler wants every statement in a transaction.
     tx.commit().await?;
     match found.cmp(&known) {
-        Ordering::Equal => Ok(Ok(())),
-        Ordering::Greater => Ok(schema::may_use(found, least, known)),
+        Ordering::Equal => Ok(Ok(found)),
+        Ordering::Greater => Ok(schema::may_use(found, least, known).map(|()| found)),
         Ordering::Less if migrate == Migrate::No => Ok(Err(OpenError::Older { found, needed: known })),
         Ordering::Less => self::migrate(db).await,
     }
@@ -174,7 +181,7 @@ async fn scalar<T: crate::query::Scalar>(db: &mut PgConnection, sql: &'static st
 /// Brings the schema up to date in one transaction: a crash leaves the old one. Of two
 /// that do it at once the second waits, and finds it done.
 async fn migrate(db: &mut PgConnection) -> Checked {
-    let known = SCHEMA;
+    let known = schema::known();
     let mut tx = db.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").persistent(false).bind(MIGRATION_LOCK).execute(&mut *tx).await?;
     sqlx::raw_sql(
@@ -182,16 +189,19 @@ async fn migrate(db: &mut PgConnection) -> Checked {
     )
     .execute(&mut *tx)
     .await?;
+    sqlx::raw_sql(PATIENCE).execute(&mut *tx).await?;
     let found: i64 = scalar(&mut tx, schema::FOUND).await?;
     if found > known {
         let least = scalar(&mut tx, schema::LEAST).await?;
-        return Ok(schema::may_use(found, least, known));
+        return Ok(schema::may_use(found, least, known).map(|()| found));
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+    for migration in schema::missing(&MIGRATIONS, &schema::TO_COME_POSTGRES, found) {
         apply(&mut tx, migration).await?;
     }
+    #[cfg(feature = "next-version")]
+    crate::next_version::before_commit().await?;
     tx.commit().await?;
-    Ok(Ok(()))
+    Ok(Ok(known))
 }
 
 async fn apply(db: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {

@@ -16,9 +16,9 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
-use crate::schema::{self, Migration};
+use crate::schema::{self, Migration, Schema};
 use crate::shelf::Shelf;
-use crate::{OpenError, SCHEMA, Store, sqlite};
+use crate::{OpenError, Store, sqlite};
 
 /// Connections for reading. More would not read faster on a small machine, and
 /// each has a thread and a cache of its own.
@@ -55,13 +55,13 @@ impl Store {
         let failed = |source| OpenError::Open { path: path.display().to_string(), source };
         make_private_file(path).map_err(|error| failed(sqlx::Error::Io(error)))?;
         let options = sqlite::writer(path);
-        prepare(&options).await.map_err(failed)??;
+        let found = prepare(&options).await.map_err(failed)??;
 
         let doubt = Doubt::default();
         let writer = Shelf::new(pool(1, &doubt).connect_lazy_with(options), doubt.clone(), None);
         let readers = pool(READERS, &doubt).connect_lazy_with(sqlite::reader(path));
         let readers = Shelf::new(readers, doubt.clone(), None);
-        let store = Self(Arc::new(Inner::new(Pools::Sqlite { writer, readers }, doubt)));
+        let store = Self(Arc::new(Inner::new(Pools::Sqlite { writer, readers }, doubt, Schema::new(found))));
         tracing::debug!(path = %path.display(), "store opened");
         Ok(store)
     }
@@ -105,7 +105,8 @@ fn make_private_file(path: &Path) -> io::Result<()> {
     }
 }
 
-type Checked = Result<Result<(), OpenError>, sqlx::Error>;
+/// The schema found, or why not.
+type Checked<T = i64> = Result<Result<T, OpenError>, sqlx::Error>;
 
 /// Checks and migrates. SQLite does not wait for others while it changes the mode of
 /// the journal or recovers it, so who finds it locked then asks again.
@@ -125,13 +126,13 @@ async fn prepare_once(options: &SqliteConnectOptions) -> Checked {
     let mut first = SqliteConnection::connect_with(options).await?;
     let done = match check_library(&mut first).await? {
         Ok(()) => migrate(&mut first).await?,
-        refused => refused,
+        Err(refused) => Err(refused),
     };
     first.close().await?;
     Ok(done)
 }
 
-async fn check_library(db: &mut SqliteConnection) -> Checked {
+async fn check_library(db: &mut SqliteConnection) -> Checked<()> {
     let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(db).await?;
     if sqlite::is_new_enough(&found) {
         return Ok(Ok(()));
@@ -142,7 +143,7 @@ async fn check_library(db: &mut SqliteConnection) -> Checked {
 
 /// Brings the schema up to date in one transaction: a crash leaves the old one.
 async fn migrate(db: &mut SqliteConnection) -> Checked {
-    let known = SCHEMA;
+    let known = schema::known();
     sqlx::query(sqlite::BEGIN_WRITE).execute(&mut *db).await?;
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS schema_version (
@@ -156,13 +157,15 @@ async fn migrate(db: &mut SqliteConnection) -> Checked {
     if found > known {
         let least: i64 = sqlx::query_scalar(schema::LEAST).fetch_one(&mut *db).await?;
         sqlx::query("ROLLBACK").execute(db).await?;
-        return Ok(schema::may_use(found, least, known));
+        return Ok(schema::may_use(found, least, known).map(|()| found));
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+    for migration in schema::missing(&MIGRATIONS, &schema::TO_COME_SQLITE, found) {
         apply(db, migration).await?;
     }
+    #[cfg(feature = "next-version")]
+    crate::next_version::before_commit().await?;
     sqlx::query("COMMIT").execute(db).await?;
-    Ok(Ok(()))
+    Ok(Ok(known))
 }
 
 async fn apply(db: &mut SqliteConnection, migration: &Migration) -> sqlx::Result<()> {

@@ -281,3 +281,31 @@ async fn behind_a_pooler_in_transaction_mode_all_goes_on() {
     let counts = store.task_counts().await.unwrap();
     assert_eq!((counts.queued, counts.running), (0, 0));
 }
+
+/// Who waits for a table makes all others wait: so a migration lets go soon, and who makes
+/// it is killed while it waits.
+#[tokio::test]
+async fn a_migration_that_has_to_wait_for_a_table_lets_go_and_is_made_later() {
+    let shared = Postgres::shared();
+    let database = shared.create(None).unwrap();
+    shared.query(&database, include_str!("../fixtures/schema-0003.postgres.sql")).unwrap();
+    let url = shared.url(&database);
+    let mut reader = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM task").execute(&mut reader).await.unwrap();
+
+    let late = Store::connect(&url, Migrate::Yes).await;
+    let Err(OpenError::Open { source, .. }) = &late else { panic!("{late:?}") };
+    assert!(source.to_string().contains("lock timeout"), "{source}");
+    let killed = crate::postgres::child::Other::start("migrate", &url);
+    let waits =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND wait_event_type = 'Lock'");
+    wait_until("it waits for the table", async || shared.query("postgres", &waits).unwrap() != "0").await;
+    killed.kill();
+    assert_eq!(shared.query(&database, "SELECT max(version) FROM schema_version").unwrap(), "3");
+
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    wait_until("it is made", async || Store::connect(&url, Migrate::Yes).await.is_ok()).await;
+    assert_eq!(shared.query(&database, "SELECT max(version) FROM schema_version").unwrap(), SCHEMA.to_string());
+    shared.disconnect(&database).unwrap();
+    shared.remove(&database).unwrap();
+}

@@ -16,12 +16,14 @@ use shipway_model::{Digest, Micros};
 use shipway_stdx::chain;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::Shutdown;
+use shipway_store::Store;
 use tokio::task::JoinSet;
 
 use super::base::Base;
 use super::worker::Working;
 
-/// Starts what looks after the store, if that is this process's role; after the disk, where
+/// Starts what looks after the store, if that is this process's role; whether it is still for
+/// this version; after the disk, where
 /// this process or another of this installation puts something on it; and after the figures
 /// of the queue, where somebody can ask for them.
 pub(super) fn start(
@@ -33,6 +35,7 @@ pub(super) fn start(
 ) {
     let Base { config, store, .. } = base;
     let roles = config.roles;
+    parts.spawn(until_outgrown(store.clone(), shutdown.clone()));
     if roles.janitor {
         let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
         parts.spawn(janitor.run(shutdown.clone()));
@@ -44,6 +47,15 @@ pub(super) fn start(
         let places = places(base, worker, layers);
         let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
         parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
+    }
+}
+
+/// Ends when a newer version has taken from the database what this one needs, and so ends the
+/// process: every write would be refused.
+async fn until_outgrown(store: Store, mut shutdown: Shutdown) {
+    tokio::select! {
+        why = store.outgrown() => tracing::error!(%why, "this version can do nothing more here"),
+        () = shutdown.requested() => {}
     }
 }
 

@@ -74,9 +74,14 @@ pub(crate) async fn limits_hold_for_disk_memory_and_time(world: Arc<World>) {
     let said = told.failure().lines.join("\n");
     assert!(said.contains("No space left on device"), "{said}");
 
-    // What a compiler needs memory for: a table of a size that the source says.
     let proxy = example();
-    plugin(&proxy, "example.com/large", "", "cmd.Register(string(table[3]))");
+    let mut crowded = plan(&["example.com/good"]);
+    let fill = script(Phase::Build, "head -c 2000000000 /dev/zero > /go/home/full; exit 0");
+    crowded.steps.insert(4, fill.steps[0].clone());
+    let told = world.build(&proxy.url(), &crowded).await;
+    assert_eq!(told.failure().kind, FailureKind::DiskFull, "{:?}", told.failure());
+
+    // What a compiler needs memory for: a table of a size that the source says.
     let table = "package plugin\n\nvar table = [...]byte{400000000: 1}\n\nfunc init() { table[len(table)-1]++ }\n";
     let source = "package plugin\n\nimport \"example.com/app/cmd\"\n\nfunc init() { cmd.Register(string(table[3])) }\n";
     add(&proxy, "example.com/table", &[("table.go", table), ("plugin.go", source)], "1.21");

@@ -87,6 +87,7 @@ pub(crate) async fn questions_of_other_kinds_never_leave(world: Arc<World>) {
     let ask = r#"
 ask() { printf '%s HTTP/1.0\r\nHost: x\r\n\r\n' "$1" | busybox timeout 5 busybox nc 127.0.0.1 4000 2>&1 | head -n 1 | tr -d '\r'; echo; }
 ask 'GET /example.com/app/@v/list'
+ask 'GET /sumdb/sum.test/supported'
 ask 'GET /etc/passwd'
 ask 'GET http://192.0.2.1/example.com/app/@v/list'
 ask 'GET /example.com/app/@v/list?x=1'
@@ -99,8 +100,8 @@ exit 1
     let text = told.text();
     let said: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Stdout: HTTP/1.")).collect();
     let said: Vec<&str> = said.iter().map(|line| &line[2..5]).collect();
-    assert_eq!(said, ["200", "403", "403", "403", "403", "405", "405"], "{text}");
-    assert_eq!(*served.heard.lock().unwrap(), ["example.com/app/@v/list"]);
+    assert_eq!(said, ["200", "404", "403", "403", "403", "403", "405", "405"], "{text}");
+    assert_eq!(*served.heard.lock().unwrap(), ["example.com/app/@v/list", "sumdb/sum.test/supported"]);
     assert!(text.contains("Proxy: 403 /etc/passwd: not of the module proxy protocol"), "{text}");
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shipway_gobuild::proxy::{Failure, ProxyLimits};
+use shipway_gobuild::resolve::Verdict;
 use shipway_gobuild::testing::ModuleProxy;
 use shipway_gobuild::{ModulePath, Proxies};
 
@@ -156,4 +157,18 @@ async fn a_request_is_settled_over_http_also_where_a_proxy_knows_no_parts() {
     assert_eq!(resolved.plugins[0].module.as_str(), "example.com/deep");
     assert_eq!(resolved.go, "1.21");
     assert!(server.asked().iter().any(|head| head.contains("range: bytes=-131072")), "{:?}", server.asked());
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_what_it_does_not_know_hides_no_package() {
+    let first = ModuleProxy::with_examples();
+    let second = Server::start(&[], is(403, "not available")).await;
+    let list = format!("{},{}", first.url(), second.url());
+    let resolved = resolve(&list, "v1.0.0; example.com/deep/sub/pkg").await.unwrap();
+    assert_eq!(resolved.plugins[0].module.as_str(), "example.com/deep", "example.com/deep/sub/pkg was refused");
+    for plugin in ["example.com/a/nothing", "example.com/a/nothing/sub"] {
+        let error = resolve(&list, &format!("v1.0.0; {plugin}")).await.unwrap_err();
+        assert_eq!(error.verdict(), Verdict::Refused, "{error}");
+        assert_eq!(error.tried().len(), 2, "{error}");
+    }
 }

@@ -78,12 +78,17 @@ impl Resolver {
     }
 }
 
-/// The failure to report: that of the longest path, but a refusal of one that could well be a
-/// module (`host/owner/name`) rather than the absence of those above it.
+/// The failure to report, of those of all paths: that of one that could well be a module
+/// (`host/owner/name`) and was refused; else of one that is there, but not at that version; else
+/// of one whose major is another; else of the longest.
 fn telling(failures: Vec<(ModulePath, Cause)>) -> Option<Cause> {
-    let refused =
-        failures.iter().position(|(module, cause)| is_refusal(cause) && module.as_str().split('/').count() > 2);
-    failures.into_iter().nth(refused.unwrap_or_default()).map(|(_, cause)| cause)
+    let tells = |(module, cause): &(ModulePath, Cause)| match cause {
+        cause if is_refusal(cause) && module.as_str().split('/').count() > 2 => 0,
+        Cause::NoVersion { .. } => 1,
+        Cause::Malformed(_) => 2,
+        _ => 3,
+    };
+    failures.into_iter().min_by_key(tells).map(|(_, cause)| cause)
 }
 
 /// Where to look, longest path first. A version of major 2 and up whose path does not say so is

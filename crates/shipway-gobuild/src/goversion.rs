@@ -58,11 +58,11 @@ impl GoVersion {
 }
 
 fn staged(minor: &str) -> Option<(u32, Stage)> {
-    let stages: [(&str, fn(u32) -> Stage); 2] = [("rc", Stage::Candidate), ("beta", Stage::Beta)];
-    for (word, stage) in stages {
-        if let Some((minor, count)) = minor.split_once(word) {
-            return Some((number(minor)?, stage(number(count)?)));
-        }
+    if let Some((minor, count)) = minor.split_once("rc") {
+        return Some((number(minor)?, Stage::Candidate(number(count)?)));
+    }
+    if let Some((minor, count)) = minor.split_once("beta") {
+        return Some((number(minor)?, Stage::Beta(number(count)?)));
     }
     Some((number(minor)?, Stage::Language))
 }

@@ -9,9 +9,15 @@
 //! which flags. `caddy` and `k6` come with it.
 //!
 //! Reading order: [`module`] (paths and versions, checked), [`platform`], [`recipe`],
-//! [`request`] (what was asked), [`proxy`] (whom to ask), [`resolved`] (what it means), [`key`],
-//! [`plan`] (how it is made).
+//! [`request`] (what was asked), [`proxy`] (whom to ask), [`resolve`] and [`resolved`] (what it
+//! means), [`key`], [`plan`] (how it is made); then what is beside it: [`toolchain`] and
+//! [`checksums`] (which Go, and whether it is the right one), [`scan`] (which plugins a module
+//! has), [`buildinfo`] and [`sbom`] (what a binary is made of); and what they stand on: [`gomod`],
+//! [`goversion`], [`zip`], [`download`].
 
+pub mod buildinfo;
+pub mod checksums;
+pub mod download;
 pub mod gomod;
 pub mod goversion;
 pub mod key;
@@ -23,11 +29,15 @@ pub mod recipe;
 pub mod request;
 pub mod resolve;
 pub mod resolved;
+pub mod sbom;
+pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod toolchain;
 mod windows;
 pub mod zip;
 
+pub use goversion::GoVersion;
 pub use key::BuildKey;
 pub use module::{ImportPath, ModuleError, ModulePath, Version};
 pub use plan::{Command, File, Phase, Plan, Step, StepName};

@@ -116,3 +116,6 @@ pub enum Output {
 
 /// Most bytes of a kept output.
 pub const KEPT_BYTES_MAX: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;

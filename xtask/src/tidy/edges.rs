@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver-embedded", &["driver", "engine", "gofarm", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
     ("gofarm", &["gobuild", "model", "stdx"]),
-    ("gobuild", &["stdx"]),
+    ("gobuild", &[]),
     ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),

@@ -14,6 +14,9 @@ use super::error::{ModuleError, shown};
 /// Longest path accepted, in bytes. Go has no limit; the longest real ones have some 150.
 const PATH_BYTES_MAX: usize = 512;
 
+/// Most elements of a path: each may be a module that has to be asked for.
+const ELEMENTS_MAX: usize = 24;
+
 /// Names that Windows takes for devices, whatever follows their first dot.
 const DEVICES: &[&str] = &[
     "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "lpt1", "lpt2",
@@ -174,6 +177,9 @@ fn check(path: &str, kind: Kind) -> Result<(), &'static str> {
     }
     if path.starts_with('/') || path.starts_with("./") || path.starts_with("../") {
         return Err("local paths are not accepted");
+    }
+    if path.split('/').count() > ELEMENTS_MAX {
+        return Err("it has too many elements");
     }
     path.split('/').try_for_each(|element| check_element(element, kind))?;
     if kind == Kind::Module {

@@ -68,6 +68,16 @@ impl Question {
         Self { path, resource: Resource::Zip }
     }
 
+    /// A path of a checksum database that proxies pass on; the caller answers for the path.
+    pub(crate) fn checksums(name: &str, path: &str) -> Self {
+        Self { path: format!("sumdb/{name}/{path}"), resource: Resource::Checksums }
+    }
+
+    /// A path of a checksum database that is asked itself.
+    pub(crate) fn checksums_direct(path: &str) -> Self {
+        Self { path: path.to_owned(), resource: Resource::Checksums }
+    }
+
     /// Reads a path that somebody asks for; `None` if it is none of the protocol's.
     #[must_use]
     pub fn parse(path: &str) -> Option<Self> {

@@ -60,7 +60,7 @@ impl<R: Read + Seek> Archive<R> {
         let mut to = Checked { to, crc: Crc::new() };
         // One byte more than it says is enough to know that it lies.
         let copied = if entry.deflated {
-            io::copy(&mut DeflateDecoder::new(packed).take(entry.size + 1), &mut to)?
+            io::copy(&mut DeflateDecoder::new(packed).take(entry.size + 1), &mut to).map_err(malformed)?
         } else {
             io::copy(&mut packed.take(entry.size + 1), &mut to)?
         };
@@ -82,6 +82,16 @@ impl<R: Read + Seek> Archive<R> {
         let mut whole = Vec::new();
         self.copy(entry, &mut whole)?;
         Ok(whole)
+    }
+}
+
+/// What the unpacker says of bytes that are none of its own.
+fn malformed(error: io::Error) -> ZipError {
+    match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            ZipError::Broken("a file in it is malformed")
+        }
+        _ => ZipError::Io(error),
     }
 }
 

@@ -8,10 +8,13 @@ use shipway_gobuild::proxy::{ProxiesConfig, ProxyLimits, ProxyList};
 use shipway_gobuild::request::{parse_plugin, parse_replacement};
 use shipway_gobuild::resolve::{ResolveError, Resolver};
 use shipway_gobuild::testing::recipe;
+use shipway_gobuild::toolchain::Toolchain;
 use shipway_gobuild::{Platform, Proxies, Query, Request, Resolved};
 
-/// The go command of the machine: CI has it there, and so has every machine set up by scripts/setup.sh.
-pub(crate) const GO: &str = "/usr/local/go/bin/go";
+/// The newest Go of this machine; scripts/setup.sh sees to one.
+pub(crate) fn toolchain() -> Toolchain {
+    Toolchain::on_this_machine("/usr/bin").into_iter().next().expect("Go is installed")
+}
 
 /// Proxies of a `GOPROXY`, with limits that a test can wait for.
 pub(crate) fn proxies(list: &str) -> Proxies {
@@ -52,11 +55,12 @@ pub(crate) async fn resolve(list: &str, text: &str) -> Result<Resolved, ResolveE
 /// Runs the go command in `directory` with nothing but this proxy, caches beneath `directory`.
 pub(crate) fn go(directory: &Path, proxy: &str, args: &[&str]) -> Output {
     let at = |name: &str| directory.join(name).display().to_string();
-    Command::new(GO)
+    let root = toolchain().root;
+    Command::new(root.join("bin/go"))
         .args(args)
         .current_dir(directory)
         .env_clear()
-        .env("PATH", "/usr/local/go/bin:/usr/bin:/bin")
+        .env("PATH", root.join("bin"))
         .env("HOME", at("home"))
         .env("GOMODCACHE", at("mod"))
         .env("GOCACHE", at("cache"))

@@ -42,6 +42,7 @@ fn elements_are_plain() {
     check("x.com/long~1.go", "an element looks like a short name on Windows");
     check("X.com/a", "its first element is no domain name in lower case");
     check("localhost/a", "its first element has no dot, so it is no domain name");
+    check(&format!("x.com{}", "/a".repeat(24)), "it has too many elements");
     assert!(ImportPath::parse("x.com/a+b").is_ok(), "a package may");
 }
 

@@ -67,5 +67,5 @@ pub(crate) async fn a_killed_worker_leaves_nothing_that_its_successor_does_not_c
     assert!(!mounts().contains(&path));
     // And whoever was on another engine root has noticed nothing.
     let proxy = example();
-    assert_eq!(world.build(&proxy.url(), &plan(&["example.com/good"])).await.built().program, ["good\n"]);
+    assert_eq!(world.build(&proxy.url(), &plan(&["example.org/good"])).await.built().program, ["good\n"]);
 }

@@ -13,6 +13,7 @@ mod hostile;
 mod killed;
 mod plans;
 mod proxies;
+mod requests;
 mod world;
 
 use std::pin::Pin;
@@ -53,6 +54,9 @@ fn main() -> ExitCode {
             a_poisoned_entry_never_reaches_another_build
             a_cache_that_was_changed_is_given_up
             a_cache_is_replaced_and_the_old_one_goes_with_its_last_user;
+        requests:
+            a_request_becomes_a_binary
+            what_a_request_names_fails_in_its_own_step;
         killed:
             a_killed_worker_leaves_nothing_that_its_successor_does_not_clear;
     };

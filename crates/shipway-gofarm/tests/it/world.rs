@@ -157,7 +157,7 @@ impl World {
     /// Somebody on this host writes into a file of a cache.
     pub(crate) fn change_own_cache(&self, cache: &Digest) {
         let tree = self.folder.path().join(format!("own/benches/caches/sha256/{}/tree", cache.hex()));
-        let file = tree.join("go/mod/cache/download/example.com/app/@v/v1.0.0.mod");
+        let file = tree.join("go/mod/cache/download/example.org/app/@v/v1.0.0.mod");
         let mut file = std::fs::OpenOptions::new().append(true).open(file).unwrap();
         std::io::Write::write_all(&mut file, b"// changed\n").unwrap();
     }

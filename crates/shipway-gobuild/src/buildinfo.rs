@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::module::shown;
+use crate::resolved::Resolved;
 
 /// Most modules read: a program with all of Caddy's plugins has some 2,000.
 const MODULES_MAX: usize = 20_000;
@@ -79,6 +80,23 @@ impl BuildInfo {
     #[must_use]
     pub fn module(&self, path: &str) -> Option<&Module> {
         self.modules.iter().find(|module| module.path == path)
+    }
+
+    /// What of `resolved` the binary was not made of, in words; `None` if all is as it was
+    /// settled. A build whose binary differs is no build of that key.
+    #[must_use]
+    pub fn difference(&self, resolved: &Resolved) -> Option<String> {
+        let plugins = resolved.plugins.iter().map(|plugin| (&plugin.module, &plugin.version));
+        let program = std::iter::once((&resolved.program.module, &resolved.program.version));
+        program.chain(plugins).find_map(|(module, version)| {
+            let replaced = resolved.replacements.iter().any(|it| it.old == *module);
+            match self.module(module.as_str()) {
+                None => Some(format!("{module} is not in the binary")),
+                Some(found) if replaced && found.replaced_by.is_some() => None,
+                Some(found) if found.version == version.as_str() && found.replaced_by.is_none() => None,
+                Some(found) => Some(format!("{module} is in the binary as {}, not {version}", found.version)),
+            }
+        })
     }
 }
 

@@ -10,7 +10,7 @@
 //! database with two histories.
 //!
 //! Reading order: [`Database::expected`], `key` and `note` (the signature), `tree` (the proof),
-//! [`content`] (the digest of an archive, `h1:`).
+//! [`content()`] (the digest of an archive, `h1:`), [`passed_on`] (whom to ask).
 
 mod content;
 mod key;
@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::module::{ModulePath, Version, escape};
-use crate::proxy::{Failure, Proxies, ProxyError, Question};
+use crate::proxy::{Body, Failure, Proxies, ProxyError, Question};
 pub use content::content;
 pub use key::{DatabaseKey, KeyError};
 use tree::{Hash, Tile};
@@ -117,19 +117,31 @@ impl Database {
         found.ok_or(ChecksumError::Unproved("a tile has another size"))
     }
 
-    /// Through the first proxy that passes it on, else directly.
     async fn ask(&self, path: &str) -> Result<bytes::Bytes, ChecksumError> {
         let question = Question::checksums(self.key.name(), path);
-        let first = match self.through.get(&question).await {
-            Ok(body) => return body.bytes().await.map_err(ChecksumError::Away),
-            Err(error) => error,
-        };
-        let Some(direct) = &self.direct else { return Err(ChecksumError::Away(first)) };
-        // A proxy that is in trouble may not be gone round: it may be there to be obeyed.
-        if !matches!(first.failure, Failure::NotFound) {
-            return Err(ChecksumError::Away(first));
-        }
-        let body = direct.get(&Question::checksums_direct(path)).await.map_err(ChecksumError::Away)?;
+        let body = passed_on(&question, &self.through, self.direct.as_ref()).await.map_err(ChecksumError::Away)?;
         body.bytes().await.map_err(ChecksumError::Away)
     }
+}
+
+/// Asks a checksum database through the first proxy that passes it on, else itself, where
+/// `direct` leads to it. Also for whoever passes the go command's own questions on, so that a
+/// sandbox that reaches nothing has a database all the same.
+///
+/// # Errors
+///
+/// Nobody answered; or `question` is none to a checksum database and no proxy has it.
+pub async fn passed_on(question: &Question, through: &Proxies, direct: Option<&Proxies>) -> Result<Body, ProxyError> {
+    let first = match through.get(question).await {
+        Ok(body) => return Ok(body),
+        Err(error) => error,
+    };
+    let (Some(direct), Some((_, path))) = (direct, question.of_checksums()) else { return Err(first) };
+    // A proxy that refuses or is in trouble may not be gone round: it may be there to be obeyed.
+    if first.failure != Failure::NotFound {
+        return Err(first);
+    }
+    // The database itself has no `supported`: that it answers at all is what is asked.
+    let path = if path == "supported" { "latest" } else { path };
+    direct.get(&Question::checksums_direct(path)).await
 }

@@ -172,4 +172,11 @@ mod tests {
         assert!(GoMod::is_made_up("module x.com/a\n", &path));
         assert!(!GoMod::is_made_up("module x.com/a\n\ngo 1.20\n", &path));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in "(module|go|retract|v1\\.0\\.0|[\\[\\](),\"`/ \n]|\\PC){0,80}") {
+            drop(GoMod::parse(&text));
+        }
+    }
 }

@@ -129,18 +129,30 @@ impl Toolchain {
     }
 }
 
-/// The tool chain that builds: the newest that satisfies `needed` ([`crate::Resolved::go`]).
+/// The tool chain that builds: the newest that satisfies `needed` ([`crate::Resolved::go`]) and
+/// still builds for the platform.
 ///
 /// # Errors
 ///
-/// None is new enough; says which would be, so that it can be fetched.
-pub fn choose<'a>(needed: &str, available: &'a [Toolchain]) -> Result<&'a Toolchain, ToolchainError> {
+/// None is new enough; says which would be, so that it can be fetched. Or none builds for it.
+pub fn choose<'a>(
+    needed: &str,
+    platform: &Platform,
+    available: &'a [Toolchain],
+) -> Result<&'a Toolchain, ToolchainError> {
     let wanted = GoVersion::parse(needed);
-    let newest = available.iter().max_by(|a, b| a.version.cmp(&b.version));
-    newest.filter(|it| wanted.as_ref().is_none_or(|wanted| it.version >= *wanted)).ok_or_else(|| {
-        let available = newest.map_or_else(|| "none".to_owned(), |it| it.version.to_string());
-        ToolchainError::TooOld { needed: needed.to_owned(), available }
-    })
+    let mut by_age: Vec<&Toolchain> = available.iter().collect();
+    by_age.sort_by(|a, b| b.version.cmp(&a.version));
+    let newest = by_age.first().map(|it| it.version.to_string());
+    by_age.retain(|it| wanted.as_ref().is_none_or(|wanted| it.version >= *wanted));
+    let Some(first) = by_age.first() else {
+        let available = newest.unwrap_or_else(|| "none".to_owned());
+        return Err(ToolchainError::TooOld { needed: needed.to_owned(), available });
+    };
+    match by_age.iter().find(|it| it.check_platform(platform).is_ok()) {
+        Some(found) => Ok(found),
+        None => first.check_platform(platform).map(|()| *first),
+    }
 }
 
 /// The directory of the tool chain whose command this is.
@@ -154,3 +166,6 @@ fn read_start(path: &Path) -> io::Result<String> {
     io::Read::read_to_string(&mut io::Read::take(std::fs::File::open(path)?, VERSION_BYTES_MAX), &mut text)?;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,3 +31,6 @@ pub enum ZipError {
     #[error("cannot read the archive")]
     Io(#[from] std::io::Error),
 }
+
+#[cfg(test)]
+mod tests;

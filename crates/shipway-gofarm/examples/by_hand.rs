@@ -75,7 +75,7 @@ async fn main() {
     let began = Instant::now();
     let (events, _) = mpsc::channel(1);
     let (_stop, stopped) = shutdown::channel();
-    let cache = farm.warm(&[plain.clone()], events, stopped).await.unwrap();
+    let cache = farm.warm(std::slice::from_ref(&plain), events, stopped).await.unwrap();
     println!("warmed in {:?}", began.elapsed());
     let began = Instant::now();
     assert!(benches.is_intact(&cache).await.unwrap());

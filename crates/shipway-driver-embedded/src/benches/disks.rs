@@ -9,6 +9,7 @@
 //! FOLDER/<n>.img     the file
 //! FOLDER/<n>/        mounted from it
 //! FOLDER/<n>/bench/  {upper,work} of the bench that has it
+//! FOLDER/<n>/ballast room that only we can give ourselves, to clear a disk that is full
 //! ```
 //!
 //! All are made anew at every start, *before* the engine's launcher, which sees only what
@@ -20,7 +21,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::mount::{UnmountFlags, unmount};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +31,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const MKFS: &str = "/sbin/mkfs.ext4";
 const MOUNT: &str = "/bin/mount";
 const TRIM: &str = "/sbin/fstrim";
+
+/// Bytes of the ballast. A folder is moved up before it is removed, which on a full disk
+/// needs room for the names of the largest one.
+const BALLAST_BYTES: u64 = 16 << 20;
 
 /// How many disks there are, and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,15 +51,24 @@ pub struct DiskLimits {
 #[derive(Debug)]
 pub(super) struct Disks {
     folder: PathBuf,
-    free: Arc<Mutex<Vec<PathBuf>>>,
+    shelf: Arc<Shelf>,
+}
+
+/// The disks that nobody has.
+#[derive(Debug)]
+struct Shelf {
+    free: Mutex<Vec<PathBuf>>,
+    /// As many as there are disks on it; closed when there is none any more.
     places: Arc<Semaphore>,
+    /// Disks that can be used at all.
+    sound: AtomicUsize,
 }
 
 /// A disk of one bench; cleared and given back when dropped.
 #[derive(Debug)]
 pub(super) struct Disk {
     mount: PathBuf,
-    free: Arc<Mutex<Vec<PathBuf>>>,
+    shelf: Arc<Shelf>,
     /// Given back after the clearing.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -64,21 +79,22 @@ impl Disks {
         DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
         unmake_all(folder)?;
         // From here on what is mounted is unmounted by `Drop`, however this goes on.
-        let disks = Self { folder: folder.to_owned(), free: Arc::default(), places: Arc::new(Semaphore::new(0)) };
+        let sound = AtomicUsize::new(limits.count);
+        let shelf = Shelf { free: Mutex::default(), places: Arc::new(Semaphore::new(0)), sound };
+        let disks = Self { folder: folder.to_owned(), shelf: Arc::new(shelf) };
         for number in 0..limits.count {
-            let mount = make(folder, number, limits)?;
-            disks.free.lock().unwrap_or_else(PoisonError::into_inner).push(mount);
+            disks.shelf.put(make(folder, number, limits)?);
         }
-        disks.places.add_permits(limits.count);
+        disks.shelf.places.add_permits(limits.count);
         Ok(disks)
     }
 
     /// Waits for a disk.
     pub(super) async fn take(&self) -> io::Result<Disk> {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
-        let mount = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mount = mount.ok_or_else(|| io::Error::other("more places than disks"))?;
-        let disk = Disk { mount, free: Arc::clone(&self.free), place: Some(place) };
+        let place = Arc::clone(&self.shelf.places).acquire_owned().await;
+        let place = place.map_err(|_| io::Error::other("none of the disks can be used; restart the worker"))?;
+        let mount = self.shelf.free().pop().ok_or_else(|| io::Error::other("more places than disks"))?;
+        let disk = Disk { mount, shelf: Arc::clone(&self.shelf), place: Some(place) };
         let bench = disk.bench();
         let made = tokio::task::spawn_blocking(move || furnish(&bench)).await;
         made.map_err(io::Error::other)??;
@@ -119,32 +135,42 @@ impl Disk {
     /// Clears it and gives it back.
     pub(super) async fn give_back(mut self) {
         let place = self.place.take();
-        let (mount, free) = (self.mount.clone(), Arc::clone(&self.free));
+        let (mount, shelf) = (self.mount.clone(), Arc::clone(&self.shelf));
         // An error is a panic in there, which has been logged.
-        drop(tokio::task::spawn_blocking(move || give_back(mount, &free, place)).await);
+        drop(tokio::task::spawn_blocking(move || shelf.take_back(mount, place)).await);
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        let (mount, free) = (self.mount.clone(), Arc::clone(&self.free));
+        let (mount, shelf) = (self.mount.clone(), Arc::clone(&self.shelf));
         // Without a runtime nobody will ask for it again, and the next start makes it anew.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || give_back(mount, &free, Some(place))));
+            drop(runtime.spawn_blocking(move || shelf.take_back(mount, Some(place))));
         }
     }
 }
 
-/// A disk that cannot be cleared is never given out again, and its place neither.
-fn give_back(mount: PathBuf, free: &Mutex<Vec<PathBuf>>, place: Option<OwnedSemaphorePermit>) {
-    match clear(&mount) {
-        Ok(()) => free.lock().unwrap_or_else(PoisonError::into_inner).push(mount),
-        Err(error) => {
-            tracing::error!(disk = %mount.display(), %error, "a disk cannot be cleared; it is out of use until the next start");
-            if let Some(place) = place {
-                place.forget();
-            }
+impl Shelf {
+    fn free(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, mount: PathBuf) {
+        self.free().push(mount);
+    }
+
+    /// Clears a disk. One that cannot be cleared is never given out again, and its place
+    /// neither; with the last of them nobody waits any more.
+    fn take_back(&self, mount: PathBuf, place: Option<OwnedSemaphorePermit>) {
+        let Err(error) = clear(&mount) else { return self.put(mount) };
+        tracing::error!(disk = %mount.display(), %error, "a disk cannot be cleared; it is out of use until the next start");
+        if let Some(place) = place {
+            place.forget();
+        }
+        if self.sound.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.places.close();
         }
     }
 }
@@ -161,6 +187,8 @@ fn make(folder: &Path, number: usize, limits: DiskLimits) -> io::Result<PathBuf>
     let mount = folder.join(number.to_string());
     DirBuilder::new().mode(0o700).create(&mount)?;
     run(Command::new(MOUNT).args(["-t", "ext4", "-o", "loop,nosuid,nodev,noatime"]).arg(&image).arg(&mount))?;
+    fs::create_dir(mount.join("rubbish"))?;
+    load(&mount)?;
     Ok(mount)
 }
 
@@ -176,6 +204,12 @@ fn run(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(format!("{program}: {}: {said}", output.status)))
 }
 
+/// Puts the ballast on board: blocks that are really taken.
+fn load(mount: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(mount.join("ballast"))?;
+    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)?)
+}
+
 /// `upper`, which is the root directory inside, and `work`.
 fn furnish(bench: &Path) -> io::Result<()> {
     for folder in [bench, &bench.join("upper"), &bench.join("work")] {
@@ -185,11 +219,12 @@ fn furnish(bench: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Empties a disk. Never deeper than two folders, however deep somebody has dug: each
-/// folder found is moved up first.
+/// Empties a disk, however full it is. Never deeper than two folders, however deep somebody
+/// has dug: each folder found is moved up first.
 fn clear(mount: &Path) -> io::Result<()> {
     let rubbish = mount.join("rubbish");
-    fs::create_dir(&rubbish)?;
+    // Its blocks only: on a disk without a free file none could be made again.
+    OpenOptions::new().write(true).open(mount.join("ballast"))?.set_len(0)?;
     let mut found: u64 = 0;
     let mut throw = |folder: &Path| {
         found += 1;
@@ -215,7 +250,7 @@ fn clear(mount: &Path) -> io::Result<()> {
         fs::remove_dir(&folder)?;
         next += 1;
     }
-    fs::remove_dir(&rubbish)?;
+    load(mount)?;
     if let Err(error) = run(Command::new(TRIM).arg(mount)) {
         tracing::debug!(%error, "a disk keeps the room it has on the host");
     }
@@ -247,15 +282,15 @@ mod tests {
     #[tokio::test]
     async fn a_disk_is_bounded_private_and_empty_for_the_next() {
         let folder = tempfile::TempDir::with_prefix("shipway-disks-").unwrap();
-        let limits = DiskLimits { count: 1, bytes: 16 << 20, inodes: 2000 };
+        let limits = DiskLimits { count: 1, bytes: 32 << 20, inodes: 2000 };
         let disks = Disks::open(folder.path(), limits).unwrap();
         let disk = disks.take().await.unwrap();
         let full = io::copy(&mut io::repeat(7), &mut File::create(disk.bench().join("full")).unwrap());
         assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert!(disk.used_bytes() > 8 << 20);
+        assert!(disk.used_bytes() > 24 << 20);
         // Deeper than anybody's stack or table of open files.
-        let mut deep = File::open(disk.bench()).unwrap();
         fs::remove_file(disk.bench().join("full")).unwrap();
+        let mut deep = File::open(disk.bench()).unwrap();
         for _ in 0..1500 {
             let made = rustix::fs::mkdirat(&deep, "d", rustix::fs::Mode::RWXU);
             made.unwrap();
@@ -263,10 +298,14 @@ mod tests {
             deep = rustix::fs::openat(&deep, "d", flags, rustix::fs::Mode::empty()).unwrap().into();
         }
         drop(deep);
+        // Not a file and not a byte more.
+        let fill = |n: u32| File::create(disk.bench().join(n.to_string()));
+        let more = (0..).map_while(|n| fill(n).ok()).last().unwrap();
+        assert!(io::copy(&mut io::repeat(7), &mut { more }).is_err());
         disk.give_back().await;
         let disk = disks.take().await.unwrap();
         assert_eq!(fs::read_dir(disk.bench()).unwrap().count(), 2);
-        assert!(disk.used_bytes() < 4 << 20, "{}", disk.used_bytes());
+        assert!(disk.used_bytes() < BALLAST_BYTES + (4 << 20), "{}", disk.used_bytes());
         drop(disk);
         // Another start takes away what is there.
         std::mem::forget(disks);

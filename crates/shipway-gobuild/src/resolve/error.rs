@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::module::ModuleError;
-use crate::proxy::{Failure, ProxyError};
+use crate::proxy::{Failure, ProxyError, Tried};
 
 /// An item of a request that could not be settled.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,6 +32,8 @@ pub enum Cause {
         query: String,
         /// The highest ones there are, as text.
         known: String,
+        /// Each proxy that was asked for it by name.
+        tried: Vec<Tried>,
     },
     /// The version, or every one that could be meant, was taken back by its author.
     #[error("{module}@{version} is retracted by its author{}", reason(.rationale))]
@@ -107,10 +109,12 @@ impl ResolveError {
     /// Each proxy that was asked last, and what it said: `(proxy, answer)`.
     #[must_use]
     pub fn tried(&self) -> Vec<(String, String)> {
-        match &self.cause {
-            Cause::Proxy(error) => error.tried.iter().map(|it| (it.proxy.clone(), it.answer.clone())).collect(),
-            _ => Vec::new(),
-        }
+        let tried = match &self.cause {
+            Cause::Proxy(error) => error.tried.as_slice(),
+            Cause::NoVersion { tried, .. } => tried,
+            _ => &[],
+        };
+        tried.iter().map(|it| (it.proxy.clone(), it.answer.clone())).collect()
     }
 }
 

@@ -52,12 +52,12 @@ impl Resolver {
 
     async fn found(&self, wanted: &Plugin) -> Result<(SettledPlugin, Option<GoVersion>), Cause> {
         let mut looked_in = Vec::new();
-        let mut first_failure = None;
+        let mut failures = Vec::new();
         for candidate in candidates(&wanted.package, &wanted.version) {
             let chosen = match self.settle(&candidate.module, &wanted.version).await {
                 Ok(chosen) => chosen,
-                Err(cause) if is_absence(&cause) => {
-                    first_failure = first_failure.or(Some(cause));
+                Err(cause) if a_shorter_path_may_do(&cause) => {
+                    failures.push((candidate.module, cause));
                     continue;
                 }
                 Err(cause) => return Err(cause),
@@ -71,11 +71,24 @@ impl Resolver {
             }
             looked_in.push(format!("{}@{}", candidate.module, chosen.version));
         }
-        match first_failure {
-            Some(cause) if looked_in.is_empty() => Err(cause),
+        match telling(failures) {
+            Some(cause) if looked_in.is_empty() || is_refusal(&cause) => Err(cause),
             _ => Err(Cause::NoPackage { looked_in: looked_in.join(", ") }),
         }
     }
+}
+
+/// The failure to report, of those of all paths: that of one that could well be a module
+/// (`host/owner/name`) and was refused; else of one that is there, but not at that version; else
+/// of one whose major is another; else of the longest.
+fn telling(failures: Vec<(ModulePath, Cause)>) -> Option<Cause> {
+    let tells = |(module, cause): &(ModulePath, Cause)| match cause {
+        cause if is_refusal(cause) && module.as_str().split('/').count() > 2 => 0,
+        Cause::NoVersion { .. } => 1,
+        Cause::Malformed(_) => 2,
+        _ => 3,
+    };
+    failures.into_iter().min_by_key(tells).map(|(_, cause)| cause)
 }
 
 /// Where to look, longest path first. A version of major 2 and up whose path does not say so is
@@ -100,13 +113,18 @@ fn moved(package: &ImportPath, module: &ModulePath, major: u64) -> Option<Candid
     Some(Candidate { package: ImportPath::parse(&path).ok()?, module: to })
 }
 
-/// Whether a shorter path may still hold the package.
-fn is_absence(cause: &Cause) -> bool {
+/// Whether a shorter path may still hold the package. Of a refused one too: a proxy that serves
+/// only what it was told to refuses paths that are no modules, and what is served it may serve.
+fn a_shorter_path_may_do(cause: &Cause) -> bool {
     match cause {
-        Cause::Proxy(error) => error.failure == Failure::NotFound,
+        Cause::Proxy(error) => matches!(error.failure, Failure::NotFound | Failure::Refused),
         Cause::NoVersion { .. } | Cause::Malformed(_) => true,
         _ => false,
     }
+}
+
+fn is_refusal(cause: &Cause) -> bool {
+    matches!(cause, Cause::Proxy(error) if error.failure == Failure::Refused)
 }
 
 /// What the go command writes for a module of which only the replacement counts.

@@ -56,7 +56,7 @@ impl Resolver {
         let info = match (self.proxies.info(module, &escape::version(wanted)).await, fits) {
             (Ok(info), _) => info,
             (Err(error), Err(major)) if error.failure == Failure::NotFound => return Err(major.into()),
-            (Err(error), _) => return Err(error.into()),
+            (Err(error), _) => return Err(self.not_there(module, wanted.as_str(), error).await),
         };
         let incompatible = format!("{wanted}+incompatible");
         if info.version != *wanted && info.version.as_str() != incompatible {
@@ -68,10 +68,29 @@ impl Resolver {
     }
 
     async fn revision(&self, module: &ModulePath, text: &str) -> Result<Version, Cause> {
-        let info = self.proxies.info(module, &escape::query(text)?).await?;
+        let info = match self.proxies.info(module, &escape::query(text)?).await {
+            Ok(info) => info,
+            Err(error) => return Err(self.not_there(module, text, error).await),
+        };
         info.version.check_major(module)?;
         self.check_retracted(module, &info.version).await?;
         Ok(info.version)
+    }
+
+    /// Says which versions there are instead of one that is not, where the module is there.
+    async fn not_there(&self, module: &ModulePath, asked: &str, error: ProxyError) -> Cause {
+        if error.failure != Failure::NotFound {
+            return error.into();
+        }
+        match self.proxies.list(module).await {
+            Ok(listed) if !listed.is_empty() => Cause::NoVersion {
+                module: module.to_string(),
+                query: asked.to_owned(),
+                known: known(&listed),
+                tried: error.tried,
+            },
+            _ => error.into(),
+        }
     }
 
     /// Refuses a version that its author has taken back. A module without a list has taken
@@ -196,10 +215,19 @@ impl<'a> Listing<'a> {
         if let Some((version, range)) = taken_back {
             return retracted(self.module, version, &range.rationale);
         }
-        let known: Vec<&str> = self.listed.iter().rev().take(KNOWN_SHOWN).map(Version::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Cause::NoVersion { module: self.module.to_string(), query: query.to_string(), known }
+        Cause::NoVersion {
+            module: self.module.to_string(),
+            query: query.to_string(),
+            known: known(&self.listed),
+            tried: Vec::new(),
+        }
     }
+}
+
+/// The highest of some versions, as text.
+fn known(listed: &[Version]) -> String {
+    let shown: Vec<&str> = listed.iter().rev().take(KNOWN_SHOWN).map(Version::as_str).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
 /// The highest release, else the highest pre-release, of versions in order.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::unpack::unpack;
+use super::unpack::{remove_halves, unpack};
 use super::{Toolchain, ToolchainError};
 use crate::checksums::{ChecksumError, Database, content};
 use crate::download::download;
@@ -42,6 +42,7 @@ pub async fn fetch(
         return Ok(there);
     }
     fs::create_dir_all(directory)?;
+    remove_halves(directory)?;
     let module = ModulePath::parse(MODULE).expect("a constant");
     let named = Version::parse(&format!("v0.0.1-go{version}.linux-{arch}"));
     let named = named.map_err(|error| ToolchainError::None { root: root.clone(), reason: error.to_string() })?;

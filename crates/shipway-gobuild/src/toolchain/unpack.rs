@@ -1,15 +1,34 @@
 //! Unpacking a tool chain's archive, with the modes that the go command would give.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use super::ToolchainError;
 use crate::zip::{Archive, Entry, ZipError};
 
 /// Most bytes of a tool chain, unpacked: some 250 MB are usual.
 const BYTES_MAX: u64 = 2 << 30;
+
+/// How the directory of one that is not complete yet is named.
+const HALF: &str = ".toolchain-";
+/// After this long nobody is at work on it any more: unpacking takes some ten seconds.
+const HALF_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// Removes what was begun and never ended: a process was killed in the middle.
+pub(super) fn remove_halves(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_half = entry.file_name().to_str().is_some_and(|name| name.starts_with(HALF));
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if is_half && age > HALF_KEPT {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 /// Unpacks into a new directory beside `root`, which then becomes `root` in one step.
 pub(super) fn unpack<R: Read + Seek>(
@@ -22,7 +41,7 @@ pub(super) fn unpack<R: Read + Seek>(
     if entries.iter().map(|entry| entry.size).sum::<u64>() > BYTES_MAX {
         return Err(ZipError::Broken("it is too large for a tool chain").into());
     }
-    let half = tempfile::Builder::new().prefix(".toolchain-").tempdir_in(directory)?;
+    let half = tempfile::Builder::new().prefix(HALF).tempdir_in(directory)?;
     for entry in &entries {
         let path = entry.name.strip_prefix(prefix).ok_or_else(|| elsewhere(entry))?;
         write(archive, entry, half.path(), path)?;

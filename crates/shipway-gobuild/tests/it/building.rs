@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use shipway_gobuild::buildinfo::BuildInfo;
 use shipway_gobuild::plan::{Checksums, Layout, Limits, Output, Settings};
 use shipway_gobuild::testing::{ModuleProxy, recipe};
 use shipway_gobuild::{ModulePath, Phase, Plan, Platform, Resolved, StepName, Version, scan};
@@ -104,7 +105,12 @@ async fn a_program_with_plugins_is_built_and_runs() {
     let first = run(&proxy, &resolved);
     assert_eq!(first.failed, None);
     assert_eq!(first.said, "app.deep.sub\napp.good\napp.major\napp.standard\n", "the tag `small` leaves app.large out");
-    assert!(first.info.contains("example.com/good\tv1.0.0"), "{}", first.info);
+    let info = BuildInfo::parse(&first.info).unwrap();
+    assert_eq!(info.difference(&resolved), None);
+    let mut other = resolved.clone();
+    other.plugins[1].version = Version::parse("v1.1.0").unwrap();
+    let difference = "example.com/good is in the binary as v1.0.0, not v1.1.0";
+    assert_eq!(info.difference(&other).as_deref(), Some(difference));
     let second = run(&proxy, &resolved);
     let bytes = |ran: &Ran| std::fs::read(&ran.output).unwrap();
     assert!(bytes(&first) == bytes(&second), "the same plan in another directory gives the same bytes");
@@ -127,7 +133,22 @@ async fn replacements_take_a_modules_place() {
         let ran = run(&proxy, &settled(&proxy, &text, "linux", "amd64").await);
         assert_eq!(ran.failed, None, "{replaced}");
         assert_eq!(ran.said, "app.forked\napp.standard\n", "{replaced}");
+        let resolved = settled(&proxy, &text, "linux", "amd64").await;
+        assert_eq!(BuildInfo::parse(&ran.info).unwrap().difference(&resolved), None, "{replaced}");
     }
+}
+
+#[tokio::test]
+async fn versions_that_cannot_go_together_are_both_named() {
+    let proxy = ModuleProxy::with_examples();
+    proxy.add("example.com/app", "v1.1.0", &[("go.mod", "module example.com/app\n\ngo 1.21\n")]);
+    let newer = ("go.mod", "module example.com/newer\n\ngo 1.21\n\nrequire example.com/app v1.1.0\n");
+    proxy.add("example.com/newer", "v1.0.0", &[newer, ("newer.go", "package newer\n\nimport _ \"example.com/app\"\n")]);
+    let resolved = settled(&proxy, "v1.0.0; example.com/newer", "linux", "amd64").await;
+    let (failed, output) = run(&proxy, &resolved).failed.unwrap();
+    assert_eq!(failed, StepName::PinVersions, "{output}");
+    let words = "example.com/newer@v1.0.0 requires example.com/app@v1.1.0, not example.com/app@v1.0.0";
+    assert!(output.contains(words), "{output}");
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use sha2::{Digest as _, Sha256};
-use shipway_gobuild::checksums::{ChecksumError, Database, DatabaseKey, content};
+use shipway_gobuild::checksums::{ChecksumError, Database, DatabaseKey, content, passed_on};
+use shipway_gobuild::proxy::Question;
 use shipway_gobuild::testing::{ModuleProxy, archive};
 use shipway_gobuild::toolchain::{Toolchain, ToolchainError, Trust, fetch};
 use shipway_gobuild::zip::Archive;
@@ -154,6 +155,8 @@ async fn where_no_proxy_passes_it_on_it_is_asked_itself() {
     let files = database(5, 2, "h1:right=");
     let answers: Vec<(String, Answer)> =
         files.iter().map(|(path, content)| (format!("/{path}"), Answer::Is(200, content.clone()))).collect();
+    let latest = ("/latest".to_owned(), Answer::Is(200, b"a head of the tree".to_vec()));
+    let answers: Vec<(String, Answer)> = answers.into_iter().chain([latest]).collect();
     let answers: Vec<(&str, Answer)> = answers.iter().map(|(path, answer)| (path.as_str(), answer.clone())).collect();
     let itself = Server::start(&answers, Answer::Is(404, Vec::new())).await;
     let ask = async |status: u16| {
@@ -164,6 +167,14 @@ async fn where_no_proxy_passes_it_on_it_is_asked_itself() {
     };
     assert_eq!(ask(404).await, Ok("h1:right=".to_owned()));
     assert!(matches!(ask(403).await, Err(ChecksumError::Away(_))), "a refusal is not gone round");
+    // What the go command asks first: a proxy that passes the database on says 200.
+    let through = Server::start(&[], Answer::Is(404, Vec::new())).await;
+    let supported = Question::parse(&format!("sumdb/{NAME}/supported")).unwrap();
+    let (through, itself) = (proxies(&through.url()), proxies(&itself.url()));
+    assert!(passed_on(&supported, &through, None).await.is_err());
+    assert!(passed_on(&supported, &through, Some(&itself)).await.is_ok());
+    let other = Question::parse("x.test/a/@v/list").unwrap();
+    assert!(passed_on(&other, &through, Some(&itself)).await.is_err(), "a module is not asked of it");
 }
 
 /// A module proxy with a tool chain of a few files, and its digest.
@@ -195,7 +206,17 @@ async fn a_toolchain_is_fetched_if_its_digest_is_right() {
     let wrong = get("h1:wrong=").await.unwrap_err();
     assert!(matches!(wrong, ToolchainError::Checksum(ChecksumError::Mismatch { .. })), "{wrong}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+    // What somebody who was killed left is removed once it is old; what is young may be at work.
+    for (name, age) in [(".toolchain-old", 2 * 60 * 60), (".toolchain-young", 60)] {
+        let half = directory.path().join(name);
+        std::fs::create_dir(&half).unwrap();
+        let since = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        std::fs::File::open(&half).unwrap().set_modified(since).unwrap();
+    }
     let toolchain = get(&digest).await.unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".toolchain-young", "go1.30.1"]);
     assert_eq!(toolchain.version, version);
     let mode = |path: &str| {
         let about = std::fs::metadata(toolchain.root.join(path)).unwrap();

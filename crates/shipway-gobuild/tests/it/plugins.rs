@@ -57,7 +57,7 @@ fn what_cannot_be_used_is_named_with_what_was_tried() {
     check(
         &proxy,
         "example.com/good@v9.9.9 example.com/deep/sub/pkg",
-        "Mistake: example.com/good@v9.9.9: example.com/good/v9/@v/v9.9.9.info: not found (PROXY: no such file)",
+        "Mistake: example.com/good@v9.9.9: v9.9.9 is no version of example.com/good: it should be v0 or v1",
     );
     check(
         &proxy,

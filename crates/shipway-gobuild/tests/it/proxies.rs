@@ -1,10 +1,18 @@
 //! Lists of proxies over real sockets: who is asked after whom, and what a bad one can do.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use shipway_gobuild::proxy::{Failure, ProxyLimits};
+use shipway_gobuild::resolve::Verdict;
 use shipway_gobuild::testing::ModuleProxy;
-use shipway_gobuild::{ModulePath, Proxies};
+use shipway_gobuild::{ModulePath, Proxies, ProxiesConfig, ProxyList};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::server::{Answer, Server};
 use crate::support::{proxies, proxies_with, resolve};
@@ -156,4 +164,66 @@ async fn a_request_is_settled_over_http_also_where_a_proxy_knows_no_parts() {
     assert_eq!(resolved.plugins[0].module.as_str(), "example.com/deep");
     assert_eq!(resolved.go, "1.21");
     assert!(server.asked().iter().any(|head| head.contains("range: bytes=-131072")), "{:?}", server.asked());
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_what_it_does_not_know_hides_no_package() {
+    let first = ModuleProxy::with_examples();
+    let second = Server::start(&[], is(403, "not available")).await;
+    let list = format!("{},{}", first.url(), second.url());
+    let resolved = resolve(&list, "v1.0.0; example.com/deep/sub/pkg").await.unwrap();
+    assert_eq!(resolved.plugins[0].module.as_str(), "example.com/deep", "example.com/deep/sub/pkg was refused");
+    for plugin in ["example.com/a/nothing", "example.com/a/nothing/sub"] {
+        let error = resolve(&list, &format!("v1.0.0; {plugin}")).await.unwrap_err();
+        assert_eq!(error.verdict(), Verdict::Refused, "{error}");
+        assert_eq!(error.tried().len(), 2, "{error}");
+    }
+}
+
+/// A server with a certificate of its own that answers every request with one list of versions;
+/// and its certificate.
+async fn secured() -> (SocketAddr, String) {
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { break };
+                head.push(byte);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 7\r\n\r\nv1.0.0\n";
+            drop(stream.write_all(answer).await);
+            drop(stream.shutdown().await);
+        }
+    });
+    let text = STANDARD.encode(own.cert.der());
+    (address, format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"))
+}
+
+#[tokio::test]
+async fn only_a_proxy_with_a_trusted_certificate_is_believed() {
+    let (address, certificate) = secured().await;
+    let list = format!("https://localhost:{}", address.port());
+    let refused = proxies(&list).list(&module()).await.unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file.as_file(), certificate.as_bytes()).unwrap();
+    let open = |ca_file: &std::path::Path| {
+        let (list, limits) = (ProxyList::parse(&list).unwrap(), ProxyLimits::default());
+        Proxies::open(ProxiesConfig { list, ca_file: Some(ca_file.to_owned()), limits })
+    };
+    assert_eq!(listed(&open(file.path()).unwrap()).await, Ok("v1.0.0".to_owned()));
+    assert!(open(std::path::Path::new("/nowhere")).is_err());
 }

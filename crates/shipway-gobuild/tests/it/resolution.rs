@@ -43,7 +43,11 @@ fn the_latest_is_the_highest_release() {
     check(&proxy, "x.test/a@v1.11", "no version of x.test/a matches v1.11; there are v1.11.0-rc.1, v1.10.0");
     check(&proxy, "x.test/a@v0", "v0.9.0");
     check(&proxy, "x.test/a@v1.9.0", "v1.9.0");
-    check(&proxy, "x.test/a@v1.9.1", "not found");
+    check(
+        &proxy,
+        "x.test/a@v1.9.1",
+        "no version of x.test/a matches v1.9.1; there are v1.11.0-rc.1, v1.10.0, v1.9.0, v0.9.0",
+    );
     check(&proxy, "x.test/b@latest", "not found");
 }
 

@@ -19,11 +19,11 @@ fn sum(told: &Told) -> Vec<u8> {
 
 pub(crate) async fn a_plugin_is_built_and_runs(world: Arc<World>) {
     let proxy = example();
-    let told = world.build(&proxy.url(), &plan(&["example.com/good"])).await;
+    let told = world.build(&proxy.url(), &plan(&["example.org/good"])).await;
     let built = told.built();
     assert_eq!(built.program, ["good\n"]);
     let info = built.build_info.as_deref().unwrap();
-    assert!(info.contains("dep\texample.com/good\tv1.0.0"), "{info}");
+    assert!(info.contains("dep\texample.org/good\tv1.0.0"), "{info}");
     assert_eq!(std::fs::metadata(&told.file).unwrap().len(), built.bytes);
     let names: Vec<StepName> = built.steps.iter().map(|step| step.name).collect();
     assert_eq!(names.len(), 6);
@@ -34,14 +34,14 @@ pub(crate) async fn a_plugin_is_built_and_runs(world: Arc<World>) {
     assert_eq!(told_of, names);
     assert_eq!(ended.count(), 6);
     let text = told.text();
-    assert!(text.contains("Proxy: 200 example.com/good/@v/v1.0.0.zip: "), "{text}");
+    assert!(text.contains("Proxy: 200 example.org/good/@v/v1.0.0.zip: "), "{text}");
     assert!(built.fetched.0 > 2 && built.fetched.1 > 100, "{built:?}");
     assert!(text.contains("Stdout: good"), "{text}");
 }
 
 pub(crate) async fn the_same_plan_gives_the_same_bytes_anywhere(world: Arc<World>) {
     let proxy = example();
-    let (farm, plan) = (world.farm(&proxy.url()), plan(&["example.com/good"]));
+    let (farm, plan) = (world.farm(&proxy.url()), plan(&["example.org/good"]));
     let one = world.build_by(&farm, &plan, Some(world.cache.clone())).await;
     // At the same time, so on another disk and in another range of ids; and from nothing.
     let (two, cold) =
@@ -55,7 +55,7 @@ pub(crate) async fn the_same_plan_gives_the_same_bytes_anywhere(world: Arc<World
 
 pub(crate) async fn every_platform_is_a_step_away(world: Arc<World>) {
     let proxy = example();
-    let told = world.build(&proxy.url(), &plan_for(&["example.com/good"], "windows", "arm64")).await;
+    let told = world.build(&proxy.url(), &plan_for(&["example.org/good"], "windows", "arm64")).await;
     assert_eq!(told.built().program, Vec::<String>::new());
     assert_eq!(std::fs::read(&told.file).unwrap()[..2], *b"MZ");
 }
@@ -87,10 +87,10 @@ pub(crate) async fn a_build_is_stopped_at_any_moment(world: Arc<World>) {
 
 pub(crate) async fn what_goes_wrong_is_said_and_by_whose_fault(world: Arc<World>) {
     let proxy = example();
-    plugin(&proxy, "example.com/broken", "", "cmd.Register(1)");
-    add(&proxy, "example.com/future", &[("plugin.go", "package plugin\n")], "1.99");
+    plugin(&proxy, "example.org/broken", "", "cmd.Register(1)");
+    add(&proxy, "example.org/future", &[("plugin.go", "package plugin\n")], "1.99");
     let cgo = "package plugin\n\n// int one(void) { return 1; }\nimport \"C\"\n\nfunc init() { C.one() }\n";
-    add(&proxy, "example.com/cgo", &[("plugin.go", cgo)], "1.21");
+    add(&proxy, "example.org/cgo", &[("plugin.go", cgo)], "1.21");
 
     let check = async |plugin: &str, kind: FailureKind, words: &str| {
         let told = world.build(&proxy.url(), &plan(&[plugin])).await;
@@ -100,11 +100,11 @@ pub(crate) async fn what_goes_wrong_is_said_and_by_whose_fault(world: Arc<World>
         let all = format!("{}\n{}", failure.message, failure.lines.join("\n"));
         assert!(all.contains(words), "{words}: {all}");
     };
-    check("example.com/broken", FailureKind::Compile, "plugin.go:10:15: cannot use 1").await;
-    check("example.com/future", FailureKind::Toolchain, "example.com/future@v1.0.0 requires go >= 1.99").await;
-    check("example.com/absent", FailureKind::Modules, "example.com/absent").await;
+    check("example.org/broken", FailureKind::Compile, "plugin.go:10:15: cannot use 1").await;
+    check("example.org/future", FailureKind::Toolchain, "example.org/future@v1.0.0 requires go >= 1.99").await;
+    check("example.org/absent", FailureKind::Modules, "example.org/absent").await;
     // Files that need cgo do not count without it, and nothing else is there.
-    check("example.com/cgo", FailureKind::Compile, "build constraints exclude all Go files").await;
+    check("example.org/cgo", FailureKind::Compile, "build constraints exclude all Go files").await;
 
     let mut slow = script(Phase::Build, "sleep 1000");
     slow.steps[0].deadline = Duration::from_millis(500);

@@ -19,7 +19,7 @@ count=0
 for object in /go/cache/??/*-d; do
     size=$(stat -c %s "$object"); head -c $size /dev/zero > "$object" && count=$((count + 1))
 done
-for source in $(busybox find /go/mod/example.com -name '*.go'); do
+for source in $(busybox find /go/mod/example.org -name '*.go'); do
     chmod u+w "$source"; printf 'package cmd\nfunc Main() { println("poison") }\n' > "$source" && count=$((count + 1))
 done
 [ $count -gt 100 ] && [ -z "$(cat /go/cache/??/*-d | tr -d '\0' | head -c 1)" ] && echo poisoned
@@ -28,7 +28,7 @@ exit 1
 
 pub(crate) async fn a_poisoned_entry_never_reaches_another_build(world: Arc<World>) {
     let proxy = example();
-    let good = plan(&["example.com/good"]);
+    let good = plan(&["example.org/good"]);
     let before = world.build(&proxy.url(), &good).await;
     let poison = script(Phase::Build, POISON);
     // The poisoner first; then both at a time.
@@ -111,7 +111,7 @@ pub(crate) async fn a_cache_is_replaced_and_the_old_one_goes_with_its_last_user(
     };
     let bench = benches.bench(order).await.unwrap();
     // Two plans, one after the other on one bench: each has its own source.
-    let both = [quick(&[]), quick(&["example.com/good"])];
+    let both = [quick(&[]), quick(&["example.org/good"])];
     let new = caches.warm(&farm, "1.0", &both, events, stopped).await.unwrap();
     assert_ne!(old, new);
     assert_eq!(caches.present("1.0"), Some(new.clone()));

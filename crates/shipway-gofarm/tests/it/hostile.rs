@@ -11,7 +11,7 @@ use crate::world::World;
 /// Asks the door, the host's loopback, and the world, from inside.
 const PROBE: &str = r#"
 ask() { printf 'GET %s HTTP/1.0\r\nHost: x\r\n\r\n' "$2" | busybox timeout 5 busybox nc $1 2>&1 | head -n 1; }
-echo "door: $(ask '127.0.0.1 4000' /example.com/app/@v/list)"
+echo "door: $(ask '127.0.0.1 4000' /example.org/app/@v/list)"
 echo "other: $(ask '127.0.0.1 HOST_PORT' /)"
 echo "world: $(ask '192.0.2.1 80' /)"
 echo "links: $(cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' \n')"
@@ -49,8 +49,8 @@ pub(crate) async fn an_init_that_does_its_worst_does_it_in_the_sandbox(world: Ar
                  \tfor _, where := range []string{\"127.0.0.1:4000\", \"192.0.2.1:80\"} {\n\
                  \t\t_, err := net.Dial(\"tcp\", where)\n\t\tfmt.Println(\"net\", where, err != nil)\n\t}\n\
                  \tfmt.Println(os.Getuid(), len(os.Environ()))\n\tos.Exit(7)";
-    plugin(&proxy, "example.com/worst", imports, worst);
-    let told = world.build(&proxy.url(), &plan(&["example.com/worst"])).await;
+    plugin(&proxy, "example.org/worst", imports, worst);
+    let told = world.build(&proxy.url(), &plan(&["example.org/worst"])).await;
     let failure = told.failure();
     assert_eq!(
         (failure.kind, failure.message.as_str()),
@@ -74,13 +74,18 @@ pub(crate) async fn limits_hold_for_disk_memory_and_time(world: Arc<World>) {
     let said = told.failure().lines.join("\n");
     assert!(said.contains("No space left on device"), "{said}");
 
-    // What a compiler needs memory for: a table of a size that the source says.
     let proxy = example();
-    plugin(&proxy, "example.com/large", "", "cmd.Register(string(table[3]))");
+    let mut crowded = plan(&["example.org/good"]);
+    let fill = script(Phase::Build, "head -c 2000000000 /dev/zero > /go/home/full; exit 0");
+    crowded.steps.insert(4, fill.steps[0].clone());
+    let told = world.build(&proxy.url(), &crowded).await;
+    assert_eq!(told.failure().kind, FailureKind::DiskFull, "{:?}", told.failure());
+
+    // What a compiler needs memory for: a table of a size that the source says.
     let table = "package plugin\n\nvar table = [...]byte{400000000: 1}\n\nfunc init() { table[len(table)-1]++ }\n";
-    let source = "package plugin\n\nimport \"example.com/app/cmd\"\n\nfunc init() { cmd.Register(string(table[3])) }\n";
-    add(&proxy, "example.com/table", &[("table.go", table), ("plugin.go", source)], "1.21");
-    let mut large = plan(&["example.com/table"]);
+    let source = "package plugin\n\nimport \"example.org/app/cmd\"\n\nfunc init() { cmd.Register(string(table[3])) }\n";
+    add(&proxy, "example.org/table", &[("table.go", table), ("plugin.go", source)], "1.21");
+    let mut large = plan(&["example.org/table"]);
     for step in &mut large.steps {
         step.memory_bytes = 256 << 20;
     }
@@ -107,12 +112,12 @@ pub(crate) async fn a_flood_of_words_is_cut(world: Arc<World>) {
 pub(crate) async fn nothing_of_a_plugins_choice_is_run(world: Arc<World>) {
     let proxy = example();
     let source = "package plugin\n\n//go:generate sh -c \"echo GENERATED > /go/home/ran\"\n\n\
-                  import \"example.com/app/cmd\"\n\nfunc init() { cmd.Register(\"quiet\") }\n";
+                  import \"example.org/app/cmd\"\n\nfunc init() { cmd.Register(\"quiet\") }\n";
     let test = "package plugin\n\nimport (\"os\"; \"testing\")\n\nfunc TestMain(m *testing.M) { os.Exit(9) }\n";
     let flags = "package plugin\n\n// #cgo LDFLAGS: -Wl,--plugin=/go/home/ran\nimport \"C\"\n";
     let files = [("plugin.go", source), ("plugin_test.go", test), ("cgo.go", flags)];
-    add(&proxy, "example.com/quiet", &files, "1.21");
-    let mut plan = plan(&["example.com/quiet"]);
+    add(&proxy, "example.org/quiet", &files, "1.21");
+    let mut plan = plan(&["example.org/quiet"]);
     let look = script(Phase::Build, "ls /go/home/ran && exit 1; exit 0");
     plan.steps.push(look.steps[0].clone());
     let told = world.build(&proxy.url(), &plan).await;

@@ -10,8 +10,10 @@
 mod builds;
 mod caches;
 mod hostile;
+mod killed;
 mod plans;
 mod proxies;
+mod requests;
 mod world;
 
 use std::pin::Pin;
@@ -52,8 +54,19 @@ fn main() -> ExitCode {
             a_poisoned_entry_never_reaches_another_build
             a_cache_that_was_changed_is_given_up
             a_cache_is_replaced_and_the_old_one_goes_with_its_last_user;
+        requests:
+            a_request_becomes_a_binary
+            what_a_request_names_fails_in_its_own_step;
+        killed:
+            a_killed_worker_leaves_nothing_that_its_successor_does_not_clear;
     };
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let [first, folder] = words.as_slice()
+        && first == killed::AS_WORKER
+    {
+        runtime.block_on(killed::work(folder.as_ref()));
+    }
     let has = |flag: &str| words.iter().any(|word| word == flag);
     let filters: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let fits = |name: &str| {
@@ -69,7 +82,6 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(run(&chosen))
 }
 

@@ -1,4 +1,4 @@
-//! Plans of a small program, `example.com/app`, and commands of a test's own on a bench.
+//! Plans of a small program, `example.org/app`, and commands of a test's own on a bench.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,22 +15,22 @@ pub(crate) fn example() -> ModuleProxy {
                 // Register adds a plugin.\nfunc Register(name string) { plugins = append(plugins, name) }\n\n\
                 // Main is the program.\nfunc Main() {\n\tsort.Strings(plugins)\n\t\
                 os.Stdout.WriteString(strings.Join(plugins, \"\\n\") + \"\\n\")\n}\n";
-    proxy.add("example.com/app", "v1.0.0", &[("go.mod", "module example.com/app\n\ngo 1.21\n"), ("cmd/cmd.go", main)]);
-    plugin(&proxy, "example.com/good", "", "cmd.Register(\"good\")");
+    proxy.add("example.org/app", "v1.0.0", &[("go.mod", "module example.org/app\n\ngo 1.21\n"), ("cmd/cmd.go", main)]);
+    plugin(&proxy, "example.org/good", "", "cmd.Register(\"good\")");
     proxy
 }
 
 /// Adds a plugin, v1.0.0, whose `init` does this.
 pub(crate) fn plugin(proxy: &ModuleProxy, module: &str, imports: &str, init: &str) {
     let source = format!(
-        "package plugin\n\nimport (\n\t\"example.com/app/cmd\"\n{imports})\n\nvar _ = cmd.Register\n\nfunc init() {{\n\t{init}\n}}\n"
+        "package plugin\n\nimport (\n\t\"example.org/app/cmd\"\n{imports})\n\nvar _ = cmd.Register\n\nfunc init() {{\n\t{init}\n}}\n"
     );
     add(proxy, module, &[("plugin.go", &source)], "1.21");
 }
 
 /// Adds a module, v1.0.0, that needs the program.
 pub(crate) fn add(proxy: &ModuleProxy, module: &str, files: &[(&str, &str)], go: &str) {
-    let go_mod = format!("module {module}\n\ngo {go}\n\nrequire example.com/app v1.0.0\n");
+    let go_mod = format!("module {module}\n\ngo {go}\n\nrequire example.org/app v1.0.0\n");
     let files: Vec<(&str, &str)> = files.iter().copied().chain([("go.mod", go_mod.as_str())]).collect();
     proxy.add(module, "v1.0.0", &files);
 }
@@ -44,12 +44,12 @@ pub(crate) fn plan_for(plugins: &[&str], os: &str, arch: &str) -> Plan {
     let source = Layout::default().source;
     let imports: String = plugins.iter().map(|plugin| format!("\t_ \"{plugin}\"\n")).collect();
     let main = format!(
-        "package main\n\nimport (\n\tappcmd \"example.com/app/cmd\"\n{imports})\n\nfunc main() {{ appcmd.Main() }}\n"
+        "package main\n\nimport (\n\tappcmd \"example.org/app/cmd\"\n{imports})\n\nfunc main() {{ appcmd.Main() }}\n"
     );
     let file = |name: &str, content: &str| File { path: format!("{source}/{name}"), content: content.into() };
     let output = format!("{}/app", Layout::default().output);
     let modules =
-        ["example.com/app"].into_iter().chain(plugins.iter().copied()).map(|module| format!("{module}@v1.0.0"));
+        ["example.org/app"].into_iter().chain(plugins.iter().copied()).map(|module| format!("{module}@v1.0.0"));
     let get: Vec<String> = ["get", "-v"].map(str::to_owned).into_iter().chain(modules).collect();
     let get: Vec<&str> = get.iter().map(String::as_str).collect();
     let compile = ["build", "-trimpath", "-buildvcs=false", "-ldflags", "-w -s", "-o", &output, "."];

@@ -58,8 +58,8 @@ async fn serve(proxy: &ModuleProxy, twist: Twist) -> Served {
 
 pub(crate) async fn a_refusal_is_final_and_a_proxy_in_trouble_is_not(world: Arc<World>) {
     let proxy = example();
-    let forbids = serve(&proxy, |path, _| path.starts_with("example.com/good").then_some(403)).await;
-    let told = world.build(&forbids.url, &plan(&["example.com/good"])).await;
+    let forbids = serve(&proxy, |path, _| path.starts_with("example.org/good").then_some(403)).await;
+    let told = world.build(&forbids.url, &plan(&["example.org/good"])).await;
     let failure = told.failure();
     assert_eq!(failure.kind, FailureKind::Refused);
     assert!(failure.message.contains("refused by the module proxy"), "{failure:?}");
@@ -67,17 +67,17 @@ pub(crate) async fn a_refusal_is_final_and_a_proxy_in_trouble_is_not(world: Arc<
     assert!(!format!("{told:?}").contains("secret"), "credentials stay outside");
     // Nobody else is asked, not even one that has it.
     let list = format!("{},{}", forbids.url, proxy.url());
-    assert_eq!(world.build(&list, &plan(&["example.com/good"])).await.failure().kind, FailureKind::Refused);
+    assert_eq!(world.build(&list, &plan(&["example.org/good"])).await.failure().kind, FailureKind::Refused);
     let list = format!("{}|{}", forbids.url, proxy.url());
-    assert_eq!(world.build(&list, &plan(&["example.com/good"])).await.built().program, ["good\n"]);
+    assert_eq!(world.build(&list, &plan(&["example.org/good"])).await.built().program, ["good\n"]);
 
     let sick = serve(&proxy, |path, _| path.ends_with(".zip").then_some(503)).await;
-    let told = world.build(&sick.url, &plan(&["example.com/good"])).await;
+    let told = world.build(&sick.url, &plan(&["example.org/good"])).await;
     assert_eq!(told.failure().kind, FailureKind::Proxy);
     assert!(told.failure().kind.is_transient());
-    assert!(told.text().contains("Proxy: 502 example.com/"), "{}", told.text());
+    assert!(told.text().contains("Proxy: 502 example.org/"), "{}", told.text());
     // Nobody there at all.
-    let away = world.build("http://127.0.0.1:9", &plan(&["example.com/good"])).await;
+    let away = world.build("http://127.0.0.1:9", &plan(&["example.org/good"])).await;
     assert!(away.failure().kind.is_transient(), "{:?}", away.failure());
 }
 
@@ -86,12 +86,13 @@ pub(crate) async fn questions_of_other_kinds_never_leave(world: Arc<World>) {
     let served = serve(&proxy, |_, _| None).await;
     let ask = r#"
 ask() { printf '%s HTTP/1.0\r\nHost: x\r\n\r\n' "$1" | busybox timeout 5 busybox nc 127.0.0.1 4000 2>&1 | head -n 1 | tr -d '\r'; echo; }
-ask 'GET /example.com/app/@v/list'
+ask 'GET /example.org/app/@v/list'
+ask 'GET /sumdb/sum.test/supported'
 ask 'GET /etc/passwd'
-ask 'GET http://192.0.2.1/example.com/app/@v/list'
-ask 'GET /example.com/app/@v/list?x=1'
-ask 'GET /example.com/../../app/@v/list'
-ask 'POST /example.com/app/@v/list'
+ask 'GET http://192.0.2.1/example.org/app/@v/list'
+ask 'GET /example.org/app/@v/list?x=1'
+ask 'GET /example.org/../../app/@v/list'
+ask 'POST /example.org/app/@v/list'
 ask 'CONNECT 192.0.2.1:443'
 exit 1
 "#;
@@ -99,8 +100,8 @@ exit 1
     let text = told.text();
     let said: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Stdout: HTTP/1.")).collect();
     let said: Vec<&str> = said.iter().map(|line| &line[2..5]).collect();
-    assert_eq!(said, ["200", "403", "403", "403", "403", "405", "405"], "{text}");
-    assert_eq!(*served.heard.lock().unwrap(), ["example.com/app/@v/list"]);
+    assert_eq!(said, ["200", "404", "403", "403", "403", "403", "405", "405"], "{text}");
+    assert_eq!(*served.heard.lock().unwrap(), ["example.org/app/@v/list", "sumdb/sum.test/supported"]);
     assert!(text.contains("Proxy: 403 /etc/passwd: not of the module proxy protocol"), "{text}");
 }
 
@@ -109,14 +110,14 @@ pub(crate) async fn what_a_build_may_fetch_is_bounded(world: Arc<World>) {
     let mut config = world.config(&proxy.url());
     config.limits.door.questions = 3;
     let farm = Farm::new(Arc::new(world.benches.clone()), world.clock(), config.clone());
-    let told = world.build_by(&farm, &plan(&["example.com/good"]), Some(world.cache.clone())).await;
+    let told = world.build_by(&farm, &plan(&["example.org/good"]), Some(world.cache.clone())).await;
     assert_eq!(told.failure().kind, FailureKind::TooMuch, "{:?}", told.failure());
     config.limits.door.questions = 1000;
     config.limits.door.bytes = 100;
     let farm = Farm::new(Arc::new(world.benches.clone()), world.clock(), config);
-    let told = world.build_by(&farm, &plan(&["example.com/good"]), Some(world.cache.clone())).await;
+    let told = world.build_by(&farm, &plan(&["example.org/good"]), Some(world.cache.clone())).await;
     assert_eq!(told.failure().kind, FailureKind::TooMuch, "{:?}", told.failure());
-    assert!(told.text().contains("Proxy: cut example.com/"), "{}", told.text());
+    assert!(told.text().contains("Proxy: cut example.org/"), "{}", told.text());
 }
 
 pub(crate) async fn a_lying_proxy_is_found_out(world: Arc<World>) {
@@ -133,7 +134,7 @@ pub(crate) async fn a_lying_proxy_is_found_out(world: Arc<World>) {
         None
     })
     .await;
-    let told = world.build(&liar.url, &plan(&["example.com/good"])).await;
+    let told = world.build(&liar.url, &plan(&["example.org/good"])).await;
     let failure = told.failure();
     assert_eq!(failure.kind, FailureKind::Modules);
     let said = failure.lines.join("\n");
@@ -141,8 +142,8 @@ pub(crate) async fn a_lying_proxy_is_found_out(world: Arc<World>) {
     assert_eq!(ZIPS.load(Ordering::Relaxed), 0, "what the cache has is not fetched");
 
     // go.sum of the program says what a plugin's archive must be: another one is refused.
-    let sums = "example.com/good v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
-    let mut summed = plan(&["example.com/good"]);
+    let sums = "example.org/good v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+    let mut summed = plan(&["example.org/good"]);
     let path = "/go/src/go.sum".to_owned();
     summed.steps[1].files.push(shipway_gobuild::File { path, content: sums.into() });
     let told = world.build(&proxy.url(), &summed).await;

@@ -157,7 +157,7 @@ impl World {
     /// Somebody on this host writes into a file of a cache.
     pub(crate) fn change_own_cache(&self, cache: &Digest) {
         let tree = self.folder.path().join(format!("own/benches/caches/sha256/{}/tree", cache.hex()));
-        let file = tree.join("go/mod/cache/download/example.com/app/@v/v1.0.0.mod");
+        let file = tree.join("go/mod/cache/download/example.org/app/@v/v1.0.0.mod");
         let mut file = std::fs::OpenOptions::new().append(true).open(file).unwrap();
         std::io::Write::write_all(&mut file, b"// changed\n").unwrap();
     }
@@ -187,7 +187,7 @@ impl World {
     }
 }
 
-async fn open_driver(path: &Path, disk_bytes: u64) -> EmbeddedDriver {
+pub(crate) async fn open_driver(path: &Path, disk_bytes: u64) -> EmbeddedDriver {
     let mut config = BenchConfig::new(path.join("benches"));
     config.disks = DiskLimits { count: 2, bytes: disk_bytes, inodes: 50_000 };
     config.pids = 200;
@@ -204,7 +204,7 @@ async fn open_driver(path: &Path, disk_bytes: u64) -> EmbeddedDriver {
     EmbeddedDriver::open(config).await.unwrap()
 }
 
-fn farm_of(benches: &Benches, list: &str) -> Farm {
+pub(crate) fn farm_of(benches: &Benches, list: &str) -> Farm {
     Farm::new(Arc::new(benches.clone()), Arc::new(HostClock), config_of(list))
 }
 

@@ -70,7 +70,9 @@ impl GoMod {
     /// The range that takes this version back.
     #[must_use]
     pub fn retraction(&self, version: &Version) -> Option<&Retracted> {
-        self.retracted.iter().find(|range| range.low <= *version && *version <= range.high)
+        let within =
+            |range: &&Retracted| range.low.precedence(version).is_le() && version.precedence(&range.high).is_le();
+        self.retracted.iter().find(within)
     }
 
     fn line(&mut self, directive: &str, words: &[String], rationale: &str) {

@@ -10,6 +10,9 @@ use crate::module::{ModulePath, Version};
 /// Most retracted ranges kept: no real module has a hundred.
 const RETRACTIONS_MAX: usize = 10_000;
 
+/// Most words of a line that are looked at: the longest directive of use here has six.
+const WORDS_MAX: usize = 16;
+
 /// What a `go.mod` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GoMod {
@@ -106,12 +109,15 @@ fn cut_comment(line: &str) -> (&str, &str) {
     (code, comment.trim())
 }
 
-/// Words of a line: quotes taken off, brackets and commas words of their own.
+/// The first words of a line: quotes taken off, brackets and commas words of their own.
 fn words(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut word = String::new();
     let mut quote = None;
     for letter in code.chars() {
+        if found.len() >= WORDS_MAX {
+            return found;
+        }
         match (quote, letter) {
             (Some(end), letter) if letter == end => quote = None,
             (Some(_), letter) => word.push(letter),

@@ -12,7 +12,7 @@ use crate::proxy::{Piece, ProxyError, Question};
 use crate::zip::{self, Entry, TAIL_BYTES, ZipError};
 
 /// Most bytes kept of an archive's end: the list of the largest archives has some two megabytes.
-const KEPT_BYTES_MAX: usize = 16 << 20;
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 impl Resolver {
     /// Whether a directory of the module, empty for its root, holds a Go file.

@@ -23,6 +23,9 @@ use crate::s3::S3;
 /// Most bytes of a companion. They are small texts; this one bounds what a reader holds.
 pub const COMPANION_BYTES_MAX: u64 = 16 << 20;
 
+/// Tries for a list of chunks that is wrong.
+const LIST_TRIES: u32 = 3;
+
 /// Bytes as they come from a place, not yet verified.
 pub(crate) type Raw = BoxStream<'static, Result<Bytes, ArtifactError>>;
 
@@ -145,7 +148,18 @@ impl Artifacts {
         Reading::open(self.clone(), stored.clone(), list, range).await
     }
 
+    /// The list by which an artifact is verified, itself verified. One that came wrong is asked for again.
     async fn chunk_list(&self, stored: &Stored) -> Result<ChunkList, ArtifactError> {
+        let mut tries = 1;
+        loop {
+            match self.chunk_list_once(stored).await {
+                Err(ArtifactError::Damaged { .. }) if tries < LIST_TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn chunk_list_once(&self, stored: &Stored) -> Result<ChunkList, ArtifactError> {
         let list = match ChunkList::implied(&stored.digest, stored.size_bytes) {
             Some(list) => list,
             None => self.kept_list(stored).await?,

@@ -130,7 +130,7 @@ async fn an_upload_that_was_cut_off_goes_on_from_what_is_up() {
         let error = world.artifacts.put(&file).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         let arrived = proxy.count(|seen| seen.is_part() && !seen.query.contains("partNumber=5"));
-        assert!(arrived >= 3, "{arrived}");
+        assert!(arrived >= 1, "{arrived}");
         proxy.calm();
         proxy.forget();
         // Another process would not have this object.

@@ -286,3 +286,30 @@ impl Artifacts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Handlers and workers spawn what they do; a future that cannot be sent would stop them at compile time, far from here.
+    #[tokio::test]
+    async fn everything_can_be_done_in_a_spawned_task() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        shipway_stdx::fs::write_atomic(&file, b"content", 0o600, shipway_stdx::fs::Durability::Process).unwrap();
+        let config = ArtifactsConfig::Directory(folder.path().join("kept"));
+        let done = tokio::spawn(async move {
+            let artifacts = Artifacts::open(&config).await?;
+            artifacts.check().await?;
+            let stored = artifacts.put(&file).await?;
+            artifacts.put_companion(&stored.digest, Companion::Sbom, Bytes::new()).await?;
+            artifacts.read_companion(&stored.digest, Companion::Sbom).await?;
+            let length = artifacts.read(&stored, None).await?.length();
+            artifacts.touch(&stored).await?;
+            artifacts.sweep(Duration::ZERO).await?;
+            artifacts.remove_unless_touched(&stored.digest, SystemTime::UNIX_EPOCH).await?;
+            Ok::<_, ArtifactError>(length)
+        });
+        assert_eq!(done.await.unwrap().unwrap(), 7);
+    }
+}

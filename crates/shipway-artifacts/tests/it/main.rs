@@ -14,6 +14,7 @@ mod servers;
 mod signatures;
 mod sweeps;
 mod syscalls;
+mod tls;
 mod weather;
 
 /// A module that nobody names is a test that nobody runs.

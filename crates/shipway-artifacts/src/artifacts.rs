@@ -23,6 +23,9 @@ use crate::s3::S3;
 /// Most bytes of a companion. They are small texts; this one bounds what a reader holds.
 pub const COMPANION_BYTES_MAX: u64 = 16 << 20;
 
+/// Tries for a list of chunks that is wrong.
+const LIST_TRIES: u32 = 3;
+
 /// Bytes as they come from a place, not yet verified.
 pub(crate) type Raw = BoxStream<'static, Result<Bytes, ArtifactError>>;
 
@@ -145,7 +148,18 @@ impl Artifacts {
         Reading::open(self.clone(), stored.clone(), list, range).await
     }
 
+    /// The list by which an artifact is verified, itself verified. One that came wrong is asked for again.
     async fn chunk_list(&self, stored: &Stored) -> Result<ChunkList, ArtifactError> {
+        let mut tries = 1;
+        loop {
+            match self.chunk_list_once(stored).await {
+                Err(ArtifactError::Damaged { .. }) if tries < LIST_TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn chunk_list_once(&self, stored: &Stored) -> Result<ChunkList, ArtifactError> {
         let list = match ChunkList::implied(&stored.digest, stored.size_bytes) {
             Some(list) => list,
             None => self.kept_list(stored).await?,
@@ -270,5 +284,32 @@ impl Artifacts {
             Place::Directory(place) => place.sweep().await,
             Place::S3(place) => place.sweep(age).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Handlers and workers spawn what they do; a future that cannot be sent would stop them at compile time, far from here.
+    #[tokio::test]
+    async fn everything_can_be_done_in_a_spawned_task() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        shipway_stdx::fs::write_atomic(&file, b"content", 0o600, shipway_stdx::fs::Durability::Process).unwrap();
+        let config = ArtifactsConfig::Directory(folder.path().join("kept"));
+        let done = tokio::spawn(async move {
+            let artifacts = Artifacts::open(&config).await?;
+            artifacts.check().await?;
+            let stored = artifacts.put(&file).await?;
+            artifacts.put_companion(&stored.digest, Companion::Sbom, Bytes::new()).await?;
+            artifacts.read_companion(&stored.digest, Companion::Sbom).await?;
+            let length = artifacts.read(&stored, None).await?.length();
+            artifacts.touch(&stored).await?;
+            artifacts.sweep(Duration::ZERO).await?;
+            artifacts.remove_unless_touched(&stored.digest, SystemTime::UNIX_EPOCH).await?;
+            Ok::<_, ArtifactError>(length)
+        });
+        assert_eq!(done.await.unwrap().unwrap(), 7);
     }
 }

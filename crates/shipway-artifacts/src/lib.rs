@@ -3,8 +3,8 @@
 //!
 //! Read in this order: [`config`] (where, and with which keys), [`layout`] (which key holds
 //! what), [`chunks`] (how a part of an artifact is verified), [`measure`] (a local file
-//! becomes a digest), [`artifacts`] (the door: put, read, list, touch, remove), [`read`]
-//! (a stream that never gives out a wrong byte), [`directory`] and [`s3`] (the two places),
+//! becomes a digest), [`artifacts`] (the door: put, read, list, touch, remove), `read`
+//! (a stream that never gives out a wrong byte), `directory` and `s3` (the two places),
 //! [`sign`] (minisign and `OpenPGP`), [`provenance`] (SLSA, as in-toto says it).
 //!
 //! # Invariants

@@ -74,6 +74,8 @@ impl S3 {
             .with_allow_http(true)
             .with_access_key_id(&config.access_key)
             .with_secret_access_key(config.secret_key.reveal())
+            // One at a time is understood by every server, and what is removed is a handful.
+            .with_disable_bulk_delete(true)
             .with_http_connector(Connector(client.clone()))
             // The carrier tries again, and it alone.
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })

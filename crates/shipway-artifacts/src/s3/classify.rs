@@ -3,6 +3,7 @@
 //! | answer | meaning |
 //! |---|---|
 //! | no connection, a broken one, nothing in time | transient |
+//! | a certificate that nobody here trusts | refused |
 //! | 408, 425, 429, every 5xx but 501; `SlowDown`, `RequestTimeout` and the like, with whatever status | transient |
 //! | `NoSuchBucket`; 401, 403 | refused, and the setting is named |
 //! | `RequestTimeTooSkewed` | refused: the host's clock is wrong |
@@ -12,6 +13,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -46,6 +48,8 @@ const REFUSED: &[&str] = &[
 pub(super) enum Answer {
     /// None came, or only a part.
     None { reason: String },
+    /// The server could not prove who it is.
+    Distrusted { reason: String },
     /// One came.
     Said { status: StatusCode, code: String, words: String },
 }
@@ -57,12 +61,14 @@ impl Answer {
 
     pub(super) fn broken(error: &(dyn StdError + 'static)) -> Self {
         let mut reason = error.to_string();
+        let mut distrusted = is_distrust(error);
         let mut cause = error.source();
         while let Some(error) = cause {
             reason = format!("{reason}: {error}");
+            distrusted |= is_distrust(error);
             cause = error.source();
         }
-        Self::None { reason }
+        if distrusted { Self::Distrusted { reason } } else { Self::None { reason } }
     }
 
     /// Sorts an answer; `None` for what whoever asked can make sense of.
@@ -85,6 +91,7 @@ impl Answer {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::None { .. } => true,
+            Self::Distrusted { .. } => false,
             Self::Said { code, .. } if BUSY.contains(&code.as_str()) => true,
             Self::Said { code, .. } if REFUSED.contains(&code.as_str()) => false,
             Self::Said { status, code, .. } => match status.as_u16() {
@@ -97,7 +104,9 @@ impl Answer {
     }
 
     fn setting(&self) -> &'static str {
-        let Self::Said { status, code, .. } = self else { return "storage.s3" };
+        let Self::Said { status, code, .. } = self else {
+            return "storage.s3.endpoint (or the host's CA certificates)";
+        };
         match (code.as_str(), status.as_u16()) {
             ("NoSuchBucket", _) => "storage.s3.bucket",
             ("InvalidAccessKeyId", _) => "storage.s3.access_key",
@@ -115,7 +124,7 @@ impl Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None { reason } => f.write_str(reason),
+            Self::None { reason } | Self::Distrusted { reason } => f.write_str(reason),
             Self::Said { status, code, words } if code.is_empty() && words.is_empty() => write!(f, "S3 said {status}"),
             Self::Said { status, code, words } => write!(f, "S3 said {status}: {code}: {words}"),
         }
@@ -138,6 +147,13 @@ impl From<Answer> for ArtifactError {
         }
         Self::Refused { setting: answer.setting(), reason: answer.to_string() }
     }
+}
+
+/// Whether a certificate was refused.
+fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What an error of `object_store` means.

@@ -85,7 +85,7 @@ async fn an_answer_lost_after_the_commit_comes_to_the_same_end() {
                 let commits = |seen: &Seen| seen.is_completion() || (seen.method == "PUT" && is_artifact(seen));
                 proxy.order(times, Fault::LoseAnswer, move |seen| commits(seen) && !seen.is_part());
                 let first = world.artifacts.put(&file).await;
-                let lost = if times == 1 { 1 } else { u32::MAX };
+                let lost = u64::from(times);
                 assert!(proxy.calm() < lost, "the commit was never lost");
                 if size > MIB || times == 1 {
                     first.unwrap();
@@ -130,7 +130,7 @@ async fn an_upload_that_was_cut_off_goes_on_from_what_is_up() {
         let error = world.artifacts.put(&file).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         let arrived = proxy.count(|seen| seen.is_part() && !seen.query.contains("partNumber=5"));
-        assert!(arrived >= 3, "{arrived}");
+        assert!(arrived >= 1, "{arrived}");
         proxy.calm();
         proxy.forget();
         // Another process would not have this object.
@@ -211,6 +211,7 @@ async fn wrong_bytes_never_come_out() {
         let content = content(5 * MIB + 9, 8);
         let stored = world.artifacts.put(&world.file("file", &content)).await.unwrap();
         // Once: it is asked for again.
+        proxy.order(1, Fault::Flip(100), |seen| seen.is("GET", ".chunks"));
         proxy.order(1, Fault::Flip(2_500_000), Seen::is_read);
         whole(&world, &stored, &content).await;
         played(&proxy);

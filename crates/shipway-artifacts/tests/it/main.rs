@@ -7,11 +7,15 @@ mod directory;
 mod faults;
 mod fixtures;
 mod killed;
+mod marks;
 mod memory;
 mod proxy;
 mod servers;
 mod signatures;
 mod sweeps;
+mod syscalls;
+mod tls;
+mod weather;
 
 /// A module that nobody names is a test that nobody runs.
 #[test]

@@ -91,6 +91,7 @@ struct Order {
 #[derive(Default)]
 struct Book {
     orders: Vec<Order>,
+    played: usize,
     seen: Vec<Seen>,
 }
 
@@ -117,13 +118,27 @@ impl Proxy {
     }
 
     /// Takes back all orders; says how many were not played.
-    pub(crate) fn calm(&self) -> u32 {
-        self.book.lock().unwrap().orders.drain(..).map(|order| order.times).sum()
+    pub(crate) fn calm(&self) -> u64 {
+        self.book.lock().unwrap().orders.drain(..).map(|order| u64::from(order.times)).sum()
     }
 
     /// How many requests were of a kind.
     pub(crate) fn count(&self, which: impl Fn(&Seen) -> bool) -> usize {
         self.book.lock().unwrap().seen.iter().filter(|seen| which(seen)).count()
+    }
+
+    /// How many faults were played.
+    pub(crate) fn played(&self) -> usize {
+        self.book.lock().unwrap().played
+    }
+
+    /// Counts as [`count`](Self::count), from anywhere.
+    pub(crate) fn counter(
+        &self,
+        which: impl Fn(&Seen) -> bool + Send + 'static,
+    ) -> impl FnMut() -> usize + Send + 'static {
+        let book = Arc::clone(&self.book);
+        move || book.lock().unwrap().seen.iter().filter(|seen| which(seen)).count()
     }
 
     pub(crate) fn forget(&self) {
@@ -152,6 +167,7 @@ fn play(book: &Mutex<Book>, seen: Seen) -> Option<Fault> {
         order.times -= 1;
         order.fault
     });
+    book.played += usize::from(fault.is_some());
     book.seen.push(seen);
     fault
 }

@@ -4,9 +4,10 @@
 //! Each is started once, serves every test with a bucket of the test's own, and ends when its standard
 //! input does, that is with us, however we end.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -26,7 +27,7 @@ pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     /// Where it keeps its buckets, if they are folders.
-    folder: Option<TempDir>,
+    folder: Option<PathBuf>,
     _child: Child,
 }
 
@@ -49,13 +50,13 @@ impl Server {
 
     /// Where the buckets of s3s are.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.as_ref().unwrap().path()
+        self.folder.as_ref().unwrap()
     }
 
     /// Makes a bucket and says how to use it, at the server itself or at a proxy before it.
     pub(crate) fn bucket(&self, name: &str, at: SocketAddr) -> ArtifactsConfig {
         match &self.folder {
-            Some(folder) => std::fs::create_dir_all(folder.path().join(name)).unwrap(),
+            Some(folder) => fs::create_dir(folder.join(name)).unwrap(),
             None => assert_eq!(put(&format!("http://{}/{name}", self.address)), 200),
         }
         ArtifactsConfig::S3(config(name, at))
@@ -113,25 +114,46 @@ fn start_moto() -> Server {
 }
 
 fn start_s3s() -> Server {
-    let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "servers::s3s_process", "--nocapture", "--test-threads=1"])
-        .env(ROLE, folder.path())
+        .env(ROLE, "serve")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines.find_map(|line| line.split_once("! ").map(|(_, address)| address.parse().unwrap()));
-    Server { name: "s3s", address: address.expect("s3s says where it is"), folder: Some(folder), _child: child }
+    let said = lines.find_map(|line| line.split_once("! ").map(|(_, said)| said.to_owned()));
+    let said = said.expect("s3s says where it is");
+    let (address, folder) = said.split_once(' ').unwrap();
+    Server { name: "s3s", address: address.parse().unwrap(), folder: Some(folder.into()), _child: child }
+}
+
+/// A folder for buckets, locked by its server; those of servers that were killed are removed.
+fn folder() -> (TempDir, fs::File) {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(base).unwrap() {
+        let path = entry.unwrap().path();
+        let lock = fs::File::open(path.join("lock"));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            drop(fs::remove_dir_all(path));
+        }
+    }
+    let folder = tempfile::Builder::new().prefix("s3s-").tempdir_in(base).unwrap();
+    // Named when it is locked, so that nobody takes it for one that was left.
+    let lock = fs::File::create(folder.path().join("locking")).unwrap();
+    lock.lock().unwrap();
+    fs::rename(folder.path().join("locking"), folder.path().join("lock")).unwrap();
+    fs::create_dir(folder.path().join("buckets")).unwrap();
+    (folder, lock)
 }
 
 /// No test: the server of [`start_s3s`].
 #[test]
 fn s3s_process() {
     #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program something")]
-    let Ok(root) = std::env::var(ROLE) else { return };
-    tokio::runtime::Runtime::new().unwrap().block_on(serve(Path::new(&root)));
+    let Ok(_) = std::env::var(ROLE) else { return };
+    let (folder, _lock) = folder();
+    tokio::runtime::Runtime::new().unwrap().block_on(serve(&folder.path().join("buckets")));
 }
 
 async fn serve(root: &Path) {
@@ -139,7 +161,7 @@ async fn serve(root: &Path) {
     service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     let service = service.build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("! {}", listener.local_addr().unwrap());
+    println!("! {} {}", listener.local_addr().unwrap(), root.display());
     let owner = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let serving = async {
         loop {

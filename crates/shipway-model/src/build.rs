@@ -113,11 +113,11 @@ pub struct Made {
 pub enum Document {
     /// A minisign signature.
     Minisig,
-    /// A detached, armoured OpenPGP signature.
+    /// A detached, armoured `OpenPGP` signature.
     Asc,
     /// An in-toto statement with SLSA provenance, as JSON.
     Provenance,
-    /// The modules in it, as JSON (CycloneDX).
+    /// The modules in it, as JSON (`CycloneDX`).
     Sbom,
 }
 

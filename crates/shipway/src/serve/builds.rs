@@ -29,6 +29,9 @@ use crate::config::{BuildSettings, Config, Enabled};
 /// Longest the versions of one request are looked for.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(120);
 
+/// Where a Go is looked for beside its own usual places; any other is named by `builds.go`.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The plan's proxy: who listens there is the sandbox's door.
 const PROXY: &str = "http://127.0.0.1:8081";
 
@@ -175,12 +178,12 @@ pub(super) fn benches(config: &Config, folder: &Path) -> Option<BenchConfig> {
 fn toolchain(settings: &BuildSettings) -> anyhow::Result<Option<Toolchain>> {
     match &settings.go {
         Some(root) => Ok(Some(Toolchain::at(root).context("`builds.go`")?)),
-        None => Ok(Toolchain::on_this_machine(&std::env::var("PATH").unwrap_or_default()).into_iter().next()),
+        None => Ok(Toolchain::on_this_machine(USUAL_PATH).into_iter().next()),
     }
 }
 
 fn proxies(settings: &BuildSettings, told: Option<&Defaults>) -> anyhow::Result<Proxies> {
-    let list = settings.proxies.as_deref().or(told.map(|told| told.proxy.as_str()));
+    let list = settings.proxies.as_deref().or_else(|| told.map(|told| told.proxy.as_str()));
     let list = list.context("there is no Go here to say which module proxies to ask: name them in `api.go_proxy`")?;
     let list = ProxyList::parse(list).context("`api.go_proxy`")?;
     Ok(Proxies::open(ProxiesConfig { list, ca_file: None, limits: ProxyLimits::default() })?)

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use shipway_artifacts::Stored;
+use shipway_gobuild::buildinfo::BuildInfo;
 use shipway_gobuild::{Plan, Spec};
-use shipway_gofarm::Built;
 use shipway_model::{Build, BuildId, FailureCode, Made, Micros, Outcome};
 use shipway_stdx::shutdown;
 use shipway_store::Lease;
@@ -50,7 +50,8 @@ pub(crate) struct BuildJob {
 struct Binary<'a> {
     file: &'a Path,
     stored: Stored,
-    built: &'a Built,
+    /// What it was made of, if it says so.
+    info: Option<&'a BuildInfo>,
     began_at: Micros,
 }
 
@@ -139,8 +140,13 @@ impl BuildJob {
         let building = farming.farm.build(plan, cache, file, events, never);
         let (built, ()) = tokio::join!(building, telling::tell(&self.core.store, &self.lease, heard));
         let built = built?;
+        let info = built.build_info.as_deref().and_then(|text| BuildInfo::parse(text).ok());
+        if let Some(difference) = info.as_ref().and_then(|info| info.difference(&spec.resolved)) {
+            // It would be another program under this key.
+            return Err(Trouble::failed(FailureCode::BuildUnusable, difference));
+        }
         let stored = farming.artifacts.put(file).await?;
-        let binary = Binary { file, stored, built: &built, began_at };
+        let binary = Binary { file, stored, info: info.as_ref(), began_at };
         let made = self.made(farming, build, spec, plan, &binary).await?;
         self.core.store.publish_build(&self.lease, &made).await?;
         if was_cold {

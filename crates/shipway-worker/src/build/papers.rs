@@ -22,23 +22,15 @@ pub(super) fn all(
     signatures: Signatures,
     ended_at: Micros,
 ) -> BTreeMap<Document, String> {
-    let info = binary.built.build_info.as_deref().and_then(|text| BuildInfo::parse(text).ok());
-    let provenance = provenance(farming, build, spec, binary, info.as_ref(), ended_at).to_json();
+    let provenance = provenance(farming, build, spec, binary, ended_at).to_json();
     let mut documents = BTreeMap::from([(Document::Minisig, signatures.minisign), (Document::Provenance, provenance)]);
     documents.extend(signatures.openpgp.map(|text| (Document::Asc, text)));
     let parts = |info: &BuildInfo| sbom::cyclonedx(info, &spec.resolved, &binary.stored.digest.hex());
-    documents.extend(info.as_ref().map(|info| (Document::Sbom, parts(info))));
+    documents.extend(binary.info.map(|info| (Document::Sbom, parts(info))));
     documents
 }
 
-fn provenance(
-    farming: &Farming,
-    build: &Build,
-    spec: &Spec,
-    binary: &Binary<'_>,
-    info: Option<&BuildInfo>,
-    ended_at: Micros,
-) -> Provenance {
+fn provenance(farming: &Farming, build: &Build, spec: &Spec, binary: &Binary<'_>, ended_at: Micros) -> Provenance {
     Provenance {
         name: spec.resolved.platform.file_name(&spec.recipe.name),
         subject: binary.stored.digest.clone(),
@@ -49,7 +41,7 @@ fn provenance(
             ("key".to_owned(), json!(build.key)),
             ("recipe".to_owned(), json!(spec.recipe)),
         ]),
-        resolved_dependencies: info.map_or_else(|| asked(spec), dependencies),
+        resolved_dependencies: binary.info.map_or_else(|| asked(spec), dependencies),
         builder_id: farming.builder.clone(),
         builder_version: BTreeMap::from([("shipway".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
         invocation_id: build.id.to_string(),

@@ -247,6 +247,9 @@ fn engine(error: &EngineError) -> SandboxError {
 fn file(error: &files::FileError) -> SandboxError {
     match error {
         files::FileError::Rule { .. } => SandboxError::Refused(error.to_string()),
+        files::FileError::Disk { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            SandboxError::Full(error.to_string())
+        }
         files::FileError::Disk { .. } => SandboxError::Unavailable(error.to_string()),
     }
 }

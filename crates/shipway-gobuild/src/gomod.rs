@@ -10,6 +10,9 @@ use crate::module::{ModulePath, Version};
 /// Most retracted ranges kept: no real module has a hundred.
 const RETRACTIONS_MAX: usize = 10_000;
 
+/// Most words of a line that are looked at: the longest directive of use here has six.
+const WORDS_MAX: usize = 16;
+
 /// What a `go.mod` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GoMod {
@@ -70,7 +73,9 @@ impl GoMod {
     /// The range that takes this version back.
     #[must_use]
     pub fn retraction(&self, version: &Version) -> Option<&Retracted> {
-        self.retracted.iter().find(|range| range.low <= *version && *version <= range.high)
+        let within =
+            |range: &&Retracted| range.low.precedence(version).is_le() && version.precedence(&range.high).is_le();
+        self.retracted.iter().find(within)
     }
 
     fn line(&mut self, directive: &str, words: &[String], rationale: &str) {
@@ -104,12 +109,15 @@ fn cut_comment(line: &str) -> (&str, &str) {
     (code, comment.trim())
 }
 
-/// Words of a line: quotes taken off, brackets and commas words of their own.
+/// The first words of a line: quotes taken off, brackets and commas words of their own.
 fn words(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut word = String::new();
     let mut quote = None;
     for letter in code.chars() {
+        if found.len() >= WORDS_MAX {
+            return found;
+        }
         match (quote, letter) {
             (Some(end), letter) if letter == end => quote = None,
             (Some(_), letter) => word.push(letter),

@@ -21,9 +21,12 @@ use crate::proxy::Proxies;
 use crate::recipe::Registration;
 use crate::zip::{Archive, ZipError};
 
-/// Most files read, bytes of one and of all, and registrations kept.
+/// Most files read, bytes of one, of a package (its words take up to thirty times as much while
+/// they are looked at) and of all, and registrations kept. What is larger than a file or
+/// package may be is passed over: it is generated, and registers nothing.
 const FILES_MAX: usize = 4_000;
-const FILE_BYTES_MAX: u64 = 2 << 20;
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const PACKAGE_BYTES_MAX: usize = 4 << 20;
 const BYTES_MAX: u64 = 64 << 20;
 const FOUND_MAX: usize = 1_000;
 
@@ -108,9 +111,10 @@ fn packages<R: Read + Seek>(archive: &mut Archive<R>, prefix: &str) -> Result<BT
     for entry in entries {
         let rest = entry.name.strip_prefix(prefix).unwrap_or(&entry.name);
         let directory = rest.rsplit_once('/').map_or("", |(directory, _)| directory);
-        if entry.size <= FILE_BYTES_MAX {
-            let text = String::from_utf8_lossy(&archive.read(&entry, FILE_BYTES_MAX)?).into_owned();
-            packages.entry(directory.to_owned()).or_default().push(text);
+        let sources = packages.entry(directory.to_owned()).or_default();
+        let held: usize = sources.iter().map(String::len).sum();
+        if entry.size <= FILE_BYTES_MAX && held < PACKAGE_BYTES_MAX {
+            sources.push(String::from_utf8_lossy(&archive.read(&entry, FILE_BYTES_MAX)?).into_owned());
         }
     }
     Ok(packages)

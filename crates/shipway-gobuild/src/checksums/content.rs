@@ -8,13 +8,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::zip::{Archive, ZipError};
 
+/// Most bytes of all its files: an archive may promise a thousand times its own size. The
+/// largest, a Go tool chain, has some 250 MB.
+const BYTES_MAX: u64 = 2 << 30;
+
 /// Digests an archive as `go.sum` and the checksum database do.
 ///
 /// # Errors
 ///
-/// The archive cannot be used.
+/// The archive cannot be used, or is too large once unpacked.
 pub fn content<R: Read + Seek>(archive: &mut Archive<R>) -> Result<String, ZipError> {
     let mut entries = archive.entries().to_vec();
+    if entries.iter().map(|entry| entry.size).sum::<u64>() > BYTES_MAX {
+        return Err(ZipError::Broken("it is too large once unpacked"));
+    }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut whole = Sha256::new();
     for entry in &entries {

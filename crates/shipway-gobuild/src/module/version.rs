@@ -59,6 +59,12 @@ impl Version {
         self.parts().major.parse().unwrap_or(u64::MAX)
     }
 
+    /// Compares by precedence alone, to which `+incompatible` is nothing.
+    #[must_use]
+    pub fn precedence(&self, other: &Self) -> Ordering {
+        semver::compare(&self.parts(), &other.parts())
+    }
+
     /// Whether it has a pre-release: `v1.2.0-rc.1`, and every pseudo-version.
     #[must_use]
     pub fn is_prerelease(&self) -> bool {

@@ -32,7 +32,11 @@ pub struct Body {
 #[derive(Debug)]
 pub(super) enum Source {
     Http(Box<Incoming>),
-    File(File),
+    /// A file, and how many bytes of it are still wanted.
+    File {
+        file: File,
+        left: u64,
+    },
 }
 
 impl Body {
@@ -83,12 +87,13 @@ impl Body {
         Ok(whole.freeze())
     }
 
-    /// Leaves out all but `bytes` from `start` on: for files, which can.
+    /// Leaves out all of a file but `bytes` from `start` on.
     pub(super) async fn seek(&mut self, start: u64, bytes: u64) -> std::io::Result<()> {
-        if let Source::File(file) = &mut self.source {
+        if let Source::File { file, left } = &mut self.source {
             file.seek(SeekFrom::Start(start)).await?;
+            *left = bytes;
         }
-        self.left = bytes.min(self.limit);
+        self.size = Some(bytes);
         Ok(())
     }
 
@@ -107,9 +112,10 @@ impl Source {
                     return Ok(Some(piece));
                 }
             },
-            Self::File(file) => {
+            Self::File { file, left } => {
                 let mut piece = BytesMut::with_capacity(FILE_PIECE_BYTES);
-                let read = file.read_buf(&mut piece).await?;
+                let read = file.take(*left).read_buf(&mut piece).await?;
+                *left = left.saturating_sub(u64::try_from(read)?);
                 Ok((read > 0).then(|| piece.freeze()))
             }
         }

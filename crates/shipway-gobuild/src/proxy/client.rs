@@ -1,6 +1,6 @@
 //! Asking a list of proxies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -145,7 +145,7 @@ impl Proxies {
         Ok(Info { version, time: answer.time, proxy })
     }
 
-    async fn get_part(&self, question: &Question, part: Part) -> Result<(Body, Option<(u64, u64)>), ProxyError> {
+    async fn get_part(&self, question: &Question, part: Part) -> Result<Found, ProxyError> {
         let mut tried = Vec::new();
         for entry in self.list.entries() {
             let (failure, answer) = match self.ask(entry, question, part).await {
@@ -161,36 +161,38 @@ impl Proxies {
         Err(ProxyError { asked: question.to_string(), failure, tried })
     }
 
-    async fn ask(
+    async fn ask(&self, entry: &Entry, question: &Question, part: Part) -> Result<Found, (Failure, String)> {
+        match entry.url.to_file_path() {
+            Ok(directory) if entry.url.scheme() == "file" => self.read(entry, &directory, question, part).await,
+            _ => self.request(entry, question, part).await,
+        }
+    }
+
+    async fn request(&self, entry: &Entry, question: &Question, part: Part) -> Result<Found, (Failure, String)> {
+        let until = Instant::now() + self.limits.connect + self.limits.first_byte;
+        let response = ask(&self.client, &entry.url, question.path(), part, until).await?;
+        let (size, range) = (content_length(&response), range(response.headers()));
+        let body = self.body(entry, question, Source::Http(Box::new(response.into_body())), size);
+        checked(body).map(|body| (body, range))
+    }
+
+    async fn read(
         &self,
         entry: &Entry,
+        directory: &Path,
         question: &Question,
         part: Part,
-    ) -> Result<(Body, Option<(u64, u64)>), (Failure, String)> {
-        let begun = Instant::now();
-        let limit = self.limits.bytes(question);
-        let mut body = match entry.url.to_file_path() {
-            Ok(directory) if entry.url.scheme() == "file" => {
-                let (file, size) = file::open(&directory, question.path()).await?;
-                self.body(entry, question, Source::File(file), Some(size))
-            }
-            _ => {
-                let until = begun + self.limits.connect + self.limits.first_byte;
-                let response = ask(&self.client, &entry.url, question.path(), part, until).await?;
-                let (size, range) = (content_length(&response), range(response.headers()));
-                let source = Source::Http(Box::new(response.into_body()));
-                return checked(self.body(entry, question, source, size), limit).map(|body| (body, range));
-            }
-        };
-        let size = body.size.unwrap_or_default();
+    ) -> Result<Found, (Failure, String)> {
+        let (file, size) = file::open(directory, question.path()).await?;
+        let mut body = self.body(entry, question, Source::File { file, left: u64::MAX }, Some(size));
         let (start, bytes) = match part {
-            Part::Whole => return checked(body, limit).map(|body| (body, None)),
+            Part::Whole => return checked(body).map(|body| (body, None)),
             Part::Last(bytes) => (size.saturating_sub(bytes), bytes),
             Part::From(start, bytes) => (start, bytes),
         };
-        let sought = body.seek(start, size.saturating_sub(start)).await;
+        let bytes = bytes.min(size.saturating_sub(start));
+        let sought = body.seek(start, bytes).await;
         sought.map_err(|error| (Failure::Unavailable, format!("cannot be read: {error}")))?;
-        body.size = Some(bytes.min(size.saturating_sub(start)));
         Ok((body, Some((start, size))))
     }
 
@@ -208,6 +210,9 @@ impl Proxies {
         }
     }
 }
+
+/// An answer; and of a part, its first byte and the size of the whole.
+type Found = (Body, Option<(u64, u64)>);
 
 /// A part of a file on its way.
 #[derive(Debug)]
@@ -228,9 +233,11 @@ fn content_length<B: hyper::body::Body>(response: &http::Response<B>) -> Option<
 }
 
 /// What says beforehand that it is too large need not be read.
-fn checked(body: Body, limit: u64) -> Result<Body, (Failure, String)> {
+fn checked(body: Body) -> Result<Body, (Failure, String)> {
     match body.size {
-        Some(size) if size > limit => Err((Failure::Broken, format!("the answer is larger than {limit} bytes"))),
+        Some(size) if size > body.limit => {
+            Err((Failure::Broken, format!("the answer is larger than {} bytes", body.limit)))
+        }
         _ => Ok(body),
     }
 }

@@ -111,3 +111,15 @@ fn a_query_is_what_it_looks_like() {
     assert_eq!(kind("<v1.2.3"), "");
     assert_eq!(kind("v1 && id"), "");
 }
+
+#[test]
+fn parts_that_come_apart_are_checked_alike() {
+    assert_eq!(Plugin::new("x.com/a", Some("v1.0.0")), parse_plugin("x.com/a@v1.0.0"));
+    assert_eq!(Plugin::new("x.com/a", None), parse_plugin("x.com/a"));
+    assert_eq!(Plugin::new("x.com/a", Some("")), parse_plugin("x.com/a"));
+    assert!(Plugin::new("x.com/a@v1.0.0", Some("v1.0.0")).is_err());
+    assert!(Plugin::new("x.com/a", Some("v1.0.0\n")).is_err());
+    assert_eq!(Replacement::new("x.com/a@v1.0.0", "x.com/b", "main"), parse_replacement("x.com/a@v1.0.0=x.com/b@main"));
+    assert!(Replacement::new("x.com/a", "x.com/b", "").is_err());
+    assert!(Replacement::new("x.com/a", "../b", "v1.0.0").is_err());
+}

@@ -9,15 +9,14 @@ use crate::module::{ImportPath, ModuleError, ModulePath, Version, shown};
 ///
 /// Either part is malformed; the error names the whole.
 pub fn parse_plugin(text: &str) -> Result<Plugin, RequestError> {
-    let (path, version) = text.rsplit_once('@').unwrap_or((text, ""));
-    if text.ends_with('@') {
-        let reason = "nothing follows the @";
-        return Err(malformed(text)(ModuleError::Version { given: shown(text), reason }));
+    match text.rsplit_once('@') {
+        Some((_, "")) => {
+            let reason = "nothing follows the @";
+            Err(malformed(text)(ModuleError::Version { given: shown(text), reason }))
+        }
+        Some((package, version)) => plugin(text, package, version),
+        None => plugin(text, text, ""),
     }
-    Ok(Plugin {
-        package: ImportPath::parse(path).map_err(malformed(text))?,
-        version: Query::parse(version).map_err(malformed(text))?,
-    })
 }
 
 /// Reads `old[@version]=new@version`.
@@ -29,18 +28,51 @@ pub fn parse_replacement(text: &str) -> Result<Replacement, RequestError> {
     let refuse = |reason| RequestError::Replacement { item: shown(text), reason };
     let (old, new) = text.split_once('=').ok_or_else(|| refuse("there is no ="))?;
     let (new, version) = new.rsplit_once('@').ok_or_else(|| refuse("the new module has no version"))?;
+    replacement(text, old, new, version)
+}
+
+impl Plugin {
+    /// A plugin whose package and version come apart; no version, or an empty one, is `latest`.
+    ///
+    /// # Errors
+    ///
+    /// Either is malformed.
+    pub fn new(package: &str, version: Option<&str>) -> Result<Self, RequestError> {
+        plugin(package, package, version.unwrap_or_default())
+    }
+}
+
+impl Replacement {
+    /// A replacement whose parts come apart: `old` may have `@version`, `version` is the new one's.
+    ///
+    /// # Errors
+    ///
+    /// One is missing or malformed.
+    pub fn new(old: &str, new: &str, version: &str) -> Result<Self, RequestError> {
+        replacement(&format!("{old}={new}@{version}"), old, new, version)
+    }
+}
+
+fn plugin(item: &str, package: &str, version: &str) -> Result<Plugin, RequestError> {
+    Ok(Plugin {
+        package: ImportPath::parse(package).map_err(malformed(item))?,
+        version: Query::parse(version).map_err(malformed(item))?,
+    })
+}
+
+fn replacement(item: &str, old: &str, new: &str, version: &str) -> Result<Replacement, RequestError> {
     if version.is_empty() {
-        return Err(refuse("the new module has no version"));
+        return Err(RequestError::Replacement { item: shown(item), reason: "the new module has no version" });
     }
     let (old, old_version) = match old.rsplit_once('@') {
-        Some((old, version)) => (old, Some(Version::parse(version).map_err(malformed(text))?)),
+        Some((old, version)) => (old, Some(Version::parse(version).map_err(malformed(item))?)),
         None => (old, None),
     };
     Ok(Replacement {
-        old: ModulePath::parse(old).map_err(malformed(text))?,
+        old: ModulePath::parse(old).map_err(malformed(item))?,
         old_version,
-        new: ModulePath::parse(new).map_err(malformed(text))?,
-        version: Query::parse(version).map_err(malformed(text))?,
+        new: ModulePath::parse(new).map_err(malformed(item))?,
+        version: Query::parse(version).map_err(malformed(item))?,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::proxy::{Piece, ProxyError, Question};
 use crate::zip::{self, Entry, TAIL_BYTES, ZipError};
 
 /// Most bytes kept of an archive's end: the list of the largest archives has some two megabytes.
-const KEPT_BYTES_MAX: usize = 16 << 20;
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 impl Resolver {
     /// Whether a directory of the module, empty for its root, holds a Go file.
@@ -62,14 +62,14 @@ impl End {
             if kept.len() > 2 * KEPT_BYTES_MAX {
                 let left_out = kept.len() - KEPT_BYTES_MAX;
                 kept = kept.split_off(left_out);
-                from += left_out as u64;
+                from = from.saturating_add(left_out as u64);
             }
         }
         Ok(Self { kept: kept.freeze(), from })
     }
 
     fn until(&self) -> u64 {
-        self.from + self.kept.len() as u64
+        self.from.saturating_add(self.kept.len() as u64)
     }
 
     /// So many bytes from there, if they are all here.

@@ -96,6 +96,19 @@ fn too_much_source_is_refused() {
     assert!(module(&mut archive, &path, &version, &Recipe::caddy().registration.unwrap()).is_err());
 }
 
+#[test]
+fn large_files_and_packages_are_passed_over() {
+    let call = format!("package a\nfunc init() {{ caddy.RegisterModule(T{{}}) }}\n{METHOD}\n");
+    let padded = |bytes: usize| format!("{call}//{}", "x".repeat(bytes));
+    assert_eq!(scan(&[("a.go", &padded(1 << 10))]).unwrap().len(), 1);
+    assert_eq!(scan(&[("a.go", &padded(1 << 20))]).unwrap().len(), 0);
+    let filler = "(".repeat((1 << 20) - 1);
+    let names: Vec<String> = (0..6).map(|number| format!("a{number}.go")).collect();
+    let mut files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), filler.as_str())).collect();
+    files.push(("z.go", &call));
+    assert_eq!(scan(&files).unwrap().len(), 0);
+}
+
 proptest! {
     #[test]
     fn no_source_is_too_strange(text in "(\\PC|[\"'`/*{}()&.:\\\\\n]|RegisterModule|CaddyModule|func|new|ID| ){0,200}") {

@@ -9,9 +9,6 @@ use std::time::Duration;
 use super::ToolchainError;
 use crate::zip::{Archive, Entry, ZipError};
 
-/// Most bytes of a tool chain, unpacked: some 250 MB are usual.
-const BYTES_MAX: u64 = 2 << 30;
-
 /// How the directory of one that is not complete yet is named.
 const HALF: &str = ".toolchain-";
 /// After this long nobody is at work on it any more: unpacking takes some ten seconds.
@@ -21,16 +18,25 @@ const HALF_KEPT: Duration = Duration::from_secs(60 * 60);
 pub(super) fn remove_halves(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let is_half = entry.file_name().to_str().is_some_and(|name| name.starts_with(HALF));
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if is_half && age > HALF_KEPT {
-            fs::remove_dir_all(entry.path())?;
+        if !entry.file_name().to_str().is_some_and(|name| name.starts_with(HALF)) {
+            continue;
+        }
+        match remove_if_old(&entry) {
+            // Another is at the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
         }
     }
     Ok(())
 }
 
-/// Unpacks into a new directory beside `root`, which then becomes `root` in one step.
+fn remove_if_old(half: &fs::DirEntry) -> io::Result<()> {
+    let age = half.metadata()?.modified()?.elapsed().unwrap_or_default();
+    if age > HALF_KEPT { fs::remove_dir_all(half.path()) } else { Ok(()) }
+}
+
+/// Unpacks into a new directory beside `root`, which then becomes `root` in one step. Its size
+/// is bounded by its digest, which was taken before.
 pub(super) fn unpack<R: Read + Seek>(
     archive: &mut Archive<R>,
     prefix: &str,
@@ -38,9 +44,6 @@ pub(super) fn unpack<R: Read + Seek>(
     root: &Path,
 ) -> Result<(), ToolchainError> {
     let entries = archive.entries().to_vec();
-    if entries.iter().map(|entry| entry.size).sum::<u64>() > BYTES_MAX {
-        return Err(ZipError::Broken("it is too large for a tool chain").into());
-    }
     let half = tempfile::Builder::new().prefix(HALF).tempdir_in(directory)?;
     for entry in &entries {
         let path = entry.name.strip_prefix(prefix).ok_or_else(|| elsewhere(entry))?;

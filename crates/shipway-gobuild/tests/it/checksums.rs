@@ -242,3 +242,12 @@ fn archives_with_names_that_lead_elsewhere_are_refused() {
     link[at + 38..at + 42].copy_from_slice(&(0o12_0777_u32 << 16).to_le_bytes());
     assert!(Archive::open(Cursor::new(link)).is_err());
 }
+
+#[test]
+fn an_archive_that_promises_too_much_is_not_digested() {
+    let mut bytes = archive(vec![("a".to_owned(), b"x".to_vec())]);
+    let list = bytes.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    bytes[list + 24..list + 28].copy_from_slice(&u32::MAX.to_le_bytes());
+    let error = content(&mut Archive::open(Cursor::new(bytes)).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("too large"), "{error}");
+}

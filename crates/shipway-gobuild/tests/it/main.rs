@@ -9,6 +9,8 @@ mod plugins;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod resolution;
 #[cfg(test)]
 mod server;

@@ -138,8 +138,13 @@ async fn another_version_than_the_one_asked_for_is_not_taken() {
     assert!(error.to_string().contains("asked for v1.0.0, it answers v1.0.1"), "{error}");
 }
 
-/// Serves a directory; parts of archives only if asked to.
+/// Serves a directory; knows no parts.
 async fn serving(proxy: &ModuleProxy) -> Server {
+    serving_but(proxy, Vec::new()).await
+}
+
+/// Serves a directory, with some other answers.
+async fn serving_but(proxy: &ModuleProxy, others: Vec<(String, Answer)>) -> Server {
     let mut answers = Vec::new();
     let mut folders = vec![proxy.directory().to_owned()];
     while let Some(folder) = folders.pop() {
@@ -152,8 +157,30 @@ async fn serving(proxy: &ModuleProxy) -> Server {
             answers.push((path, Answer::Is(200, std::fs::read(&entry).unwrap())));
         }
     }
+    answers.extend(others);
     let answers: Vec<(&str, Answer)> = answers.iter().map(|(path, answer)| (path.as_str(), answer.clone())).collect();
     Server::start(&answers, is(404, "not found")).await
+}
+
+#[tokio::test]
+async fn a_part_of_an_archive_may_be_any_lie() {
+    let proxy = ModuleProxy::with_examples();
+    let zip = std::fs::read(proxy.of("example.com/good").join("@v/v1.1.0.zip")).unwrap();
+    let size = zip.len();
+    let settled = async |range: &str, body: &[u8]| {
+        let head = format!("HTTP/1.1 206 P\r\nconnection: close\r\n{range}content-length: {}\r\n\r\n", body.len());
+        let answer = Answer::Raw([head.as_bytes(), body].concat());
+        let server = serving_but(&proxy, vec![("/example.com/good/@v/v1.1.0.zip".to_owned(), answer)]).await;
+        resolve(&server.url(), "v1.0.0; example.com/good").await.map_err(|error| error.verdict())
+    };
+    let right = format!("content-range: bytes 200-{}/{size}\r\n", size - 1);
+    assert!(settled(&right, &zip[200..]).await.is_ok());
+    assert_eq!(settled(&right, &zip[100..]).await, Err(Verdict::Broken));
+    for range in ["18446744073709551615-18446744073709551615/18446744073709551615", "9-1/1", "0-0/0", "-/*"] {
+        let header = format!("content-range: bytes {range}\r\n");
+        assert_eq!(settled(&header, &zip[200..]).await, Err(Verdict::Broken), "{range}");
+    }
+    assert_eq!(settled("", &zip[200..]).await, Err(Verdict::Broken));
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 pub(crate) enum Answer {
     /// A status and a body.
     Is(u16, Vec<u8>),
+    /// These very bytes, head and all.
+    Raw(Vec<u8>),
     /// A redirect to there.
     To(String),
     /// A 200 whose body never ends.
@@ -87,6 +89,7 @@ async fn serve(
             stream.write_all(head.as_bytes()).await.ok()?;
             stream.write_all(&body).await.ok()?;
         }
+        Answer::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
         Answer::To(location) => {
             let head =
                 format!("HTTP/1.1 302 Found\r\nconnection: close\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");

@@ -134,16 +134,21 @@ impl Parts {
 }
 
 impl Benches {
-    /// Takes over the ground, and removes what containers a killed owner left.
-    pub(crate) async fn open(engine: Engine, images: Arc<HostImages>, ground: Ground) -> Result<Self, EngineError> {
-        for seen in engine.list() {
-            if seen.id.starts_with(PREFIX) {
-                end(&engine, &seen.id).await?;
-            }
-        }
+    /// Takes over the ground.
+    pub(crate) fn open(engine: Engine, images: Arc<HostImages>, ground: Ground) -> Self {
         let Ground { config, disks, caches } = ground;
-        Ok(Self { parts: Arc::new(Parts { engine, images, config, disks, caches, used: Mutex::default() }) })
+        Self { parts: Arc::new(Parts { engine, images, config, disks, caches, used: Mutex::default() }) }
     }
+}
+
+/// Removes what containers a killed owner left, whether or not there are to be benches now.
+pub(crate) async fn sweep(engine: &Engine) -> Result<(), EngineError> {
+    for seen in engine.list() {
+        if seen.id.starts_with(PREFIX) {
+            end(engine, &seen.id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends and removes a container, whatever it is doing.
@@ -242,6 +247,9 @@ fn engine(error: &EngineError) -> SandboxError {
 fn file(error: &files::FileError) -> SandboxError {
     match error {
         files::FileError::Rule { .. } => SandboxError::Refused(error.to_string()),
+        files::FileError::Disk { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            SandboxError::Full(error.to_string())
+        }
         files::FileError::Disk { .. } => SandboxError::Unavailable(error.to_string()),
     }
 }

@@ -17,7 +17,7 @@ use shipway_model::instance::Endpoint;
 use shipway_model::{ContainerId, RootFs};
 
 use crate::answer;
-use crate::benches::{BenchConfig, Benches, Ground};
+use crate::benches::{self, BenchConfig, Benches, Ground};
 use crate::workload::{self, Places};
 
 /// What the driver needs to know.
@@ -78,11 +78,9 @@ impl EmbeddedDriver {
         let bin = engine.root.join("bin");
         let engine = Engine::open(engine).await?;
         let images = Arc::new(HostImages::open(&images, host_image)?);
-        let benches = match ground {
-            Ok(Some(ground)) => Ok(Some(Benches::open(engine.clone(), Arc::clone(&images), ground).await?)),
-            Ok(None) => Ok(None),
-            Err(why) => Err(why),
-        };
+        benches::sweep(&engine).await?;
+        let on = |ground| Benches::open(engine.clone(), Arc::clone(&images), ground);
+        let benches = ground.map(|ground| ground.map(on));
         Ok(Self {
             engine,
             images,

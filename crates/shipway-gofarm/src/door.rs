@@ -44,6 +44,8 @@ pub const URL: &str = "http://127.0.0.1:4000";
 const CONNECTIONS_MAX: usize = 32;
 /// Longest a connection takes to say its request's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(20);
+/// Between two tries to let somebody in when that failed.
+const STUCK_PAUSE: Duration = Duration::from_millis(100);
 /// Lines that may wait to be told.
 const LINES: usize = 256;
 
@@ -149,7 +151,15 @@ async fn serve(listener: tokio::net::TcpListener, hall: Arc<Hall>) {
     loop {
         // Those who find no place wait in the kernel's queue.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { return };
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // This process has no descriptor left, say: no fault of the build's.
+                hall.troubles().unavailable = Some(format!("the door to the module proxies is stuck: {error}"));
+                tokio::time::sleep(STUCK_PAUSE).await;
+                continue;
+            }
+        };
         let hall = Arc::clone(&hall);
         connections.spawn(async move {
             let service = service_fn(|request| {

@@ -88,6 +88,7 @@ impl Failure {
                 (FailureKind::Sandbox, format!("a command of the build cannot be run: {what}"))
             }
             SandboxError::Refused(what) => (FailureKind::Artifact, what.clone()),
+            SandboxError::Full(_) => disk_full(),
             SandboxError::Unavailable(what) => (FailureKind::Sandbox, format!("the sandbox is in trouble: {what}")),
         };
         Self { kind, step, message, lines: Vec::new() }
@@ -129,8 +130,7 @@ fn verdict(outcome: &Outcome<'_>) -> (FailureKind, String) {
         return out_of_memory();
     }
     if says("no space left on device") {
-        let hint = "it wrote more than a build's disk holds: an operator can allow more";
-        return (FailureKind::DiskFull, hint.to_owned());
+        return disk_full();
     }
     if outcome.step == StepName::Verify {
         return (FailureKind::Program, format!("the built program {}", ended(outcome.end)));
@@ -145,6 +145,11 @@ fn verdict(outcome: &Outcome<'_>) -> (FailureKind, String) {
 fn out_of_memory() -> (FailureKind, String) {
     let hint = "it needed more memory than a step of a build may use: fewer plugins, or a higher limit";
     (FailureKind::OutOfMemory, hint.to_owned())
+}
+
+fn disk_full() -> (FailureKind, String) {
+    let hint = "it wrote more than a build's disk holds: an operator can allow more";
+    (FailureKind::DiskFull, hint.to_owned())
 }
 
 fn of_download(outcome: &Outcome<'_>, says: impl Fn(&str) -> bool) -> (FailureKind, String) {

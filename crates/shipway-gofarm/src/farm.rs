@@ -1,7 +1,7 @@
 //! A build from begin to end.
 //!
-//! One bench, the plan's steps in their order, the binary copied out, everything cleared
-//! away: on success, on failure, when somebody stops it, and when whoever asked goes away
+//! One bench, the plan's steps in their order, the binary copied out before anybody runs it,
+//! everything cleared away: on success, on failure, when somebody stops it, and when whoever asked goes away
 //! in the middle (the bench is dropped then, which does the same in the background).
 
 mod step;
@@ -179,11 +179,17 @@ impl Farm {
     ) -> Result<Built, Failure> {
         let mut work = self.work(bench, events, stop);
         let mut steps = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
+        let is_made = |step: &Step| step.name != StepName::Verify;
+        let (making, verifying): (Vec<&Step>, Vec<&Step>) = plan.steps.iter().partition(|step| is_made(step));
+        for step in making {
             steps.push(work.carry_out(step).await?);
         }
+        // Before it is run: what its plugins do then, they do to a file that nobody wants.
         let taken = bench.take(&plan.output, to, self.config.limits.artifact_bytes).await;
         let bytes = taken.map_err(|error| Failure::of_sandbox(None, &error))?;
+        for step in verifying {
+            steps.push(work.carry_out(step).await?);
+        }
         let fetched = work.budget.used();
         let Asked { build_info, program } = work.asked;
         Ok(Built { bytes, build_info, program, steps, fetched })

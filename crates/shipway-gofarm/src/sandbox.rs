@@ -61,14 +61,15 @@ pub trait Bench: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Refused`], [`SandboxError::Unavailable`].
+    /// [`SandboxError::Refused`], [`SandboxError::Full`], [`SandboxError::Unavailable`].
     async fn write(&self, path: &str, content: &[u8]) -> Result<(), SandboxError>;
 
     /// Starts a command. One at a time.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::NoProgram`], [`SandboxError::Refused`], [`SandboxError::Unavailable`].
+    /// [`SandboxError::NoProgram`], [`SandboxError::Refused`], [`SandboxError::Full`],
+    /// [`SandboxError::Unavailable`].
     async fn start(&self, command: BenchCommand) -> Result<Running, SandboxError>;
 
     /// Copies a regular file that a command made into the new file `to`; returns its bytes.
@@ -193,6 +194,9 @@ pub enum SandboxError {
     /// What was asked for breaks a rule. No use in trying again.
     #[error("{0}")]
     Refused(String),
+    /// The bench's own disk is full, by what its commands wrote. No use in trying again.
+    #[error("{0}")]
+    Full(String),
     /// The host or the engine is in trouble, or has no room. It may pass.
     #[error("{0}")]
     Unavailable(String),

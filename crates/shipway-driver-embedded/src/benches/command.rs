@@ -51,7 +51,12 @@ pub(super) async fn start(
     tokio::spawn(async move {
         let parts = Arc::clone(&ground.parts);
         let spec = spec(&ground, &id, command);
-        let opened = open(&parts.engine, spec, door).await;
+        // The engine writes on the disk, too, before the first instruction.
+        let crowded = |error| match error {
+            SandboxError::Unavailable(what) if ground.disk.is_full() => SandboxError::Full(what),
+            other => other,
+        };
+        let opened = open(&parts.engine, spec, door).await.map_err(crowded);
         let is_open = opened.is_ok();
         // Nobody there to hear it has let go of the leash, too.
         drop(told.send(opened));

@@ -132,6 +132,12 @@ impl Disk {
         found.map_or(0, |found| (found.f_blocks - found.f_bfree) * found.f_frsize)
     }
 
+    /// Whether not a block or not a file more fits on it.
+    pub(super) fn is_full(&self) -> bool {
+        let found = rustix::fs::statvfs(&self.mount);
+        found.is_ok_and(|found| found.f_bavail == 0 || found.f_favail == 0)
+    }
+
     /// Clears it and gives it back.
     pub(super) async fn give_back(mut self) {
         let place = self.place.take();

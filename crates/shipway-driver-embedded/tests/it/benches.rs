@@ -97,7 +97,10 @@ async fn limits_hold_and_are_told_apart() {
     let (how, said) = run(&*bench, "head -c 200m /dev/zero > full").await;
     assert_eq!(how, End::Exited(1));
     assert!(said.contains("No space left on device"), "{said}");
-    let (how, _) = run(&*bench, "rm full; head -c 200m /dev/zero | tail -c 200m > /dev/null").await;
+    run(&*bench, "i=0; while echo x > file-$i; do i=$((i + 1)); done").await;
+    let told = bench.write("/work/more", &[7; 1 << 20]).await.unwrap_err();
+    assert!(matches!(told, SandboxError::Full(_)), "{told:?}");
+    let (how, _) = run(&*bench, "rm full file-*; head -c 200m /dev/zero | tail -c 200m > /dev/null").await;
     assert_eq!(how, End::OutOfMemory);
     let mut endless = command("sleep 1000 & wait");
     endless.deadline = Duration::from_millis(300);

@@ -123,3 +123,18 @@ pub(crate) async fn nothing_of_a_plugins_choice_is_run(world: Arc<World>) {
     let told = world.build(&proxy.url(), &plan).await;
     assert_eq!(told.built().program, ["quiet\n"]);
 }
+
+pub(crate) async fn what_runs_cannot_change_what_was_made(world: Arc<World>) {
+    let proxy = example();
+    let swap = "os.WriteFile(\"/go/out/other\", []byte(\"another\"), 0o755)\n\t\
+                if os.Rename(\"/go/out/other\", \"/go/out/app\") == nil {\n\t\tcmd.Register(\"swapped\")\n\t}";
+    plugin(&proxy, "example.org/swap", "\t\"os\"\n", swap);
+    let whole = plan(&["example.org/swap"]);
+    let told = world.build(&proxy.url(), &whole).await;
+    assert_eq!(told.built().program, ["swapped\n"], "it could, on the bench");
+    let mut unseen = whole;
+    unseen.steps.pop();
+    let never_run = world.build(&proxy.url(), &unseen).await;
+    never_run.built();
+    assert!(std::fs::read(&told.file).unwrap() == std::fs::read(&never_run.file).unwrap());
+}

@@ -44,7 +44,8 @@ fn main() -> ExitCode {
             an_init_that_does_its_worst_does_it_in_the_sandbox
             limits_hold_for_disk_memory_and_time
             a_flood_of_words_is_cut
-            nothing_of_a_plugins_choice_is_run;
+            nothing_of_a_plugins_choice_is_run
+            what_runs_cannot_change_what_was_made;
         proxies:
             a_refusal_is_final_and_a_proxy_in_trouble_is_not
             questions_of_other_kinds_never_leave

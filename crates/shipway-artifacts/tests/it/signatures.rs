@@ -108,6 +108,8 @@ const GOOD: &str = "untrusted comment: signature from shipway\n\
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
     /// What claims to be a signature comes from strangers: nothing of it may stop the program.
     #[test]
     fn nothing_that_claims_to_be_a_signature_is_good_or_harmful(
@@ -124,7 +126,7 @@ proptest::proptest! {
         proptest::prop_assert!(verify(&noise, GOOD, Cursor::new(b"test")).is_err());
         let mut key: String = KEY.chars().take(at % 57).collect();
         key.push(letter);
-        proptest::prop_assert!(verify(&key, GOOD, Cursor::new(b"test")).is_err());
+        proptest::prop_assert!(key.trim() == KEY || verify(&key, GOOD, Cursor::new(b"test")).is_err());
     }
 }
 

@@ -30,6 +30,8 @@ use crate::layout::PREFIX;
 
 /// What an answer that is no content may have. A list of a thousand keys is a third of this.
 const WORDS_MAX: usize = 1 << 20;
+/// However long a completion takes. Amazon speaks of several minutes.
+const WORDS_WITHIN: Duration = Duration::from_secs(600);
 /// What is sent has a second for each of these.
 const SENT_PER_SECOND: u64 = 128 << 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -80,11 +82,12 @@ impl Carrier {
         }
     }
 
-    /// The body of an answer that is short.
+    /// The body of an answer that is short. It has to flow, and to end: a completion sends
+    /// blanks for as long as it puts parts together.
     async fn words(&self, body: Incoming) -> Result<Bytes, Answer> {
-        let limited = http_body_util::Limited::new(body, WORDS_MAX);
-        let read = timeout(self.limits.answer, limited.collect()).await;
-        let read = read.map_err(|_| Answer::late("the rest of an answer", self.limits.answer))?;
+        let limited = http_body_util::Limited::new(Flowing::new(body, self.limits.stall), WORDS_MAX);
+        let read = timeout(WORDS_WITHIN, limited.collect()).await;
+        let read = read.map_err(|_| Answer::late("the rest of an answer", WORDS_WITHIN))?;
         read.map(http_body_util::Collected::to_bytes).map_err(|error| Answer::broken(error.as_ref()))
     }
 }

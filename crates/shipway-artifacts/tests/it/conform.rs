@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use shipway_artifacts::{ArtifactError, Companion, Stored};
 
 use crate::fixtures::{MIB, World, collect, content, sha256, wait_until};
@@ -60,6 +62,27 @@ async fn any_part_is_read_alone() {
             assert!(matches!(error, ArtifactError::NoSuchRange { .. }), "{error}");
         }
     }
+}
+
+/// Ranges of any kind, near the borders of chunks above all.
+#[test]
+fn a_part_is_that_part() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let whole = content(3 * MIB + 17, 11);
+    let world = runtime.block_on(World::directory());
+    let stored = runtime.block_on(put(&world, "file", &whole));
+    let border = || (0_u64..4, 0_u64..3).prop_map(|(chunk, off)| (chunk * MIB + off).saturating_sub(1));
+    let place = || prop_oneof![border(), 0..3 * MIB + 17];
+    let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+    let tried = runner.run(&(place(), place()), |(one, two)| {
+        let (start, end) = (one.min(two), one.max(two));
+        let (read, error) =
+            runtime.block_on(async { collect(world.artifacts.read(&stored, Some(start..end)).await.unwrap()).await });
+        prop_assert!(error.is_none());
+        prop_assert!(read == whole[start as usize..end as usize], "{start}..{end}");
+        Ok(())
+    });
+    tried.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,41 @@ async fn minisign_itself_accepts_our_signatures() {
     }
 }
 
+const GOOD: &str = "untrusted comment: signature from shipway\n\
+    RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+    trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+    wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==\n";
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    /// What claims to be a signature comes from strangers: nothing of it may stop the program.
+    #[test]
+    fn nothing_that_claims_to_be_a_signature_is_good_or_harmful(
+        at in 0_usize..300, letter: char, length in 0_usize..12, noise in ".{0,200}"
+    ) {
+        let mut changed: Vec<char> = GOOD.chars().collect();
+        let end = (at + length).min(changed.len());
+        if at < changed.len() {
+            changed.splice(at..end, [letter]);
+        }
+        let changed: String = changed.into_iter().collect();
+        proptest::prop_assert!(verify(KEY, &changed, Cursor::new(b"other")).is_err());
+        proptest::prop_assert!(verify(KEY, &noise, Cursor::new(b"test")).is_err());
+        proptest::prop_assert!(verify(&noise, GOOD, Cursor::new(b"test")).is_err());
+        let mut key: String = KEY.chars().take(at % 57).collect();
+        key.push(letter);
+        proptest::prop_assert!(key.trim() == KEY || verify(&key, GOOD, Cursor::new(b"test")).is_err());
+    }
+}
+
+/// The example of minisign's own manual, so that the above is about something that is good.
+#[test]
+fn the_unchanged_one_is_good() {
+    assert_eq!(verify(KEY, GOOD, Cursor::new(b"test")).unwrap(), "timestamp:1633700835\tfile:test\tprehashed");
+}
+
 #[tokio::test]
 async fn we_accept_what_minisign_itself_signs() {
     let desk = Desk::new().await;

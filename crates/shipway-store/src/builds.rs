@@ -338,9 +338,36 @@ impl Store {
         let (project, actor) = (project.clone(), actor.to_owned());
         self.write(move |tx| Box::pin(tx.cancel_build(project, id, actor))).await
     }
+
+    /// Forgets builds that ended longer ago than `age`, or that have `newer` newer ones, with
+    /// their artifacts' rows, oldest first, at most `limit`. Their events and the bytes go
+    /// when nothing speaks of them any more. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn forget_builds(&self, age: Duration, newer: u64, limit: u32) -> Result<u64, StoreError> {
+        let age = micros(age);
+        self.write(move |tx| Box::pin(tx.forget_builds(age, newer, limit))).await
+    }
 }
 
 impl Tx {
+    async fn forget_builds(&mut self, age: Micros, newer: u64, limit: u32) -> Result<u64, StoreError> {
+        Ok(query(
+            "DELETE FROM build WHERE number IN (
+                 SELECT number FROM build WHERE state IN ('success', 'failed', 'cancelled')
+                   AND (updated_at < {now} - $1
+                     OR number < (SELECT number FROM build ORDER BY number DESC LIMIT 1 OFFSET $2))
+                 ORDER BY number LIMIT $3)",
+        )
+        .bind(age)
+        .bind(cursor(newer))
+        .bind(page(limit))
+        .execute(self.db())
+        .await?)
+    }
+
     async fn request_build(&mut self, request: BuildRequest) -> Result<(Build, bool), StoreError> {
         let project = request.project.as_str();
         self.lock(format!("build-key/{project}/{}", request.key)).await?;

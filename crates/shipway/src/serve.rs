@@ -74,13 +74,14 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         let status = Status { store: base.store.clone(), checks, metrics };
         status::start(address, status, shutdown.clone(), &mut parts).await?;
     }
+    let artifacts = builds.as_ref().map(builds::Ground::artifacts);
     if let (true, Some(layers)) = (roles.api, layers.clone()) {
         admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
         let builds = builds.as_ref().map(|builds| builds.parts(&base));
         let rest = api::Rest { edge: edge.as_ref(), worker: worker.as_ref(), layers, builds };
         api::start(&base, rest, metrics, &shutdown, &mut parts).await?;
     }
-    housekeeping::start(&base, worker.as_ref(), layers, &shutdown, &mut parts);
+    housekeeping::start(&base, worker.as_ref(), layers, artifacts, &shutdown, &mut parts);
     announce(&base, edge.as_ref())?;
     let end = wait_for_end(&mut words, &mut parts, worker.as_mut(), &file, base.run_dir()).await?;
     tracing::info!("stopping; services go on");

@@ -232,3 +232,22 @@ async fn who_waits_for_a_build_hears_of_its_end() {
     world.cancel_build(&default_project(), build.id, "local").await.unwrap();
     assert_eq!(waiting.await.unwrap(), BuildState::Cancelled);
 }
+
+#[tokio::test]
+async fn old_builds_are_forgotten_and_their_artifacts_needed_no_more() {
+    let world = world().await;
+    let (build, _) = world.request_build(wish(KEY, 0)).await.unwrap();
+    let lease = take(&world.store).await;
+    world.begin_build(&lease, "b1", HOUR).await.unwrap();
+    world.publish_build(&lease, &made()).await.unwrap();
+    let (open, _) = world.request_build(wish(&KEY.replace('0', "9"), 0)).await.unwrap();
+    let needed = world.needed_digests().await.unwrap().unwrap();
+    assert!(needed.contains(&made().digest), "{needed:?}");
+    assert_eq!(world.forget_builds(HOUR, 10, 100).await.unwrap(), 0, "too young, too few");
+    assert_eq!(world.forget_builds(HOUR, 0, 100).await.unwrap(), 1, "one has a newer one; that is not over");
+    assert_eq!(world.find_build(build.id).await.unwrap(), None);
+    assert_eq!(again(&world.store, &open).await.state, BuildState::Pending);
+    assert_eq!(world.needed_digests().await.unwrap(), Some(BTreeSet::new()));
+    world.cancel_build(&default_project(), open.id, "local").await.unwrap();
+    assert_eq!(world.forget_builds(Duration::ZERO, 10, 100).await.unwrap(), 1);
+}

@@ -153,6 +153,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "what happened to a service is kept so long after it was deleted",
     ),
     row(
+        "janitor.builds_days",
+        &["SHIPWAY_JANITOR_BUILDS_DAYS"],
+        "30",
+        "ended builds and what they made are kept so long",
+    ),
+    row("janitor.builds_keep", &["SHIPWAY_JANITOR_BUILDS_KEEP"], "10000", "and no more than so many of them"),
+    row(
         "janitor.unused_hours",
         &["SHIPWAY_JANITOR_UNUSED_HOURS"],
         "24",

@@ -85,6 +85,11 @@ impl Ground {
         Ok(Self { artifacts, proxies, checksums, go, signers })
     }
 
+    /// Where what builds make is kept.
+    pub(super) fn artifacts(&self) -> Artifacts {
+        self.artifacts.clone()
+    }
+
     /// The labels by which builds find this worker.
     pub(super) fn labels(&self) -> Vec<String> {
         let go = self.go.as_ref().map(|go| go_label(&go.version.to_string()));

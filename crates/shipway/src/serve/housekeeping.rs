@@ -1,5 +1,5 @@
 //! The janitor's loops, started; and the places on this host's disk that one of them looks
-//! after: content, trees of imported images, host images.
+//! after: content, trees of imported images, host images; and what builds made.
 //!
 //! (Logs of containers go with their containers, which the engine sweeps itself.)
 
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use shipway_artifacts::Artifacts;
 use shipway_engine::host_image::HostImages;
 use shipway_engine::layers::Layers;
 use shipway_fetch::Blobs;
@@ -30,6 +31,7 @@ pub(super) fn start(
     base: &Base,
     worker: Option<&Working>,
     layers: Option<Arc<Layers>>,
+    artifacts: Option<Artifacts>,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
 ) {
@@ -44,7 +46,8 @@ pub(super) fn start(
         parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
     }
     if let Some(layers) = layers {
-        let places = places(base, worker, layers);
+        let mut places = places(base, worker, layers);
+        places.extend(artifacts.map(|artifacts| Arc::new(Made(artifacts)) as Arc<dyn Place>));
         let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
         parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
     }
@@ -207,5 +210,44 @@ impl Place for Trees {
             Kind::Layers(layers) => layers.remove_untouched(&digest, since).await.map_err(failed),
             Kind::HostImages(images) => images.remove_untouched(&digest, since).await.map_err(failed),
         }
+    }
+}
+
+/// Uploads that nobody goes on with are ended after this long.
+const UPLOADS_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// Listed at once.
+const PAGE: usize = 1000;
+
+/// What builds made, wherever that is kept: every process that can reach it looks after it.
+#[derive(Debug)]
+struct Made(Artifacts);
+
+#[async_trait]
+impl Place for Made {
+    fn word(&self) -> &'static str {
+        "artifacts"
+    }
+
+    async fn list(&self) -> Result<Vec<Kept>, PlaceError> {
+        self.0.sweep(UPLOADS_AGE).await.map_err(failed)?;
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.0.list(after.as_ref(), PAGE).await.map_err(failed)?;
+            let kept = |one: shipway_artifacts::Kept| Kept {
+                name: one.digest.to_string(),
+                size_bytes: one.size_bytes,
+                touched_at: micros(one.touched_at),
+            };
+            all.extend(page.kept.into_iter().map(kept));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn remove(&self, name: &str, untouched_since: Micros) -> Result<bool, PlaceError> {
+        self.0.remove_unless_touched(&digest(name)?, time(untouched_since)).await.map_err(failed)
     }
 }

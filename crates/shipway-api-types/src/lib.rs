@@ -5,9 +5,10 @@
 //! value. A field is added with a default and never changes its meaning; request
 //! shapes refuse fields they do not know, answers may grow new ones.
 //!
-//! Reading order: [`service`], [`release`], [`image`], [`stream`] (logs, events, stats,
+//! Reading order: [`service`], [`release`], [`image`], [`build`], [`stream`] (logs, events, stats,
 //! exec), [`queue`], [`token`], [`page`], [`problem`].
 
+pub mod build;
 pub mod image;
 pub mod page;
 pub mod problem;
@@ -17,6 +18,7 @@ pub mod service;
 pub mod stream;
 pub mod token;
 
+pub use build::{Build, BuildArtifact, BuildCreate, BuildFailure, BuildLine, BuildPlugin, BuildState, SigningKeys};
 pub use image::{Image, ImageBootstrap, ImageImported};
 pub use page::Page;
 pub use problem::{FieldError, Problem, ProblemCode};

@@ -101,6 +101,10 @@ codes! {
     InvalidParameter = "invalid_parameter", 400, "A parameter is wrong";
     /// The URL may not be fetched: its scheme, user part, port or address. Nothing was connected.
     FetchRefused = "fetch_refused", 400, "The URL may not be fetched";
+    /// The build cannot be asked for like this: a path, version, platform or number of plugins.
+    InvalidBuild = "invalid_build", 400, "The build cannot be asked for like this";
+    /// A module, package or version is not to be had: the detail names it and what was tried.
+    Unresolved = "unresolved", 400, "A part of the build is not to be had";
     /// No token came with the request, or one that is not valid.
     Unauthorized = "unauthorized", 401, "A valid token is needed";
     /// The token is valid and may not do this.
@@ -151,8 +155,12 @@ codes! {
     Internal = "internal", 500, "Something is wrong inside Shipway";
     /// What makes images is not installed on the server.
     BootstrapUnavailable = "bootstrap_unavailable", 501, "Images cannot be made on this server";
+    /// This server makes no builds.
+    BuildsUnavailable = "builds_unavailable", 501, "There are no builds on this server";
     /// The old contract's word for every service that could not be started.
     FailedCreateJob = "failed_create_job", 500, "The service could not be started";
+    /// A module proxy answers what cannot be used.
+    ModuleProxyBroken = "module_proxy_broken", 502, "A module proxy's answer cannot be used";
     /// The origin answered with another status than 200.
     FetchStatus = "fetch_status", 502, "The origin did not answer 200";
     /// The origin could not be reached, or broke off, or lied about the length.
@@ -165,6 +173,8 @@ codes! {
     ChecksumMismatch = "checksum_mismatch", 422, "A module is not what it was";
     /// The program does not compile; the log has the compiler's own lines.
     CompileFailed = "compile_failed", 422, "It does not compile";
+    /// No worker has a Go as new as the program or a plugin asks for.
+    GoTooOld = "go_too_old", 422, "A newer Go is needed";
     /// The compiled program does not run, or a plugin is not in it.
     BuildUnusable = "build_unusable", 422, "The built program is of no use";
     /// A step of a build took longer than allowed.
@@ -179,6 +189,10 @@ codes! {
     StorageUnavailable = "storage_unavailable", 503, "Content cannot be kept now";
     /// The container engine cannot do it now.
     EngineUnavailable = "engine_unavailable", 503, "The container engine cannot do it now";
+    /// No module proxy answers now.
+    ModuleProxyUnavailable = "module_proxy_unavailable", 503, "The module proxies cannot be asked now";
+    /// No worker that makes builds is there.
+    NoBuilder = "no_builder", 503, "Nobody makes builds now";
     /// Too many requests at once. Try again after `Retry-After`.
     Overloaded = "overloaded", 503, "Too many requests at once";
     /// The origin took too long.

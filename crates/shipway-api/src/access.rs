@@ -92,8 +92,12 @@ pub(crate) enum Action {
     /// See workers, take them out of the queue. They are everybody's, so it is for those
     /// who look after the whole platform.
     Workers,
+    /// Ask for builds, cancel them, fetch what they made.
+    Build,
     /// Deploy by an older system's endpoint, open to everybody by configuration.
     DeployAnonymously,
+    /// Build by an older system's endpoint, open to everybody by configuration.
+    BuildAnonymously,
 }
 
 /// What it is asked for on.
@@ -120,7 +124,7 @@ pub(crate) enum Denied {
 pub(crate) fn authorize(actor: &Actor, action: Action, resource: Resource<'_>) -> Result<(), Denied> {
     match actor {
         Actor::Local => Ok(()),
-        Actor::Anonymous if action == Action::DeployAnonymously => Ok(()),
+        Actor::Anonymous if matches!(action, Action::DeployAnonymously | Action::BuildAnonymously) => Ok(()),
         Actor::Anonymous => Err(Denied::Unauthenticated),
         Actor::Token { role, project, .. } => match (role, resource) {
             (Role::Unknown, _) => Err(Denied::Forbidden),
@@ -171,7 +175,7 @@ mod tests {
         Actor::Token { id: TokenId(uuid::Uuid::nil()), role, project: project.parse().unwrap() }
     }
 
-    const ACTIONS: [Action; 9] = [
+    const ACTIONS: [Action; 10] = [
         Action::Read,
         Action::Change,
         Action::Delete,
@@ -181,6 +185,7 @@ mod tests {
         Action::Observe,
         Action::Queue,
         Action::Workers,
+        Action::Build,
     ];
 
     #[test]
@@ -190,8 +195,9 @@ mod tests {
             let answer = authorize(&Actor::Anonymous, action, Resource::Project(&project));
             assert_eq!(answer, Err(Denied::Unauthenticated), "{action:?}");
         }
-        let open = authorize(&Actor::Anonymous, Action::DeployAnonymously, Resource::Project(&project));
-        assert_eq!(open, Ok(()));
+        for action in [Action::DeployAnonymously, Action::BuildAnonymously] {
+            assert_eq!(authorize(&Actor::Anonymous, action, Resource::Project(&project)), Ok(()));
+        }
     }
 
     #[test]

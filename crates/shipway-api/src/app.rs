@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::access::{Action, Caller};
+use crate::builds::Builds;
 use crate::config::{ApiConfig, Parts};
 use crate::ready::Readiness;
 use crate::reply::Reject;
@@ -20,6 +21,9 @@ const REQUESTS_MAX: usize = 1024;
 const STREAMS_MAX: usize = 512;
 /// Execs at once. Each is a process in somebody's container.
 const EXECS_MAX: usize = 64;
+/// Downloads at once, waits for their builds included. Each is a few kilobytes while it
+/// waits, and a chunk of an artifact (some megabytes at most) while it is sent.
+const DOWNLOADS_MAX: usize = 4096;
 /// How long the answer of `/readyz` is kept, so that asking is no load on the store.
 pub(crate) const READY_KEPT: Duration = Duration::from_secs(1);
 
@@ -34,6 +38,9 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) execs: Arc<Semaphore>,
+    pub(crate) downloads: Arc<Semaphore>,
+    /// What is remembered of builds between requests.
+    pub(crate) builds: Builds,
     /// Held while a distribution's packages are fetched: a minute, in which imports go on.
     pub(crate) bootstrapping: tokio::sync::Mutex<()>,
     pub(crate) ready: Mutex<Option<(Instant, Arc<Readiness>)>>,
@@ -67,6 +74,8 @@ impl App {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             execs: Arc::new(Semaphore::new(EXECS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+            builds: Builds::default(),
             bootstrapping: tokio::sync::Mutex::new(()),
             ready: Mutex::new(None),
             document: format!("{document:#}\n"),

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
-use shipway_api_types::{ImageBootstrap, ProblemCode, Rollback, ServicePut, TokenCreate};
+use shipway_api_types::{BuildCreate, ImageBootstrap, ProblemCode, Rollback, ServicePut, TokenCreate};
 
 use crate::reply::Reject;
 
@@ -45,6 +45,8 @@ impl Input for ServicePut {
 impl Input for TokenCreate {}
 
 impl Input for ImageBootstrap {}
+
+impl Input for BuildCreate {}
 
 impl Input for Rollback {
     fn empty() -> Option<Self> {

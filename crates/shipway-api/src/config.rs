@@ -67,11 +67,14 @@ impl Default for ApiConfig {
 pub struct Contracts {
     /// `PUT /services/{name}` of the URL deploy API.
     pub url_deploy: Contract,
+    /// `/api/build`, `/api/download`, `/api/compat` and `/api/packages` of the Caddy build server
+    /// and of Caddy's own download page.
+    pub caddy_build: Contract,
 }
 
 impl Default for Contracts {
     fn default() -> Self {
-        Self { url_deploy: Contract::Authorised }
+        Self { url_deploy: Contract::Authorised, caddy_build: Contract::Authorised }
     }
 }
 

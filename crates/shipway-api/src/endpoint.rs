@@ -86,6 +86,9 @@ pub(crate) enum Pace {
     Uploads,
     /// Answers with a stream that may last for ever.
     Streams,
+    /// May start work, waits for it, and answers with what it made; the route's own code
+    /// watches the time. So it is no harmless GET.
+    Downloads,
 }
 
 /// What the OpenAPI document says about a route.

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Serialize;
-use shipway_api_types::{Event, LogLine, Problem, Stats};
+use shipway_api_types::{BuildLine, Event, LogLine, Problem, Stats};
 use shipway_stdx::shutdown::Shutdown;
 
 use crate::endpoint::{Form, Parameter};
@@ -35,6 +35,12 @@ pub(crate) const FORMAT: Parameter = Parameter::query(
     Form::OneOf(&["ndjson", "sse"]),
     "Lines of JSON, or server-sent events; `Accept` decides when not told.",
 );
+/// `?format=`, where lines are told as they were said unless somebody wants more.
+pub(crate) const FORMAT_OR_TEXT: Parameter = Parameter::query(
+    "format",
+    Form::OneOf(&["text", "ndjson", "sse"]),
+    "Plain text, lines of JSON, or server-sent events; `Accept` decides when not told.",
+);
 /// `Last-Event-ID`.
 pub(crate) const RESUME: Parameter =
     Parameter::header("Last-Event-ID", "Go on after the item of this id; the same as `cursor`.");
@@ -46,6 +52,8 @@ pub(crate) enum Format {
     Ndjson,
     /// Server-sent events (WHATWG HTML §9.2).
     Sse,
+    /// Lines as they were said.
+    Text,
 }
 
 impl Format {
@@ -59,10 +67,20 @@ impl Format {
         }
     }
 
+    /// The same, where nobody has to ask for plain text.
+    pub(crate) fn or_text(query: &Query, headers: &HeaderMap) -> Self {
+        match query.text("format") {
+            Some("text") => Self::Text,
+            None if !accepts(headers, "text/event-stream") && !accepts(headers, "application/x-ndjson") => Self::Text,
+            _ => Self::of(query, headers),
+        }
+    }
+
     const fn media(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Ndjson => "application/x-ndjson",
             Self::Sse => "text/event-stream",
+            Self::Text => "text/plain; charset=utf-8",
         })
     }
 
@@ -72,6 +90,7 @@ impl Format {
             (Self::Ndjson, _) => format!("{json}\n"),
             (Self::Sse, Some(id)) => format!("id: {id}\ndata: {json}\n\n"),
             (Self::Sse, None) => format!("data: {json}\n\n"),
+            (Self::Text, _) => format!("{}\n", item.text().unwrap_or(&json)),
         }
     }
 
@@ -80,6 +99,7 @@ impl Format {
         match self {
             Self::Ndjson => format!("{{\"problem\":{json}}}\n"),
             Self::Sse => format!("event: problem\ndata: {json}\n\n"),
+            Self::Text => format!("{}\n", crate::reply::told(problem)),
         }
     }
 
@@ -87,13 +107,15 @@ impl Format {
         match self {
             Self::Ndjson => "\n",
             Self::Sse => ":\n\n",
+            // A line that nobody said would be a lie.
+            Self::Text => "",
         }
     }
 
     /// Tells an `EventSource` not to come back.
     const fn end(self) -> &'static str {
         match self {
-            Self::Ndjson => "",
+            Self::Ndjson | Self::Text => "",
             Self::Sse => "event: end\ndata: {}\n\n",
         }
     }
@@ -103,6 +125,21 @@ impl Format {
 pub(crate) trait Item: Serialize + Send + 'static {
     /// Where to go on from after this item.
     fn cursor(&self) -> Option<String>;
+
+    /// The item as plain text, if it has such a form.
+    fn text(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Item for BuildLine {
+    fn cursor(&self) -> Option<String> {
+        Some(self.cursor.clone())
+    }
+
+    fn text(&self) -> Option<&str> {
+        Some(&self.text)
+    }
 }
 
 impl Item for LogLine {

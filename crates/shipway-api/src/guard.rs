@@ -13,9 +13,10 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, header};
+use http::{Extensions, HeaderMap, Method, header};
 use http_body_util::BodyExt;
 use shipway_api_types::ProblemCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::{Access, Action, Actor, Caller, Resource, Role, authorize};
 use crate::app::App;
@@ -39,7 +40,7 @@ pub(crate) async fn guard(State((app, rules)): State<(App, &'static Rules)>, req
         Ok(response) => response,
         Err(reject) => reject.into_response(),
     };
-    if rules.errors == ErrorStyle::BareCode {
+    if rules.errors != ErrorStyle::ProblemJson {
         response.extensions_mut().insert(rules.errors);
     }
     response
@@ -47,7 +48,9 @@ pub(crate) async fn guard(State((app, rules)): State<(App, &'static Rules)>, req
 
 /// Asks everything that can be asked before the body is read.
 async fn examine(app: &App, rules: &Rules, parts: &Parts) -> Result<Actor, Reject> {
-    origin::check(&rules.verb.method(), &parts.headers)?;
+    // A GET that starts work must not be sent by somebody else's page either.
+    let method = if rules.pace == Pace::Downloads { Method::POST } else { rules.verb.method() };
+    origin::check(&method, &parts.headers)?;
     let trusted = is_trusted(&parts.extensions);
     let actor = admit(app, rules, &parts.headers, trusted).await?;
     tracing::Span::current().record("actor", actor.word());
@@ -75,6 +78,10 @@ async fn pass(app: &App, rules: &'static Rules, request: Request, next: Next) ->
             Ok(next.run(request).await)
         }
         Pace::Streams => stream(app, request, next).await,
+        Pace::Downloads => {
+            let place = App::place(&app.downloads, "downloads")?;
+            Ok(held(next.run(request).await, place))
+        }
     }
 }
 
@@ -92,12 +99,17 @@ async fn stream(app: &App, request: Request, next: Next) -> Result<Response, Rej
     let response = tokio::time::timeout(QUICK_LIMIT, next.run(request))
         .await
         .map_err(|_| Reject::new(ProblemCode::Timeout, "the stream did not begin in time"))?;
-    Ok(response.map(|body| {
+    Ok(held(response, place))
+}
+
+/// Keeps a place taken until the answer's body is gone.
+fn held(response: Response, place: OwnedSemaphorePermit) -> Response {
+    response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _held = &place;
             frame
         }))
-    }))
+    })
 }
 
 /// Finds out who asks, and whether they may.
@@ -107,6 +119,7 @@ async fn admit(app: &App, rules: &Rules, headers: &HeaderMap, trusted: bool) -> 
     };
     let action = match action {
         Action::DeployAnonymously if app.config.contracts.url_deploy != Contract::Anonymous => Action::Change,
+        Action::BuildAnonymously if app.config.contracts.caddy_build != Contract::Anonymous => Action::Build,
         action => action,
     };
     let actor = identify(app, headers, trusted).await?;

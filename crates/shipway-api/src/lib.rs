@@ -26,6 +26,7 @@
 mod access;
 mod app;
 mod body;
+mod builds;
 mod change;
 mod config;
 mod content;

@@ -86,7 +86,7 @@ fn finish(mut response: Response, id: &str, path: &str, wants_problem: bool) -> 
     if let Some(problem) = response.extensions_mut().remove::<Box<Problem>>() {
         let own = response.extensions().get::<ErrorStyle>().copied();
         let style = match own {
-            Some(ErrorStyle::BareCode) if !wants_problem => ErrorStyle::BareCode,
+            Some(style) if !wants_problem => style,
             _ => ErrorStyle::ProblemJson,
         };
         let mut problem = *problem;

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 use crate::access::Access;
 use crate::endpoint::{Content, Form, Pace, Parameter, Place, Rules, Verb};
 use crate::reply::ErrorStyle;
-use crate::routes::{self, UrlDeploy, UrlDeployed};
+use crate::routes::{self, CaddyBuild, CaddyBuildAnswer, CaddyBuildState, CaddyPackages, UrlDeploy, UrlDeployed};
 
 /// The shapes. A page of each kind gets a name of its own.
 #[derive(OpenApi)]
@@ -29,6 +29,11 @@ use crate::routes::{self, UrlDeploy, UrlDeployed};
     api::TaskDetail,
     api::Worker,
     api::Image,
+    api::Page<api::Build>,
+    api::Build,
+    api::BuildCreate,
+    api::BuildLine,
+    api::SigningKeys,
     api::ImageImported,
     api::ImageBootstrap,
     api::Service,
@@ -50,6 +55,10 @@ use crate::routes::{self, UrlDeploy, UrlDeployed};
     ProblemCode,
     UrlDeploy,
     UrlDeployed,
+    CaddyBuild,
+    CaddyBuildAnswer,
+    CaddyBuildState,
+    CaddyPackages,
     Health,
 )))]
 struct Shapes;
@@ -212,10 +221,13 @@ fn responses(rules: &Rules) -> Value {
 fn problem<'a>(codes: impl Iterator<Item = &'a ProblemCode>, style: ErrorStyle) -> Value {
     let told: Vec<String> = codes.map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
     let mut content = Map::new();
-    if style == ErrorStyle::BareCode {
-        let text = json!({ "schema": { "type": "string" } });
-        content.insert("text/plain".to_owned(), text);
-    }
+    match style {
+        ErrorStyle::ProblemJson => None,
+        ErrorStyle::BareCode => content.insert("text/plain".to_owned(), json!({ "schema": { "type": "string" } })),
+        ErrorStyle::ErrorText | ErrorStyle::ErrorObject => {
+            content.insert("application/json".to_owned(), json!({ "schema": { "type": "object" } }))
+        }
+    };
     let shape = json!({ "schema": { "$ref": reference("Problem") } });
     content.insert(PROBLEM_JSON.to_owned(), shape);
     json!({ "description": told.join(" "), "content": content })

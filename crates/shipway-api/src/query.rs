@@ -24,6 +24,11 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Every text of a parameter that may be repeated.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// The number of a parameter, if given.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.text(name)?.parse().ok()
@@ -46,7 +51,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 /// Refuses parameters the route does not know, repeated ones, and wrong forms.
 /// Routes of older systems ignore what they do not know.
 pub(crate) fn check(rules: &Rules, uri: &Uri) -> Result<(), Reject> {
-    if rules.errors == ErrorStyle::BareCode {
+    if rules.errors != ErrorStyle::ProblemJson {
         return Ok(());
     }
     let query = Query::of(uri);

@@ -6,6 +6,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
 use shipway_api_types::problem::PROBLEM_JSON;
 use shipway_api_types::{Problem, ProblemCode};
 use shipway_model::{Failure, FailureCode};
@@ -28,6 +29,10 @@ pub(crate) enum ErrorStyle {
     ProblemJson,
     /// The bare code and a newline, as the URL deploy API had it.
     BareCode,
+    /// `{"error":"…"}`, as the Caddy build server had it.
+    ErrorText,
+    /// `{"status_code":N,"error":{"message":"…","id":"…"}}`, as the `caddy` command reads it.
+    ErrorObject,
 }
 
 impl Reject {
@@ -94,12 +99,27 @@ pub(crate) fn render(response: Response, problem: &Problem, style: ErrorStyle) -
             (HeaderValue::from_static(PROBLEM_JSON), serde_json::to_string(problem).unwrap_or_default())
         }
         ErrorStyle::BareCode => (HeaderValue::from_static("text/plain; charset=utf-8"), format!("{}\n", problem.code)),
+        ErrorStyle::ErrorText => {
+            (HeaderValue::from_static("application/json"), json!({ "error": told(problem) }).to_string())
+        }
+        ErrorStyle::ErrorObject => {
+            let error = json!({ "message": told(problem), "id": problem.request_id });
+            let body = json!({ "status_code": problem.status, "error": error });
+            (HeaderValue::from_static("application/json"), body.to_string())
+        }
     };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, media);
     let no_store = HeaderValue::from_static("no-store");
     parts.headers.insert(header::CACHE_CONTROL, no_store);
     Response::from_parts(parts, body.into())
+}
+
+/// A problem in the one sentence that older clients show, and what the compiler said.
+pub(crate) fn told(problem: &Problem) -> String {
+    let sentence = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+    let lines = problem.log_tail.iter().map(String::as_str);
+    std::iter::once(sentence.as_str()).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 impl From<Denied> for Reject {

@@ -15,6 +15,8 @@ use crate::observe::observe;
 use crate::reply::Reject;
 
 mod actions;
+mod builds;
+mod caddy;
 mod events;
 mod exec;
 mod images;
@@ -29,6 +31,7 @@ mod uploads;
 mod url_deploy;
 mod workers;
 
+pub(crate) use caddy::{CaddyBuild, CaddyBuildAnswer, CaddyBuildState, CaddyPackages};
 pub(crate) use url_deploy::{UrlDeploy, UrlDeployed};
 
 /// Every route of `/v1` and of the platform itself.
@@ -38,6 +41,7 @@ pub(crate) fn native() -> Vec<Endpoint> {
         actions::endpoints(),
         releases::endpoints(),
         images::endpoints(),
+        builds::endpoints(),
         logs::endpoints(),
         events::endpoints(),
         stats::endpoints(),
@@ -55,7 +59,7 @@ pub(crate) fn native() -> Vec<Endpoint> {
 
 /// The routes of the older systems.
 pub(crate) fn contracts() -> Vec<Endpoint> {
-    url_deploy::endpoints()
+    [url_deploy::endpoints(), caddy::endpoints()].into_iter().flatten().collect()
 }
 
 /// The router: every route behind its guard, everything behind the outermost layer.
@@ -64,8 +68,11 @@ pub(crate) fn router(app: &App) -> Router {
     for endpoint in native() {
         router = endpoint.mount(router, app);
     }
-    if app.config.contracts.url_deploy != Contract::Off {
-        for endpoint in contracts() {
+    let contracts = app.config.contracts;
+    for (contract, endpoints) in
+        [(contracts.url_deploy, url_deploy::endpoints()), (contracts.caddy_build, caddy::endpoints())]
+    {
+        for endpoint in endpoints.into_iter().filter(|_| contract != Contract::Off) {
             router = endpoint.mount(router, app);
         }
     }

@@ -16,6 +16,8 @@ mod versions;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 pub use error::{Cause, ResolveError, Verdict};
@@ -61,12 +63,12 @@ impl Resolver {
     async fn settle_all(&self, recipe: &Recipe, request: &Request) -> Result<Resolved, ResolveError> {
         let (program, program_go) = self.program(recipe, &request.version).await?;
         let replaced: Vec<(SettledReplacement, Chosen)> =
-            stream::iter(request.replacements.iter().map(|replacement| self.replacement(replacement)))
+            stream::iter(each(&request.replacements, |replacement| self.replacement(replacement).boxed()))
                 .buffered(AT_ONCE)
                 .try_collect()
                 .await?;
         let plugins: Vec<(SettledPlugin, Option<GoVersion>)> =
-            stream::iter(request.plugins.iter().map(|plugin| self.plugin(plugin, &replaced)))
+            stream::iter(each(&request.plugins, |plugin| self.plugin(plugin, &replaced).boxed()))
                 .buffered(AT_ONCE)
                 .try_collect()
                 .await?;
@@ -115,6 +117,12 @@ impl Resolver {
         };
         Ok((settled, chosen))
     }
+}
+
+/// The work for each item, boxed: else the compiler cannot tell that the whole may be sent to
+/// another thread, which every server wants to.
+fn each<'a, I, T>(items: &'a [I], work: impl Fn(&'a I) -> BoxFuture<'a, T>) -> Vec<BoxFuture<'a, T>> {
+    items.iter().map(work).collect()
 }
 
 /// The major version that a query names by itself.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shipway_model::task::{BUILD, BUILDS};
 use shipway_model::{
-    Artifact, Build, BuildId, BuildState, Document, EventKind, Failure, FailureCode, Made, Micros, Outcome,
+    Artifact, Build, BuildId, BuildState, Digest, Document, EventKind, Failure, FailureCode, Made, Micros, Outcome,
     ProjectName, TaskId, TaskPayload,
 };
 use sqlx::FromRow;
@@ -202,6 +202,23 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn find_build_of_key(&self, project: &ProjectName, key: &str) -> Result<Option<Build>, StoreError> {
         self.read(async |db| find_by_key(db, project.as_str(), key).await).await
+    }
+
+    /// Finds the newest build that made an artifact of this digest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn find_build_of_artifact(
+        &self,
+        project: &ProjectName,
+        digest: &Digest,
+    ) -> Result<Option<Build>, StoreError> {
+        let sql = select!("build.project = $1 AND artifact.digest = $2 ORDER BY build.number DESC LIMIT 1");
+        let row: Option<BuildRow> = self
+            .read(async |db| Ok(query(sql).bind(project.as_str()).bind(digest.to_string()).fetch_optional(db).await?))
+            .await?;
+        row.map(BuildRow::read).transpose()
     }
 
     /// Builds of a project, what was asked for last first, below number `before`, at most

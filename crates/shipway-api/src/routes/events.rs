@@ -86,7 +86,7 @@ async fn events(
 }
 
 /// Where to go on: the number hidden in a cursor of ours.
-fn after(query: &Query, headers: &HeaderMap) -> Result<u64, Reject> {
+pub(crate) fn after(query: &Query, headers: &HeaderMap) -> Result<u64, Reject> {
     let Some(cursor) = flow::resume(query, headers) else {
         return Ok(0);
     };
@@ -97,7 +97,7 @@ fn after(query: &Query, headers: &HeaderMap) -> Result<u64, Reject> {
 
 /// Whether the events go on where a cursor says. Numbers never skip, so where one is missing
 /// it was forgotten; whoever begins without a cursor begins with what is left.
-fn check_kept(after: u64, rows: &[shipway_model::Event]) -> Result<(), Reject> {
+pub(crate) fn check_kept(after: u64, rows: &[shipway_model::Event]) -> Result<(), Reject> {
     match rows.first() {
         Some(first) if after > 0 && first.seq > after + 1 => {
             let detail = format!("events {} to {} are no longer kept", after + 1, first.seq - 1);

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics says where")]
 
 mod access;
+mod builds;
+mod caddy;
 mod edge;
 mod exec;
 mod failing;

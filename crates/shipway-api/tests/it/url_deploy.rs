@@ -73,7 +73,7 @@ async fn it_is_open_to_everybody_only_when_told_and_can_be_switched_off() {
     assert_eq!(outcome(&put(&world.client(None), "/services/x", &body).await), "200");
     assert_eq!(outcome(&put(&world.client(None), "/v1/services/y", &body).await), "401 unauthorized");
     assert_eq!(outcome(&put(&world.client(Some("wrong")), "/services/x", &body).await), "401");
-    let contracts = Contracts { url_deploy: Contract::Off };
+    let contracts = Contracts { url_deploy: Contract::Off, ..Contracts::default() };
     let world = World::start_as(ApiConfig { contracts, ..ApiConfig::default() }).await;
     assert_eq!(outcome(&put(&world.root(), "/services/x", &body).await), "404 not_found");
 }

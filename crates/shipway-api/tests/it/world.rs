@@ -1,6 +1,8 @@
 //! A platform in small: the real API on real sockets, the real store, and a world
 //! that does what the worker and the engine would. The command line's tests use it too.
 
+#[path = "world/builder.rs"]
+pub(crate) mod builder;
 #[path = "world/images.rs"]
 mod images;
 #[path = "world/live.rs"]
@@ -20,6 +22,7 @@ use shipway_api::{ApiConfig, Contract, Contracts, Door, OpenLoopback, Parts, Rea
 use shipway_api_types::{Service, ServicePut};
 use shipway_client::{Address, Client};
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
+use shipway_gobuild::testing::ModuleProxy;
 use shipway_model::{ProjectName, TokenId};
 use shipway_stdx::shutdown::{self, Shutdown, ShutdownSender};
 use shipway_store::{Store, Token};
@@ -38,6 +41,10 @@ pub(crate) struct World {
     pub(crate) shutdown: Shutdown,
     /// Whether the world works on tasks.
     pub(crate) at_work: watch::Sender<bool>,
+    /// Whether the world makes builds.
+    pub(crate) at_builds: watch::Sender<bool>,
+    /// Where the world's modules come from.
+    pub(crate) modules: ModuleProxy,
     /// Whether the check `engine` of `/readyz` succeeds.
     pub(crate) engine_is_there: watch::Sender<bool>,
     router: shipway_api::Router,
@@ -51,17 +58,25 @@ impl World {
     }
 
     pub(crate) async fn open_contract() -> Self {
-        let contracts = Contracts { url_deploy: Contract::Anonymous };
+        let contracts = Contracts { url_deploy: Contract::Anonymous, ..Contracts::default() };
         Self::start_as(ApiConfig { contracts, ..ApiConfig::default() }).await
     }
 
-    pub(crate) async fn start_as(mut config: ApiConfig) -> Self {
+    pub(crate) async fn start_as(config: ApiConfig) -> Self {
+        Self::start_with(config, true).await
+    }
+
+    /// A world that makes builds, or none.
+    pub(crate) async fn start_with(mut config: ApiConfig, builds: bool) -> Self {
         let (store, folder) = Store::open_temporary().await.unwrap();
         let (stop, shutdown) = shutdown::channel();
         let live = Arc::new(FakeLive::default());
         let (at_work, working) = watch::channel(true);
         let (engine_is_there, engine) = watch::channel(true);
         tokio::spawn(worker::work(store.clone(), working, shutdown.clone()));
+        let (at_builds, building) = watch::channel(true);
+        let (modules, workshop) = (builder::proxy(), builder::Workshop::open(folder.path()).await);
+        tokio::spawn(workshop.clone().work(store.clone(), building, shutdown.clone()));
         config.api_hosts = BTreeSet::from(["api.test".to_owned()]);
         config.upload_bytes_max = 3 << 20;
         config.image_bytes_max = 4 << 20;
@@ -71,7 +86,7 @@ impl World {
             fetcher: Fetcher::new(FetchConfig::default()).unwrap(),
             live: Arc::clone(&live) as Arc<dyn shipway_api::Live>,
             images: Arc::new(images::FolderImages::new(folder.path().join("images"))),
-            builds: None,
+            builds: builds.then(|| workshop.parts(&modules)),
             metrics: Arc::new(|| "shipway_test 1\n".to_owned()),
             checks: vec![engine_check(engine)],
             shutdown: shutdown.clone(),
@@ -82,6 +97,8 @@ impl World {
             live,
             shutdown,
             at_work,
+            at_builds,
+            modules,
             engine_is_there,
             folder,
             stop,

@@ -76,7 +76,7 @@ fn config(config: &Config, addresses: &[SocketAddr]) -> ApiConfig {
         host: config.host.clone(),
         api_hosts: BTreeSet::from([config.api_host.clone()]),
         public_port: config.public_port(addresses),
-        contracts: Contracts { url_deploy: contract },
+        contracts: Contracts { url_deploy: contract, ..Contracts::default() },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         upload_bytes_max: config.fetch_limit_bytes,
         project_max: config.worker.project_max,

@@ -64,6 +64,7 @@ async fn main() {
         toolchain: GO.into(),
         layout: Layout::default(),
         proxies: proxies.clone(),
+        checksums: None,
         limits: FarmLimits::default(),
     };
     let farm = Farm::new(Arc::clone(&benches), Arc::new(HostClock), config);

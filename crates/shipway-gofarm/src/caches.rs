@@ -71,7 +71,7 @@ impl Caches {
             present: Mutex::new(present),
             warming: tokio::sync::Mutex::new(()),
         };
-        caches.sweep().await?;
+        caches.remove_others().await?;
         Ok(caches)
     }
 
@@ -88,7 +88,8 @@ impl Caches {
     }
 
     /// Reads every byte of the present cache; one that is not what it was is given up at once.
-    /// Says whether all is well. For the start of a worker, and once a day.
+    /// Says whether all is well; if not, what was built since the last look is better built anew.
+    /// For the start of a worker, and once a day.
     ///
     /// # Errors
     ///
@@ -99,14 +100,20 @@ impl Caches {
             return Ok(true);
         }
         tracing::error!(cache = %present.cache, "the cache of builds has been changed by somebody; it is given up");
-        let _turn = self.warming.lock().await;
-        if self.look().is_some_and(|now| now.cache == present.cache) {
-            let path = self.folder.join(CURRENT_FILE);
-            shipway_stdx::fs::remove_if_there(&path).map_err(|error| disk(&path, &error))?;
-            *self.slot() = None;
-        }
+        // At once, not after a warmer that may be at work for minutes.
+        self.give_up(&present.cache)?;
         self.sweep().await?;
         Ok(false)
+    }
+
+    fn give_up(&self, cache: &Digest) -> Result<(), SandboxError> {
+        let mut slot = self.slot();
+        if slot.as_ref().is_some_and(|now| now.cache == *cache) {
+            *slot = None;
+            let path = self.folder.join(CURRENT_FILE);
+            shipway_stdx::fs::remove_if_there(&path).map_err(|error| disk(&path, &error))?;
+        }
+        Ok(())
     }
 
     /// Makes a cache of these plans, by this Go, and puts it in place of the present one. One
@@ -131,7 +138,7 @@ impl Caches {
         let cache = farm.warm(plans, events, stop).await?;
         let present = Present { version: VERSION, cache: cache.clone(), go: go.to_owned(), made_of };
         self.replace(present).map_err(|error| trouble(&error))?;
-        if let Err(error) = self.sweep().await {
+        if let Err(error) = self.remove_others().await {
             tracing::warn!(%error, "an old cache of builds stays until the next start");
         }
         Ok(cache)
@@ -140,13 +147,24 @@ impl Caches {
     fn replace(&self, present: Present) -> Result<(), SandboxError> {
         let path = self.folder.join(CURRENT_FILE);
         let json = serde_json::to_vec(&present).expect("texts and a number");
+        let mut slot = self.slot();
         write_atomic(&path, &json, 0o600, Durability::Power).map_err(|error| disk(&path, &error))?;
-        *self.slot() = Some(present);
+        *slot = Some(present);
         Ok(())
     }
 
-    /// Removes every cache but the present one, and those that benches still stand on.
+    /// Removes every cache but the present one, and those that benches still stand on. Waits
+    /// for a warmer: the cache that it has just made is not the present one yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::Unavailable`].
     pub async fn sweep(&self) -> Result<(), SandboxError> {
+        let _turn = self.warming.lock().await;
+        self.remove_others().await
+    }
+
+    async fn remove_others(&self) -> Result<(), SandboxError> {
         for cache in self.sandbox.caches().await? {
             let is_present = self.slot().as_ref().is_some_and(|present| present.cache == cache);
             if !is_present && !self.sandbox.forget(&cache).await? {

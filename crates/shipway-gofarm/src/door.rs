@@ -4,8 +4,8 @@
 //! HTTP. Whoever listens there is this, outside: it reads a question of the protocol or
 //! refuses to, asks the operator's proxies (TLS, credentials and `file://` are its business
 //! and never seen inside), and passes the answer on as it comes. The checksum database is
-//! reached the same way, where a proxy passes it on; what it says is signed, so this door need
-//! not be trusted with it.
+//! reached the same way, through a proxy that passes it on or by this door itself; what it says
+//! is signed, so neither need be trusted with it.
 //!
 //! ```text
 //! go ──http──► 127.0.0.1 in the sandbox ══ socket ══► Door ──► Question? ──► Proxies ──https──►
@@ -30,7 +30,8 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use shipway_gobuild::proxy::{Body, Failure, Proxies, ProxyError, Question};
+use shipway_gobuild::checksums::passed_on;
+use shipway_gobuild::proxy::{Body, Failure, Proxies, ProxyError, Question, Resource};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -62,6 +63,15 @@ impl Default for DoorLimits {
     fn default() -> Self {
         Self { questions: 20_000, bytes: 4 << 30 }
     }
+}
+
+/// Whom a door asks.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The operator's module proxies.
+    pub proxies: Proxies,
+    /// The checksum database itself, asked where none of the proxies passes it on.
+    pub checksums: Option<Proxies>,
 }
 
 /// What went wrong at a door, the last of each kind, in words for the user.
@@ -110,7 +120,7 @@ pub struct Door {
 
 #[derive(Debug)]
 struct Hall {
-    proxies: Proxies,
+    upstream: Upstream,
     budget: Arc<Budget>,
     troubles: Mutex<Troubles>,
     lines: mpsc::Sender<String>,
@@ -122,11 +132,11 @@ impl Door {
     /// # Errors
     ///
     /// The socket cannot be used.
-    pub fn open(listener: TcpListener, proxies: Proxies, budget: Arc<Budget>) -> io::Result<Self> {
+    pub fn open(listener: TcpListener, upstream: Upstream, budget: Arc<Budget>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (lines, lines_here) = mpsc::channel(LINES);
-        let hall = Arc::new(Hall { proxies, budget, troubles: Mutex::default(), lines });
+        let hall = Arc::new(Hall { upstream, budget, troubles: Mutex::default(), lines });
         let serving = tokio::spawn(serve(listener, Arc::clone(&hall)));
         Ok(Self { lines: lines_here, hall, serving })
     }
@@ -204,7 +214,12 @@ impl Hall {
             return self.refuse(question.path(), StatusCode::TOO_MANY_REQUESTS, &words).await;
         }
         let begun = Instant::now();
-        match self.proxies.get(&question).await {
+        let Upstream { proxies, checksums } = &self.upstream;
+        let answer = match question.resource() {
+            Resource::Checksums => passed_on(&question, proxies, checksums.as_ref()).await,
+            _ => proxies.get(&question).await,
+        };
+        match answer {
             Ok(body) => self.pass_on(&question, body, begun, *request.method() == Method::HEAD).await,
             Err(error) => self.fail(&question, &error).await,
         }

@@ -18,7 +18,7 @@ use shipway_stdx::clock::Clock;
 use shipway_stdx::shutdown::Shutdown;
 use tokio::sync::mpsc;
 
-use crate::door::{Budget, DoorLimits};
+use crate::door::{Budget, DoorLimits, Upstream};
 use crate::event::BuildEvent;
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::{Bench, BenchOrder, Sandbox};
@@ -33,6 +33,9 @@ pub struct FarmConfig {
     pub layout: Layout,
     /// Whom the download phase asks, through the door.
     pub proxies: Proxies,
+    /// The checksum database itself (a list of its own URL alone), asked through the door where
+    /// none of the proxies passes it on; `None`, and it is reached through proxies only.
+    pub checksums: Option<Proxies>,
     /// Bounds of a build.
     pub limits: FarmLimits,
 }
@@ -222,7 +225,7 @@ impl Farm {
     fn work<'a>(&'a self, bench: &'a dyn Bench, events: mpsc::Sender<BuildEvent>, stop: Shutdown) -> Work<'a> {
         Work {
             bench,
-            proxies: &self.config.proxies,
+            upstream: Upstream { proxies: self.config.proxies.clone(), checksums: self.config.checksums.clone() },
             budget: Budget::new(self.config.limits.door),
             clock: &*self.clock,
             events,

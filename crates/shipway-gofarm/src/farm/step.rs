@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use shipway_gobuild::plan::Output as Purpose;
-use shipway_gobuild::proxy::Proxies;
 use shipway_gobuild::{Command, Phase, Step};
 use shipway_stdx::clock::Clock;
 use shipway_stdx::shutdown::Shutdown;
@@ -11,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Asked, StepReport, stopped};
-use crate::door::{self, Budget, Door, Troubles};
+use crate::door::{self, Budget, Door, Troubles, Upstream};
 use crate::event::{BuildEvent, What};
 use crate::failure::{Failure, Outcome, judge};
 use crate::output::{Kept, Output};
@@ -20,7 +19,7 @@ use crate::sandbox::{Bench, BenchCommand, End, Ended, Line, Running, SandboxErro
 /// A build at work.
 pub(super) struct Work<'a> {
     pub(super) bench: &'a dyn Bench,
-    pub(super) proxies: &'a Proxies,
+    pub(super) upstream: Upstream,
     pub(super) budget: std::sync::Arc<Budget>,
     pub(super) clock: &'a dyn Clock,
     pub(super) events: mpsc::Sender<BuildEvent>,
@@ -85,7 +84,7 @@ impl Work<'_> {
         output: &mut Output<'_>,
     ) -> Result<(Ended, Troubles), Failure> {
         let trouble = |error| Failure::of_sandbox(Some(step.name), &SandboxError::Unavailable(error));
-        let opened = running.door.take().map(|socket| Door::open(socket, self.proxies.clone(), self.budget.clone()));
+        let opened = running.door.take().map(|socket| Door::open(socket, self.upstream.clone(), self.budget.clone()));
         let mut door = opened.transpose().map_err(|error| trouble(format!("the door cannot be opened: {error}")))?;
         let mut kept = Kept::default();
         let mut stop = self.stop.clone();

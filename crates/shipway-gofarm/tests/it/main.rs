@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         proxies:
             a_refusal_is_final_and_a_proxy_in_trouble_is_not
             questions_of_other_kinds_never_leave
+            a_checksum_database_is_reached_where_no_proxy_passes_it_on
             what_a_build_may_fetch_is_bounded
             a_lying_proxy_is_found_out;
         caches:

@@ -105,6 +105,31 @@ exit 1
     assert!(text.contains("Proxy: 403 /etc/passwd: not of the module proxy protocol"), "{text}");
 }
 
+pub(crate) async fn a_checksum_database_is_reached_where_no_proxy_passes_it_on(world: Arc<World>) {
+    let proxy = example();
+    let database = serve(&ModuleProxy::new(), |path, content| {
+        let known = matches!(path, "latest" | "lookup/example.org/good@v1.0.0");
+        *content = if known { b"signed\n".to_vec() } else { Vec::new() };
+        None
+    })
+    .await;
+    let ask = r#"
+for path in supported latest lookup/example.org/good@v1.0.0 tile/8/0/000; do
+    printf "GET /sumdb/sum.test/$path HTTP/1.0\r\nHost: x\r\n\r\n" | busybox timeout 5 busybox nc 127.0.0.1 4000 2>&1 | head -n 1
+done
+exit 1
+"#;
+    let mut config = world.config(&proxy.url());
+    config.checksums = Some(world.config(&database.url).proxies);
+    let farm = Farm::new(Arc::new(world.benches.clone()), world.clock(), config);
+    let told = world.build_by(&farm, &script(Phase::Download, ask), None).await;
+    let text = told.text();
+    let said: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Stdout: HTTP/1.0 ")).collect();
+    let said: Vec<&str> = said.iter().map(|line| &line[..3]).collect();
+    assert_eq!(said, ["200", "200", "200", "404"], "{text}");
+    assert_eq!(*database.heard.lock().unwrap(), ["latest", "latest", "lookup/example.org/good@v1.0.0", "tile/8/0/000"]);
+}
+
 pub(crate) async fn what_a_build_may_fetch_is_bounded(world: Arc<World>) {
     let proxy = example();
     let mut config = world.config(&proxy.url());

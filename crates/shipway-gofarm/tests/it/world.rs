@@ -215,6 +215,7 @@ fn config_of(list: &str) -> FarmConfig {
         toolchain: toolchain(),
         layout: Layout::default(),
         proxies: Proxies::open(config).unwrap(),
+        checksums: None,
         limits: FarmLimits::default(),
     }
 }

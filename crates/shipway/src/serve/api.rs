@@ -71,12 +71,12 @@ fn addresses(config: &Config, edge: Option<&Edge>) -> Vec<SocketAddr> {
 }
 
 fn config(config: &Config, addresses: &[SocketAddr]) -> ApiConfig {
-    let contract = if config.url_deploy { Contract::Authorised } else { Contract::Off };
+    let contract = |is_on| if is_on { Contract::Authorised } else { Contract::Off };
     ApiConfig {
         host: config.host.clone(),
         api_hosts: BTreeSet::from([config.api_host.clone()]),
         public_port: config.public_port(addresses),
-        contracts: Contracts { url_deploy: contract, ..Contracts::default() },
+        contracts: Contracts { url_deploy: contract(config.url_deploy), caddy_build: contract(config.builds.contract) },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         upload_bytes_max: config.fetch_limit_bytes,
         project_max: config.worker.project_max,

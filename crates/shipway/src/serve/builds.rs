@@ -10,6 +10,7 @@ use shipway_api::{BuildParts, PublicKeys};
 use shipway_artifacts::sign::{Signers, SigningConfig};
 use shipway_artifacts::{Artifacts, ArtifactsConfig};
 use shipway_driver_embedded::{BenchConfig, DiskLimits, EmbeddedDriver};
+use shipway_gobuild::checksums::DatabaseKey;
 use shipway_gobuild::plan::{Checksums, Limits, Settings};
 use shipway_gobuild::proxy::ProxyLimits;
 use shipway_gobuild::resolve::Resolver;
@@ -17,6 +18,7 @@ use shipway_gobuild::spec::{SANDBOX_GENERATION, go_label};
 use shipway_gobuild::toolchain::{Defaults, Toolchain, defaults};
 use shipway_gobuild::{Platform, Proxies, ProxiesConfig, ProxyList, Recipe};
 use shipway_gofarm::caches::Caches;
+use shipway_gofarm::door;
 use shipway_gofarm::sandbox::Sandbox;
 use shipway_gofarm::{Farm, FarmConfig, FarmLimits};
 use shipway_model::task::BUILDS;
@@ -31,9 +33,6 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Where a Go is looked for beside its own usual places; any other is named by `builds.go`.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The plan's proxy: who listens there is the sandbox's door.
-const PROXY: &str = "http://127.0.0.1:8081";
 
 /// What builds need, as far as this process has it.
 #[derive(Debug)]
@@ -131,6 +130,7 @@ impl Ground {
             toolchain: go.root.clone(),
             layout: plan.layout.clone(),
             proxies: self.proxies.clone(),
+            checksums: database(&self.checksums)?,
             limits: FarmLimits::default(),
         };
         let farm = Farm::new(Arc::clone(&sandbox), Arc::new(HostClock), farm);
@@ -154,7 +154,7 @@ impl Ground {
             go: go.version.to_string(),
             sandbox: SANDBOX_GENERATION,
             layout: shipway_gobuild::plan::Layout::default(),
-            proxy: PROXY.to_owned(),
+            proxy: door::URL.to_owned(),
             checksums: self.checksums.clone(),
             host: host(),
             limits: Limits { memory_bytes: settings.memory_bytes, ..Limits::default() },
@@ -205,6 +205,16 @@ fn checksums(settings: &BuildSettings, told: Option<&Defaults>) -> Checksums {
             .unwrap_or_else(|| "sum.golang.org".to_owned()),
         exempt: if settings.exempt.is_empty() { told_exempt } else { settings.exempt.clone() },
     }
+}
+
+/// The checksum database itself, for proxies that do not pass it on.
+fn database(checksums: &Checksums) -> anyhow::Result<Option<Proxies>> {
+    if checksums.database == "off" {
+        return Ok(None);
+    }
+    let key = DatabaseKey::parse(&checksums.database).context("`builds.checksum_database`")?;
+    let list = ProxyList::parse(key.url()).context("`builds.checksum_database`")?;
+    Ok(Some(Proxies::open(ProxiesConfig { list, ca_file: None, limits: ProxyLimits::default() })?))
 }
 
 fn signing(base: &Base) -> SigningConfig {

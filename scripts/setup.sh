@@ -11,7 +11,9 @@ set -eu
 
 RUST_NEEDED=1.95
 RUN_PACKAGES="ca-certificates curl gcc libc6-dev make python3"
-TEST_PACKAGES="busybox-static e2fsprogs faketime fcgiwrap git iproute2 iptables nftables nginx-light nodejs openssl pgbouncer postgresql strace"
+TEST_PACKAGES="busybox-static e2fsprogs faketime fcgiwrap git gpg gpg-agent iproute2 iptables minisign nftables nginx-light nodejs openssl pgbouncer postgresql python3-venv strace"
+# A second S3 server for the tests (the first is a crate), with no more than it needs; each version is named.
+MOTO="moto[s3]==5.2.5 flask==3.1.3 flask-cors==6.0.5"
 
 fail() {
     printf 'shipway: %s\n' "$*" >&2
@@ -55,6 +57,19 @@ go_package() {
     command -v go >/dev/null 2>&1 || printf 'golang-go'
 }
 
+# Python tools of the tests, in a folder of their own that `cargo clean` removes.
+install_moto() {
+    tools=$(cd "$(dirname "$0")/.." && pwd)/target/tools
+    [ "$(cat "$tools/moto/installed" 2>/dev/null)" != "$MOTO" ] || return 0
+    printf 'shipway: installing %s\n' "$MOTO" >&2
+    mkdir -p "$tools"
+    rm -rf "$tools/moto"
+    python3 -m venv "$tools/moto" || fail "python3 -m venv does not work; its words are above"
+    # shellcheck disable=SC2086  # a list of words of our own
+    "$tools/moto/bin/pip" install -q --disable-pip-version-check $MOTO || fail "pip could not install $MOTO"
+    printf '%s\n' "$MOTO" >"$tools/moto/installed"
+}
+
 install() {
     wanted=$(missing "$@")
     [ -n "$wanted" ] || return 0
@@ -77,6 +92,7 @@ case "${1:-}" in
         ;;
     test) # shellcheck disable=SC2086
         install $RUN_PACKAGES $TEST_PACKAGES $(go_package)
+        install_moto
         check_rust
         ;;
     rust) check_rust ;;

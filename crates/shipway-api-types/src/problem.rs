@@ -159,6 +159,20 @@ codes! {
     FetchFailed = "fetch_failed", 502, "The origin could not be read";
     /// The origin's content is larger than allowed.
     FetchTooLarge = "fetch_too_large", 502, "The content is too large";
+    /// A module or version does not exist, was retracted, or is refused by the module proxy.
+    ModuleRefused = "module_refused", 422, "A module is not to be had";
+    /// A module's content is not what the checksum database says.
+    ChecksumMismatch = "checksum_mismatch", 422, "A module is not what it was";
+    /// The program does not compile; the log has the compiler's own lines.
+    CompileFailed = "compile_failed", 422, "It does not compile";
+    /// The compiled program does not run, or a plugin is not in it.
+    BuildUnusable = "build_unusable", 422, "The built program is of no use";
+    /// A step of a build took longer than allowed.
+    BuildTimeout = "build_timeout", 422, "The build took too long";
+    /// A step of a build took more memory or disk than allowed.
+    BuildTooLarge = "build_too_large", 422, "The build needs too much";
+    /// Somebody did not want it any more.
+    Cancelled = "cancelled", 409, "It was cancelled";
     /// The store cannot be used now. Try again: it recovers by itself when the cause goes.
     StoreUnavailable = "store_unavailable", 503, "The store cannot be used now";
     /// Content cannot be kept now: the disk is full or read-only.

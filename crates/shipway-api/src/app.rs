@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::access::{Action, Caller};
 use crate::config::{ApiConfig, Parts};
+use crate::ready::Readiness;
 use crate::reply::Reject;
 
 /// Requests at work at once, streams and probes apart. One that waits for a
@@ -41,9 +42,6 @@ pub(crate) struct Inner {
     /// `/docs`, made once.
     pub(crate) docs: crate::docs::DocsPage,
 }
-
-/// What `/readyz` found: each check's name and what is missing.
-pub(crate) type Readiness = Vec<(&'static str, Result<(), String>)>;
 
 impl std::ops::Deref for App {
     type Target = Inner;

@@ -11,7 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shipway_artifacts::Artifacts;
 use shipway_fetch::{Blobs, Fetcher};
+use shipway_gobuild::Recipe;
+use shipway_gobuild::resolve::Resolver;
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
 
@@ -113,6 +116,33 @@ impl fmt::Debug for ReadyCheck {
     }
 }
 
+/// What it takes to accept builds and to hand out what they made.
+#[derive(Debug, Clone)]
+pub struct BuildParts {
+    /// Settles versions before a build gets its key.
+    pub resolver: Resolver,
+    /// Programs that can be built.
+    pub recipes: Vec<Recipe>,
+    /// Where artifacts are kept.
+    pub artifacts: Artifacts,
+    /// Most plugins of one build.
+    pub plugins_max: usize,
+    /// The Go of builds when no worker tells of one: that of the operator's choice, or of
+    /// this machine.
+    pub go: Option<String>,
+    /// The public keys of signatures, as texts.
+    pub keys: PublicKeys,
+}
+
+/// What signatures are checked with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// As `minisign -P` takes it.
+    pub minisign: Option<String>,
+    /// Armoured, as `gpg --import` takes it.
+    pub openpgp: Option<String>,
+}
+
 /// What the API is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -126,6 +156,8 @@ pub struct Parts {
     pub live: Arc<dyn Live>,
     /// Where trees of images are kept.
     pub images: Arc<dyn Images>,
+    /// Builds, if this platform makes any.
+    pub builds: Option<BuildParts>,
     /// For `/metrics`.
     pub metrics: MetricsText,
     /// Asked by `/readyz`, beside the store, which always is.

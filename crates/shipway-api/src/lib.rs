@@ -45,6 +45,7 @@ mod peer;
 mod present;
 mod query;
 mod queue;
+mod ready;
 mod reply;
 mod routes;
 mod secret;
@@ -54,10 +55,13 @@ mod time;
 mod whereabouts;
 
 pub use axum::Router;
-pub use config::{ApiConfig, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, ReadyCheck};
+pub use config::{
+    ApiConfig, BuildParts, CheckResult, Contract, Contracts, MetricsText, OpenLoopback, Parts, PublicKeys, ReadyCheck,
+};
 pub use images::{ImageError, Images, Tree};
 pub use live::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 pub use peer::Door;
+pub use ready::Readiness;
 pub use secret::Secret;
 pub use serve::{bind_unix, serve_unix};
 

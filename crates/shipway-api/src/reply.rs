@@ -172,6 +172,13 @@ const fn problem_code(code: FailureCode) -> ProblemCode {
         FailureCode::NothingToStart => ProblemCode::NothingToStart,
         FailureCode::StorageUnavailable => ProblemCode::StorageUnavailable,
         FailureCode::EngineUnavailable => ProblemCode::EngineUnavailable,
+        FailureCode::ModuleRefused => ProblemCode::ModuleRefused,
+        FailureCode::ChecksumMismatch => ProblemCode::ChecksumMismatch,
+        FailureCode::CompileFailed => ProblemCode::CompileFailed,
+        FailureCode::BuildUnusable => ProblemCode::BuildUnusable,
+        FailureCode::BuildTimeout => ProblemCode::BuildTimeout,
+        FailureCode::BuildTooLarge => ProblemCode::BuildTooLarge,
+        FailureCode::Cancelled => ProblemCode::Cancelled,
         FailureCode::Internal => ProblemCode::Internal,
     }
 }
@@ -197,7 +204,7 @@ impl From<LiveError> for Reject {
 mod tests {
     use super::*;
 
-    const CODES: [FailureCode; 12] = [
+    const CODES: [FailureCode; 19] = [
         FailureCode::FetchRefused,
         FailureCode::FetchStatus,
         FailureCode::FetchFailed,
@@ -209,6 +216,13 @@ mod tests {
         FailureCode::NothingToStart,
         FailureCode::StorageUnavailable,
         FailureCode::EngineUnavailable,
+        FailureCode::ModuleRefused,
+        FailureCode::ChecksumMismatch,
+        FailureCode::CompileFailed,
+        FailureCode::BuildUnusable,
+        FailureCode::BuildTimeout,
+        FailureCode::BuildTooLarge,
+        FailureCode::Cancelled,
         FailureCode::Internal,
     ];
 

@@ -18,19 +18,8 @@ pub(crate) struct Whereabouts(BTreeMap<String, Worker>);
 impl Whereabouts {
     /// Of all workers, for a list of services.
     pub(crate) async fn read(app: &App) -> Result<Self, Reject> {
-        let mut all = BTreeMap::new();
-        if !app.parts.store.is_shared() {
-            return Ok(Self(all));
-        }
-        for worker in app.parts.store.list_workers().await? {
-            let Some(engine) = worker.facts.engine.clone() else { continue };
-            // One that has had several names: the newest.
-            let newer = all.get(&engine).is_none_or(|before: &Worker| before.beat_at < worker.beat_at);
-            if newer {
-                all.insert(engine, worker);
-            }
-        }
-        Ok(Self(all))
+        let store = &app.parts.store;
+        Ok(Self(if store.is_shared() { store.list_workers_by_engine().await? } else { BTreeMap::new() }))
     }
 
     /// Of the one worker that has this service.

@@ -1,10 +1,10 @@
 //! How a command fails: what it says, and its exit code.
 
-use std::error::Error as _;
 use std::io;
 
 use shipway_api_types::ProblemCode;
 use shipway_client::Error;
+use shipway_stdx::chain;
 
 use crate::commands::Context;
 
@@ -137,15 +137,4 @@ impl Failure {
             Self::Client(_) | Self::Io(..) => None,
         }
     }
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -87,7 +87,7 @@ impl Client {
         self.json(Call::new(Method::POST, below("/v1/workers", id, "/uncordon"))).await
     }
 
-    /// Has a worker finish or give back what it has, and end.
+    /// Has a worker finish or give back what it has, and take nothing more.
     ///
     /// # Errors
     ///

@@ -1,6 +1,5 @@
 //! What the engine said, in the contract's words.
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use shipway_engine::logs::Source;
 use shipway_engine::{self as engine, EXECUTE, EngineError, Ingress};
 use shipway_model::ContainerId;
 use shipway_model::instance::{Endpoint, Protocol};
+use shipway_stdx::chain;
 use tokio::sync::mpsc;
 
 /// ENOENT, ENOTDIR: a program that is not there.
@@ -46,17 +46,6 @@ pub(crate) fn image(error: HostImageError) -> DriverError {
 
 pub(crate) fn layer(error: LayerError) -> DriverError {
     DriverError::Unavailable { what: chain(&error), hint: Some("import the image again".to_owned()) }
-}
-
-/// An error and its causes: the contract's errors carry words only.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 pub(crate) fn endpoint(ingress: Ingress, path: &Path) -> Endpoint {

@@ -38,9 +38,9 @@ use shipway_engine::{Engine, EngineError};
 use shipway_gofarm::sandbox::{Bench, BenchOrder, Sandbox, SandboxError};
 use shipway_model::Digest;
 
-use crate::answer::chain;
 use bench::EmbeddedBench;
 use disks::Disks;
+use shipway_stdx::chain;
 
 pub use disks::DiskLimits;
 

@@ -31,6 +31,7 @@ pub mod resolve;
 pub mod resolved;
 pub mod sbom;
 pub mod scan;
+pub mod spec;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod toolchain;
@@ -46,3 +47,4 @@ pub use proxy::{Proxies, ProxiesConfig, ProxyError, ProxyList};
 pub use recipe::Recipe;
 pub use request::{Query, Request, RequestError};
 pub use resolved::Resolved;
+pub use spec::Spec;

@@ -64,6 +64,8 @@ pub struct Forgotten {
     pub events: u64,
     /// Expired tokens.
     pub tokens: u64,
+    /// Builds that ended long ago.
+    pub builds: u64,
     /// Silent workers.
     pub workers: u64,
     /// Uploads that rested for a worker that needs them no more.
@@ -73,6 +75,11 @@ pub struct Forgotten {
 /// What is forgotten step by step.
 enum Old<'a> {
     Tasks(OldTasks),
+    /// Builds that ended so long ago, or have so many newer ones.
+    Builds {
+        age: Duration,
+        newer: u64,
+    },
     /// Tokens that expired so long ago.
     Tokens(Duration),
     Events {
@@ -135,6 +142,7 @@ impl Janitor {
             given_up: note("given_up_tasks", self.forget_tasks(keep.given_up_age, keep.given_up, true).await),
             releases: note("releases", self.forget_releases().await),
             events: note("events", self.forget_events().await),
+            builds: note("builds", self.in_steps(&Old::Builds { age: keep.builds_age, newer: keep.builds }).await),
             tokens: note("tokens", self.in_steps(&Old::Tokens(keep.tokens_age)).await),
             deposits: note("deposits", self.store.collect_deposits(DEPOSITS_AGE).await),
             workers: note("workers", self.store.forget_workers(keep.workers_age).await),
@@ -156,6 +164,7 @@ impl Janitor {
             let began = Instant::now();
             let rows = match *old {
                 Old::Tasks(tasks) => self.store.forget_tasks(tasks, STEP_ROWS).await?,
+                Old::Builds { age, newer } => self.store.forget_builds(age, newer, STEP_ROWS).await?,
                 Old::Tokens(age) => self.store.forget_tokens(age, STEP_ROWS).await?,
                 Old::Events { subject, up_to } => self.store.forget_events(subject, up_to, STEP_ROWS).await?,
             };

@@ -24,6 +24,10 @@ pub struct Keep {
     pub events: u64,
     /// Events of a service or token that is no more, for so long after its last one.
     pub events_age: Duration,
+    /// Ended builds, with their artifacts, for so long.
+    pub builds_age: Duration,
+    /// And no more than so many of them.
+    pub builds: u64,
     /// Tokens that have expired, for so long.
     pub tokens_age: Duration,
     /// Workers nobody has heard of, for so long.
@@ -41,6 +45,8 @@ impl Default for Keep {
             given_up_age: 90 * DAY,
             events: 10_000,
             events_age: 30 * DAY,
+            builds_age: 30 * DAY,
+            builds: 10_000,
             tokens_age: 7 * DAY,
             workers_age: DAY,
         }

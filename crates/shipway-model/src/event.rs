@@ -7,7 +7,7 @@ use crate::{Micros, ProjectName};
 /// Something that happened to a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What it happened to: `service/<id>`, `task/<id>`, `token/<id>`, `image/<project>/<name>`.
+    /// What it happened to: `service/<id>`, `build/<id>`, `task/<id>`, `token/<id>`, `image/<project>/<name>`.
     pub subject: String,
     /// Counts from 1 within the subject and never skips, so a cursor never misses one.
     pub seq: u64,
@@ -103,6 +103,62 @@ pub enum EventKind {
         /// What the name means now, or meant.
         digest: String,
         /// Who asked.
+        actor: String,
+    },
+    /// A build was asked for, for the first time or anew.
+    BuildRequested {
+        /// Which build of its key.
+        generation: u32,
+        /// Who asked.
+        actor: String,
+    },
+    /// A worker has begun it.
+    BuildBegan {
+        /// Which worker.
+        worker: String,
+        /// How often it was begun.
+        attempt: u32,
+    },
+    /// A step of it began, or came to an end.
+    BuildStep {
+        /// The step's name.
+        step: String,
+        /// None when it began; its end in words otherwise: `done`, `failed`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<String>,
+        /// How long it took, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ms: Option<u64>,
+    },
+    /// Lines that a step said.
+    BuildOutput {
+        /// The step's name.
+        step: String,
+        /// In their order.
+        lines: Vec<String>,
+    },
+    /// Its worker was lost or could not go on; another one goes on from the beginning.
+    BuildReturned {
+        /// Why.
+        cause: String,
+    },
+    /// There is an artifact.
+    BuildSucceeded {
+        /// Its digest.
+        digest: String,
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// There will be none.
+    BuildFailed {
+        /// The failure's code.
+        code: String,
+        /// In a sentence.
+        detail: String,
+    },
+    /// Somebody did not want it any more.
+    BuildCancelled {
+        /// Who.
         actor: String,
     },
     /// A task went from one state to another: the history by which it can be checked that

@@ -34,6 +34,8 @@ macro_rules! ids {
 ids! {
     /// A service; also the label of its host name, `<id>.<host>`.
     ServiceId,
+    /// A build.
+    BuildId,
     /// A container of the driver's.
     ContainerId,
     /// A unit of the durable queue.

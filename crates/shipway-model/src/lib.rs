@@ -7,8 +7,9 @@
 //! Reading order: [`names`] and [`ids`] (what things are called), [`digest`],
 //! [`release`] (what it takes to run a service), [`service`], [`instance`]
 //! (a release's container, as wanted and seen), [`task`] (a unit of the durable
-//! queue), [`event`] (what happened, for ever).
+//! queue), [`build`] (work that makes an artifact), [`event`] (what happened, for ever), [`streams`] (who is asked for what flows).
 
+pub mod build;
 pub mod digest;
 pub mod event;
 pub mod ids;
@@ -16,12 +17,14 @@ pub mod instance;
 pub mod names;
 pub mod release;
 pub mod service;
+pub mod streams;
 pub mod task;
 pub mod waiting;
 
+pub use build::{Artifact, Build, BuildState, Document, Made};
 pub use digest::Digest;
 pub use event::{Event, EventKind};
-pub use ids::{ContainerId, ServiceId, TaskId, TokenId};
+pub use ids::{BuildId, ContainerId, ServiceId, TaskId, TokenId};
 pub use instance::{Instance, InstanceRole, Protocol};
 pub use names::{Label, NameError, ProjectName, ServiceName};
 pub use release::{
@@ -29,7 +32,8 @@ pub use release::{
     Source,
 };
 pub use service::{Service, ServiceState, Wanted};
-pub use task::{Failure, FailureCode, Outcome, Task, TaskPayload, TaskState};
+pub use streams::StreamDoor;
+pub use task::{Failure, FailureCode, Outcome, Subject, Task, TaskPayload, TaskState};
 pub use waiting::Waiting;
 
 /// Microseconds since 1970-01-01T00:00:00Z.

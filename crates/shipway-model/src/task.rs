@@ -3,14 +3,16 @@
 //! Everything that changes a service is a task with the service as its
 //! `subject`; at most one task of a subject runs at a time, in the order asked.
 //! So two changes of one name never meet, whoever made them: a user, a crash, an
-//! upgrade.
+//! upgrade. A build is a subject of its own, and its only task makes it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::instance::Protocol;
-use crate::{ContentKind, Digest, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId};
+use crate::{
+    BuildId, ContentKind, Digest, Egress, HealthCheck, Limits, Micros, ProjectName, Runner, ServiceId, Source, TaskId,
+};
 
 /// A task, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +22,43 @@ pub struct Task {
     /// Who pays for it.
     pub project: ProjectName,
     /// What it changes.
-    pub subject: ServiceId,
+    pub subject: Subject,
     /// What to do.
     pub payload: TaskPayload,
     /// How far it has come.
     pub state: TaskState,
     /// How often it has been claimed and charged.
     pub attempt: u32,
+}
+
+/// What a task changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A service.
+    Service(ServiceId),
+    /// A build.
+    Build(BuildId),
+}
+
+impl Subject {
+    /// The service, if it is one.
+    #[must_use]
+    pub const fn service(self) -> Option<ServiceId> {
+        match self {
+            Self::Service(id) => Some(id),
+            Self::Build(_) => None,
+        }
+    }
+}
+
+/// The id alone, as in the table: the kind of the task says whose it is.
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Service(id) => id.fmt(f),
+            Self::Build(id) => id.fmt(f),
+        }
+    }
 }
 
 /// What a task does. The word of each variant is the `kind` column (in JSON it is
@@ -52,7 +84,15 @@ pub enum TaskPayload {
     Delete,
     /// Make what is match what is wanted: after a crash, a drain, a start-up.
     Repair,
+    /// Make a build's artifact. What it is stands in the build's row.
+    Build,
 }
+
+/// The `kind` of a task whose subject is a build.
+pub const BUILD: &str = "build";
+
+/// The label of workers that make builds: nobody else gets one.
+pub const BUILDS: &str = "builds";
 
 impl TaskPayload {
     /// The `kind` column.
@@ -66,6 +106,7 @@ impl TaskPayload {
             Self::Restart => "restart",
             Self::Delete => "delete",
             Self::Repair => "repair",
+            Self::Build => BUILD,
         }
     }
 }
@@ -218,6 +259,20 @@ pub enum FailureCode {
     StorageUnavailable,
     /// The container engine cannot do it now.
     EngineUnavailable,
+    /// A module or version does not exist, was retracted, or is refused by the module proxy.
+    ModuleRefused,
+    /// A module's content is not what the checksum database says.
+    ChecksumMismatch,
+    /// The program does not compile.
+    CompileFailed,
+    /// The compiled program is not what was asked for: it does not run, or a plugin is missing.
+    BuildUnusable,
+    /// A step of a build took longer than allowed.
+    BuildTimeout,
+    /// A step of a build took more memory or disk than allowed.
+    BuildTooLarge,
+    /// Somebody did not want it any more.
+    Cancelled,
     /// Our bug.
     Internal,
 }
@@ -238,6 +293,13 @@ impl FailureCode {
             Self::NothingToStart => "nothing_to_start",
             Self::StorageUnavailable => "storage_unavailable",
             Self::EngineUnavailable => "engine_unavailable",
+            Self::ModuleRefused => "module_refused",
+            Self::ChecksumMismatch => "checksum_mismatch",
+            Self::CompileFailed => "compile_failed",
+            Self::BuildUnusable => "build_unusable",
+            Self::BuildTimeout => "build_timeout",
+            Self::BuildTooLarge => "build_too_large",
+            Self::Cancelled => "cancelled",
             Self::Internal => "internal",
         }
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::config::{Listener, Settings};
+use crate::look::look_until;
 use crate::startup;
 use crate::wire::{Answer, Ask, Endpoint, Route};
 
@@ -27,10 +28,6 @@ pub use talk::FeedTask;
 
 /// Questions waiting for their answers at a time.
 const QUESTIONS_MAX: usize = 64;
-
-/// Between two looks whether an endpoint is idle: the first wait, and the longest.
-const LOOK_FIRST: Duration = Duration::from_millis(5);
-const LOOK_LONGEST: Duration = Duration::from_millis(250);
 
 /// Why a proxy could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -226,14 +223,7 @@ impl FeedClient {
     /// The proxy itself ends requests that make no progress (`Limits::response_idle`,
     /// and `Limits::stream_idle` for streams), so an hour is a good limit here.
     pub async fn wait_idle(&self, endpoint: &Endpoint, limit: Duration) -> bool {
-        let waiting = async {
-            let mut pause = LOOK_FIRST;
-            while !matches!(self.in_flight(endpoint).await, Ok(0)) {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LOOK_LONGEST);
-            }
-        };
-        tokio::time::timeout(limit, waiting).await.is_ok()
+        look_until(limit, || async { self.in_flight(endpoint).await.map(|requests| requests == 0) }).await
     }
 
     /// Takes over duplicates of the proxy's listeners, to start another one with.

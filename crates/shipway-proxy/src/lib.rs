@@ -40,6 +40,7 @@ mod forward;
 mod guard;
 mod headers;
 mod host;
+mod look;
 mod metrics;
 mod observer;
 mod patience;
@@ -59,6 +60,7 @@ pub mod wire;
 
 pub use config::{Limits, Listener, ProxyConfig, Serves, Settings, User};
 pub use feed::{FeedClient, FeedTask, Peer};
+pub use look::look_until;
 pub use observer::Observer;
 pub use run::{RunError, run};
 pub use wire::{Endpoint, Protocol, Route, RouteLimits, RouteState};

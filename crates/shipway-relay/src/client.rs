@@ -10,7 +10,7 @@ use futures_util::stream;
 use rustls::pki_types::ServerName;
 use shipway_api::{ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 use shipway_api_types::{LogLine, Stats};
-use shipway_model::ServiceId;
+use shipway_model::{ServiceId, StreamDoor};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -22,33 +22,16 @@ use crate::{STEP_MAX, exec};
 
 type Stream = TlsStream<TcpStream>;
 
-/// Where a worker answers, as its row in the store says.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Door {
-    /// `host:port`.
-    pub address: String,
-    /// SHA-256 of the certificate it shows, in hexadecimal.
-    pub certificate: String,
-    /// What it wants to hear.
-    pub secret: String,
-}
-
-impl fmt::Debug for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
 /// One worker's services, over the network.
 #[derive(Debug, Clone)]
 pub struct RemoteLive {
-    door: Door,
+    door: StreamDoor,
 }
 
 impl RemoteLive {
     /// Nothing is connected before something is asked.
     #[must_use]
-    pub const fn new(door: Door) -> Self {
+    pub const fn new(door: StreamDoor) -> Self {
         Self { door }
     }
 
@@ -75,10 +58,14 @@ impl RemoteLive {
         LiveError::Unavailable(format!("the worker that has this service cannot be reached at {address}: {reason}"))
     }
 
+    fn confused(&self) -> LiveError {
+        self.unreachable(&"it answers something else")
+    }
+
     async fn said(&self, incoming: &mut Incoming<Stream>) -> Result<Said, LiveError> {
         match incoming.next().await {
             Ok(Some(Frame::Words(words))) => read(&words).map_err(|error| self.unreachable(&error)),
-            Ok(Some(_)) => Err(self.unreachable(&"it answers something else")),
+            Ok(Some(_)) => Err(self.confused()),
             Ok(None) => Err(self.unreachable(&"it hung up")),
             Err(error) => Err(self.unreachable(&error)),
         }
@@ -88,7 +75,7 @@ impl RemoteLive {
         match self.said(incoming).await? {
             Said::Started => Ok(()),
             Said::Refused(error) => Err(error),
-            _ => Err(self.unreachable(&"it answers something else")),
+            _ => Err(self.confused()),
         }
     }
 
@@ -97,7 +84,7 @@ impl RemoteLive {
             Ok(Said::Line(line)) => Some(Ok(*line)),
             Ok(Said::End) => None,
             Ok(Said::Refused(error)) | Err(error) => Some(Err(error)),
-            Ok(_) => Some(Err(self.unreachable(&"it answers something else"))),
+            Ok(_) => Some(Err(self.confused())),
         }
     }
 }
@@ -150,7 +137,7 @@ impl Live for RemoteLive {
         match self.said(&mut incoming).await? {
             Said::Stats(stats) => Ok(*stats),
             Said::Refused(error) => Err(error),
-            _ => Err(self.unreachable(&"it answers something else")),
+            _ => Err(self.confused()),
         }
     }
 

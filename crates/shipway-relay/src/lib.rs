@@ -29,7 +29,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use client::{Door, RemoteLive};
+pub use client::RemoteLive;
 pub use identity::{Identity, IdentityError};
 pub use server::serve;
 

@@ -5,10 +5,16 @@
 //! Within a project it is the larger priority, then the order of asking; tasks of one
 //! subject never pass each other.
 //!
+//! What a version cannot read it leaves to a newer one, if there may be any: if the database
+//! has a newer schema than it knows. It gives the task back, charged, and notes that versions
+//! up to its own could not read it; newer ones take it at once, the others look again after
+//! ever longer rests, until its attempts are over.
+//!
 //! On PostgreSQL several processes claim at once. Each skips what another one has its
 //! hands on; where two meet on one subject, an index refuses the second, which looks again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use shipway_model::task::Failure;
 use shipway_model::{FailureCode, Micros, Task};
@@ -64,8 +70,9 @@ impl Claimant {
         self.labels.iter().fold(String::from(","), |all, label| format!("{all}{label},"))
     }
 
-    fn bind(&self, query: Query) -> Query {
-        query.bind(&self.worker).bind(self.engine.as_deref().unwrap_or_default()).bind(self.labels()).bind(self.cap())
+    fn bind(&self, query: Query, known: i64) -> Query {
+        let engine = self.engine.as_deref().unwrap_or_default();
+        query.bind(&self.worker).bind(engine).bind(self.labels()).bind(self.cap()).bind(known)
     }
 
     fn cap(&self) -> Option<i64> {
@@ -73,17 +80,29 @@ impl Claimant {
     }
 }
 
+/// Until when what could not be read rests for versions that could not read it: five seconds
+/// longer after each attempt, four minutes in all. Somebody may be about to start a newer one.
+macro_rules! unread_until {
+    () => {
+        "t.claimed_at + t.attempt * 5000000"
+    };
+}
+
+pub(crate) const UNREAD_UNTIL: &str = unread_until!();
+
 /// A queued task `t` that nothing of the same subject stands before (no running task,
 /// and none asked for earlier that still has to run; a `repair` that waits for its time is
 /// the exception: it lets the changes of users pass), and that this claimant may take:
-/// `$1` the worker, `$2` its engine, `$3` its labels, `$4` the cap of a project.
+/// `$1` the worker, `$2` its engine, `$3` its labels, `$4` the cap of a project, `$5` the
+/// newest schema that it knows. (A claim in the future is one before the clock was set back.)
 ///
 /// `(SELECT 1 … LIMIT 1) IS NULL` says what `NOT EXISTS` says, and leaves PostgreSQL no
 /// choice but to look into the index; as a join it may walk all tasks at work, those that
 /// have ended since the last vacuum included.
 macro_rules! claimable {
     () => {
-        "t.state = 'queued'
+        concat!(
+            "t.state = 'queued'
          AND (SELECT 1 FROM task r WHERE r.subject = t.subject AND r.state = 'running' LIMIT 1) IS NULL
          AND (SELECT 1 FROM task e
              WHERE e.subject = t.subject AND e.state = 'queued' AND e.number < t.number
@@ -92,7 +111,11 @@ macro_rules! claimable {
          AND (t.labels IS NULL OR NOT EXISTS (
              SELECT 1 FROM {each_label} WHERE {place_of}($3, ',' || label.value || ',') = 0))
          AND (CAST($4 AS BIGINT) IS NULL OR (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = t.project) < $4)
+         AND (t.unread_by IS NULL OR t.unread_by < $5 OR t.claimed_at > {now} OR ",
+            unread_until!(),
+            " <= {now})
          AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = $1 AND w.state <> 'active')"
+        )
     };
 }
 
@@ -114,10 +137,10 @@ pub(crate) const HEADS: &str = concat!(
      SELECT head.number, head.project,
          (SELECT h.priority FROM task h WHERE h.number = head.number) AS priority,
          (SELECT count(*) FROM task r WHERE r.state = 'running' AND r.project = head.project) AS running
-     FROM head WHERE head.number IS NOT NULL LIMIT $5"
+     FROM head WHERE head.number IS NOT NULL LIMIT $6"
 );
 
-/// Takes the first task of a project: `$5` the heartbeat, `$6` the deadline.
+/// Takes the first task of a project: `$6` the heartbeat, `$7` the deadline.
 macro_rules! claim_of {
     ($project:literal) => {
         concat!(
@@ -130,7 +153,7 @@ macro_rules! claim_of {
             " ORDER BY t.priority DESC, t.number LIMIT 1 {skip_locked})
      UPDATE task SET
          state = 'running', worker = $1, attempt = attempt + 1, claimed_at = {now},
-         lease_token = {next_token}, lease_until = {now} + $5, deadline_at = {now} + $6
+         lease_token = {next_token}, lease_until = {now} + $6, deadline_at = {now} + $7
      WHERE number = (SELECT number FROM next)
      RETURNING id, project, subject, payload, state, not_before, outcome, attempt,
          lease_token, lease_until, deadline_at"
@@ -138,8 +161,8 @@ macro_rules! claim_of {
     };
 }
 
-/// Takes the first task of project `$7`.
-pub(crate) const CLAIM: &str = claim_of!("$7");
+/// Takes the first task of project `$8`.
+pub(crate) const CLAIM: &str = claim_of!("$8");
 
 /// Takes the first task of the only project that has any queued; nothing when several have.
 pub(crate) const CLAIM_OF_ONLY: &str = claim_of!(
@@ -189,7 +212,8 @@ impl Store {
     /// waiting for its time lets others pass. A worker that is not active gets nothing.
     ///
     /// A row that cannot be read is ended as failed, so that it does not stand
-    /// before all others for ever; see [`list_given_up`](Self::list_given_up).
+    /// before all others for ever; see [`list_given_up`](Self::list_given_up). Where a newer
+    /// version has migrated the database, it is left to that for its attempts.
     ///
     /// # Errors
     ///
@@ -226,17 +250,11 @@ impl Store {
         Ok(None)
     }
 
-    /// Ends a task that cannot be read. It goes by its lease, like all ends.
+    /// Ends a task that cannot be read, or leaves it to a newer version. It goes by its
+    /// lease, like all ends.
     async fn put_aside(&self, key: LeaseKey, error: &StoreError) -> Result<(), StoreError> {
         tracing::error!(task.id = %key.task, %error, "task put aside: it cannot be read");
-        let failure = Failure {
-            code: FailureCode::Internal,
-            detail: "this change was recorded in a form that cannot be read".to_owned(),
-            hint: Some("ask for it again".to_owned()),
-            log_tail: Vec::new(),
-        };
-        let aside = self.write(move |tx| Box::pin(async move { Held::by(tx, key).await?.give_up(tx, failure).await }));
-        match aside.await {
+        match self.write(move |tx| Box::pin(tx.put_aside(key))).await {
             // Its lease has run out already: whoever claims it next puts it aside.
             Err(StoreError::Stale) => Ok(()),
             done => done,
@@ -254,9 +272,18 @@ impl Store {
     pub async fn next_due(&self, claimant: &Claimant) -> Result<Option<Micros>, StoreError> {
         self.read(async |db| {
             let sql = concat!("SELECT min(t.not_before) FROM task t WHERE ", claimable!());
-            Ok(claimant.bind(query(sql)).scalar(db).await?)
+            Ok(claimant.bind(query(sql), self.0.schema.known).scalar(db).await?)
         })
         .await
+    }
+}
+
+fn unreadable() -> Failure {
+    Failure {
+        code: FailureCode::Internal,
+        detail: "this change was recorded in a form that cannot be read".to_owned(),
+        hint: Some("ask for it again".to_owned()),
+        log_tail: Vec::new(),
     }
 }
 
@@ -269,6 +296,20 @@ enum Tried {
 }
 
 impl Tx {
+    async fn put_aside(&mut self, key: LeaseKey) -> Result<(), StoreError> {
+        let held = Held::by(self, key).await?;
+        // Now, and not as it was a second ago: its writer may have just begun.
+        if self.look_at_schema().await? <= self.schema().known {
+            return held.give_up(self, unreadable()).await;
+        }
+        query("UPDATE task SET unread_by = $2 WHERE id = $1")
+            .bind(&held.id)
+            .bind(self.schema().known)
+            .later(self.db())
+            .await?;
+        held.put_back(self, Duration::ZERO, true, "no version that is here can read it").await
+    }
+
     async fn claim(&mut self, claimant: Claimant, terms: LeaseTerms) -> Result<Tried, StoreError> {
         // Whose turn it is need not be asked where only one waits, and mostly one does.
         if claimant.project_max.is_none() && !self.projects_take_turns() {
@@ -277,7 +318,8 @@ impl Tx {
                 return Ok(taken);
             }
         }
-        let heads: Vec<Head> = claimant.bind(query(HEADS)).bind(PROJECTS_MAX).fetch_all(self.db()).await?;
+        let heads: Vec<Head> =
+            claimant.bind(query(HEADS), self.schema().known).bind(PROJECTS_MAX).fetch_all(self.db()).await?;
         self.note_turns(heads.len() > 1);
         for head in in_turn(heads) {
             if claimant.project_max.is_some() {
@@ -300,8 +342,8 @@ impl Tx {
         project: Option<&str>,
     ) -> Result<Tried, StoreError> {
         let (heartbeat, deadline) = (micros(terms.heartbeat), micros(terms.deadline));
-        let claim = claimant.bind(query(if project.is_some() { CLAIM } else { CLAIM_OF_ONLY }));
-        let claim = claim.bind(heartbeat.min(deadline)).bind(deadline);
+        let claim = query(if project.is_some() { CLAIM } else { CLAIM_OF_ONLY });
+        let claim = claimant.bind(claim, self.schema().known).bind(heartbeat.min(deadline)).bind(deadline);
         let claim = if let Some(project) = project { claim.bind(project) } else { claim };
         match claim.fetch_optional::<ClaimedRow>(self.db()).await {
             Err(error) if postgres::is_claim_conflict(&error) => {

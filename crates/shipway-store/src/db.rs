@@ -47,6 +47,17 @@ impl Db {
         }
     }
 
+    /// Reads the two numbers of a row, beside what the statement's author asked for: it is in
+    /// no batch, and not among the statements that tests count.
+    pub(crate) async fn numbers(&mut self, sql: &'static str) -> sqlx::Result<(i64, i64)> {
+        match self {
+            Self::Sqlite(db, _) => sqlx::query_as(sql).fetch_one(&mut **db).await,
+            Self::Postgres(db, link) => {
+                sqlx::query_as(sql).persistent(link.keeps_statements()).fetch_one(&mut **db).await
+            }
+        }
+    }
+
     /// Runs text as it stands, without values: several statements in one message.
     pub(crate) async fn run(&mut self, sql: impl Into<Cow<'static, str>>) -> sqlx::Result<()> {
         let sql = sql.into();

@@ -54,8 +54,9 @@ struct DepositRow {
 
 impl Store {
     /// Puts content down under a digest, unless it is there already: then it rests as long as
-    /// if it had just come. It is there for everybody when this returns. What the digest is of (these bytes, or the tree that
-    /// they unpack to) is between the writer and the reader, who checks it.
+    /// if it had just come. It is there for everybody when this returns. What the digest is of
+    /// (these bytes, or the tree that they unpack to) is between the writer and the reader, who
+    /// checks it.
     ///
     /// # Errors
     ///
@@ -178,8 +179,8 @@ impl Store {
     }
 
     /// Removes what was not touched for `age` and that no open or given-up task, release or
-    /// name of an image speaks of, and what a killed writer left. Returns how many there were; any number of
-    /// processes may do it at once.
+    /// name of an image speaks of, and what a killed writer left. Returns how many there were;
+    /// any number of processes may do it at once.
     ///
     /// # Errors
     ///

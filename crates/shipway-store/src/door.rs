@@ -33,6 +33,7 @@ use uuid::Uuid;
 use crate::db::{Db, Pools};
 use crate::postgres::Link;
 use crate::query::query;
+use crate::schema::Schema;
 use crate::{Notice, Store, StoreError, postgres, sqlite};
 
 /// What a write survives beside `kill -9` of this process. The less, the fewer times a
@@ -84,6 +85,7 @@ pub(crate) struct Inner {
     pub(crate) origin: Uuid,
     /// What hears the others' notices, where there are others.
     pub(crate) listener: OnceLock<AbortHandle>,
+    pub(crate) schema: Schema,
     stale_writes: AtomicU64,
     last_commit: Mutex<Option<Instant>>,
     /// Whether the last claim found tasks of several projects: a guess what the next will.
@@ -94,13 +96,14 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(pools: Pools, doubt: Doubt) -> Self {
+    pub(crate) fn new(pools: Pools, doubt: Doubt, schema: Schema) -> Self {
         Self {
             pools,
             doubt,
             notices: watch::Sender::new(Notice::default()),
             origin: Uuid::new_v4(),
             listener: OnceLock::new(),
+            schema,
             stale_writes: AtomicU64::new(0),
             last_commit: Mutex::new(None),
             projects_take_turns: AtomicBool::new(false),
@@ -131,6 +134,10 @@ impl Inner {
     fn note_failure(&self, error: &StoreError) {
         if error.is_about_the_connection() {
             self.doubt.raise();
+        }
+        if matches!(error, StoreError::Corrupt(_)) {
+            // Perhaps what it names has been taken away.
+            self.schema.doubt();
         }
     }
 
@@ -222,6 +229,9 @@ impl Tx {
             drop(tx.connection.take());
         }
         begun?;
+        if tx.schema().is_due() {
+            tx.look_at_schema().await?;
+        }
         Ok(tx)
     }
 
@@ -235,6 +245,10 @@ impl Tx {
     /// What this transaction will survive.
     pub(crate) const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.store.0.schema
     }
 
     /// The connection, inside the transaction.

@@ -91,11 +91,16 @@ pub enum OpenError {
         /// What is needed.
         least: &'static str,
     },
-    /// A newer Shipway has been here.
-    #[error("the database has schema {found}, this version knows up to {known}")]
+    /// A newer Shipway has been here, and has taken away what this one needs.
+    #[error(
+        "the database has schema {found}, for versions that know schema {least} or a newer one; this one knows up to \
+         {known}: run the newer version again, or restore a backup from before its migration"
+    )]
     Newer {
         /// What it has.
         found: i64,
+        /// The oldest schema whose versions work with it.
+        least: i64,
         /// What we know.
         known: i64,
     },

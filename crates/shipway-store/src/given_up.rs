@@ -1,6 +1,7 @@
 //! Tasks that were given up: each was tried as often as it may be, or cannot be read. They
 //! are kept as they are until an operator has looked.
 
+use shipway_model::task::BUILD;
 use shipway_model::{EventKind, Micros, ProjectName, TaskId};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use crate::door::Tx;
 use crate::events::Step;
 use crate::query::query;
-use crate::values::{cursor, number, page, parse, service_subject};
+use crate::values::{cursor, number, page, parse, subject_lock, timeline};
 use crate::{Store, StoreError};
 
 /// A task that was given up.
@@ -20,7 +21,7 @@ pub struct GivenUp {
     pub id: TaskId,
     /// Whose.
     pub project: ProjectName,
-    /// The service it was to change.
+    /// The service it was to change, or the build it was to make.
     pub subject: String,
     /// What it was to do.
     pub kind: String,
@@ -87,7 +88,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::NotFound`] when there is no such task, when it was not given up or is
-    /// asked for anew already, or when its service is gone; [`StoreError::Deleting`],
+    /// asked for anew already, or when its service or build is gone; [`StoreError::Deleting`],
     /// [`StoreError::Unavailable`].
     pub async fn requeue(&self, task: TaskId, actor: &str) -> Result<TaskId, StoreError> {
         let actor = actor.to_owned();
@@ -107,7 +108,7 @@ impl Tx {
         let subject: Option<String> =
             query("SELECT subject FROM task WHERE id = $1").bind(task.to_string()).scalar_optional(self.db()).await?;
         let subject = subject.ok_or(StoreError::NotFound("task"))?;
-        self.lock(service_subject(&subject)).await?;
+        self.lock(subject_lock(&subject)).await?;
         let old: Option<OldRow> = query(
             "UPDATE task SET given_up_at = NULL WHERE id = $1 AND given_up_at IS NOT NULL
              RETURNING project, subject, kind",
@@ -116,12 +117,18 @@ impl Tx {
         .fetch_optional(self.db())
         .await?;
         let old = old.ok_or(StoreError::NotFound("task"))?;
-        self.may_be_changed(&old.subject).await?;
+        if old.kind != BUILD {
+            self.may_be_changed(&old.subject).await?;
+        }
         let new = self.copy_task(task, &actor).await?;
+        if old.kind == BUILD {
+            self.reopen_build(&old.subject, new).await?;
+        }
         let (task, project) = (&new.to_string(), old.project.as_str());
         self.step(Step { task, project, change: "queued", token: 0, attempt: 0, note: None }).await?;
+        let timeline = timeline(&old.kind, &old.subject);
         let event = EventKind::ChangeRequested { change: old.kind, actor };
-        self.event(&service_subject(&old.subject), &old.project, &event).await?;
+        self.event(&timeline, &old.project, &event).await?;
         Ok(new)
     }
 

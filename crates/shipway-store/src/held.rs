@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use shipway_model::task::Failure;
+use shipway_model::task::{BUILD, Failure};
 use shipway_model::{EventKind, FailureCode, Outcome, Service};
 use sqlx::FromRow;
 
 use crate::door::Tx;
 use crate::events::Step;
 use crate::query::query;
-use crate::values::{micros, number, service_subject, to_json};
+use crate::values::{micros, number, subject_lock, timeline, to_json};
 use crate::{Lease, StoreError, measure, services};
 
 /// How a task ends whose service is gone.
@@ -56,7 +56,7 @@ impl Held {
     /// It also locks the subject: all that changes a running task, and all that a lease
     /// may write, waits for that lock, so the proof holds until the transaction ends.
     pub(crate) async fn by(tx: &mut Tx, lease: LeaseKey) -> Result<Self, StoreError> {
-        tx.lock(service_subject(&lease.subject)).await?;
+        tx.lock(subject_lock(&lease.subject)).await?;
         query(
             "SELECT id, project, subject, kind, attempt, attempts_max, lease_token FROM task
              WHERE id = $1 AND lease_token = $2 AND state = 'running' AND deadline_at > {now}",
@@ -68,9 +68,9 @@ impl Held {
         .ok_or(StoreError::Stale)
     }
 
-    /// The subject of the events of the task's service.
+    /// The subject of the events of what the task is about.
     pub(crate) fn event_subject(&self) -> String {
-        service_subject(&self.subject)
+        timeline(&self.kind, &self.subject)
     }
 
     /// The task's service, which exists unless somebody edited the file.
@@ -92,6 +92,8 @@ impl Held {
             .bind(to_json("an outcome", outcome)?)
             .later(tx.db())
             .await?;
+        #[cfg(feature = "next-version")]
+        crate::next_version::note_end(tx, &self).await?;
         self.step(tx, word, self.attempt, None).await?;
         measure::ended(&self.kind, word, self.attempt);
         // The next task of the subject may now be claimed.
@@ -101,6 +103,9 @@ impl Held {
     }
 
     async fn tell_end(&self, tx: &mut Tx, outcome: &Outcome) -> Result<(), StoreError> {
+        if self.kind == BUILD {
+            return tx.end_build(self, outcome).await;
+        }
         let change = self.kind.clone();
         match outcome {
             Outcome::Done { changed, .. } => {
@@ -160,6 +165,9 @@ impl Held {
         .bind(micros(delay))
         .later(tx.db())
         .await?;
+        if self.kind == BUILD {
+            tx.return_build(&self, charge, cause).await?;
+        }
         let left = self.attempt - i64::from(!charge);
         self.step(tx, "given_back", left, Some(cause)).await?;
         tx.changed.tasks = true;
@@ -171,8 +179,7 @@ impl Held {
     async fn let_go_of_engine(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let sql = "UPDATE service SET engine = NULL WHERE id = $1 AND engine IS NOT NULL
              AND NOT EXISTS (SELECT 1 FROM release r WHERE r.service = $1 AND r.state = 'live')";
-        query(sql).bind(&self.subject).execute(tx.db()).await?;
-        Ok(())
+        Ok(query(sql).bind(&self.subject).later(tx.db()).await?)
     }
 
     async fn step(&self, tx: &mut Tx, change: &str, attempt: i64, note: Option<&str>) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use crate::door::{Durability, Tx};
 use crate::held::{Held, LeaseKey};
 use crate::query::{Query, query};
-use crate::values::{micros, service_subject};
+use crate::values::{micros, subject_lock};
 use crate::{Lease, LeaseTerms, Store, StoreError, measure};
 
 /// Half the longest rest of a task whose worker was lost for the second time.
@@ -158,7 +158,7 @@ impl Tx {
 
     /// Gives one lost task back, unless its worker was heard of meanwhile.
     async fn rescue(&mut self, lease: LeaseKey, lost: Lost) -> Result<bool, StoreError> {
-        self.lock(service_subject(&lease.subject)).await?;
+        self.lock(subject_lock(&lease.subject)).await?;
         let sql = concat!(
             "SELECT id, project, subject, kind, attempt, attempts_max, lease_token, deadline_at <= {now} AS late,
                  {now} - CASE WHEN lease_until < deadline_at THEN lease_until ELSE deadline_at END AS overdue

@@ -29,6 +29,8 @@
 //! * Leases go by the database's clock, never by a caller's.
 //! * On PostgreSQL, writers run side by side, and each first locks what it changes; there
 //!   too a cursor over events skips none.
+//! * A newer version's schema is worked with as long as it has only added to ours, and never
+//!   changed; who is [`outgrown`](Store::outgrown) writes no more.
 //! * A [`notice`](Store::notices) only wakes a loop that re-reads; losing one costs latency.
 //!
 //! # Never
@@ -39,6 +41,7 @@
 //! what follows under its [`Lease`] (how it is worked on), [`Store::publish`] (how
 //! it is done), [`Store::wait_task`] (how the asker hears of it).
 
+mod builds;
 mod claims;
 mod counts;
 mod db;
@@ -55,6 +58,8 @@ mod measure;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod needed;
+#[cfg(feature = "next-version")]
+pub mod next_version;
 mod old_releases;
 mod portable;
 mod postgres;
@@ -66,6 +71,7 @@ mod repairs;
 mod requests;
 mod retention;
 mod routes;
+mod schema;
 mod services;
 mod set_back;
 mod shelf;
@@ -85,6 +91,7 @@ use shipway_model::{
     TokenId,
 };
 
+pub use builds::{BuildFilter, BuildRequest, BuildWork};
 pub use claims::Claimant;
 pub use counts::{KindCount, ServiceCount, TaskCounts};
 pub use deposits::{Deposit, DepositError};
@@ -94,12 +101,10 @@ pub use portable::PortableError;
 pub use postgres::open::Migrate;
 pub use queue::{QueuePage, Stage, TaskFilter, TaskRecord, WaitTerms};
 pub use retention::{OldTasks, Timeline};
+pub use schema::{SCHEMA, SCHEMA_LEAST};
 #[cfg(feature = "testing")]
 pub use testing::{Statement, statements_of};
-pub use workers::{StreamDoor, Worker, WorkerFacts, WorkerState};
-
-/// The schema that this version brings a database to, whichever it is.
-pub const SCHEMA: i64 = 4;
+pub use workers::{Worker, WorkerFacts, WorkerState};
 
 /// The most rows one call of a `list_…` with a `limit` returns, whatever was asked.
 pub const PAGE_ROWS_MAX: u32 = 1000;

@@ -29,7 +29,7 @@ struct SpecRow {
 
 impl Store {
     /// Every digest that an open task, a task that was given up, a release that can still
-    /// run or a name of an image mentions. `None` when nothing has ever happened to a
+    /// run or a name of an image mentions, and every artifact of a build. `None` when nothing has ever happened to a
     /// service or an image in this database: then it is rather the wrong one, or not filled
     /// yet, than a reason to throw everything away.
     ///
@@ -44,13 +44,15 @@ impl Store {
         self.needed_by_tasks(&mut found).await?;
         self.needed_by_releases(&mut found).await?;
         found.extend(self.image_digests().await?);
+        self.needed_by_builds(&mut found).await?;
         Ok(Some(found))
     }
 
     async fn has_history(&self) -> Result<bool, StoreError> {
         self.read(async |db| {
             let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE subject >= 'service/' AND subject < 'service0')
-                 OR EXISTS (SELECT 1 FROM event WHERE subject >= 'image/' AND subject < 'image0')";
+                 OR EXISTS (SELECT 1 FROM event WHERE subject >= 'image/' AND subject < 'image0')
+                 OR EXISTS (SELECT 1 FROM event WHERE subject >= 'build/' AND subject < 'build0')";
             Ok(query(sql).scalar(db).await?)
         })
         .await
@@ -67,6 +69,21 @@ impl Store {
             .await?;
         payloads.iter().for_each(|payload| mentioned(payload, found));
         Ok(())
+    }
+
+    async fn needed_by_builds(&self, found: &mut BTreeSet<Digest>) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let digests: Vec<String> = self
+                .read(async |db| {
+                    let sql = "SELECT DISTINCT digest FROM artifact WHERE digest > $1 ORDER BY digest LIMIT $2";
+                    Ok(query(sql).bind(&after).bind(page(PAGE_ROWS_MAX)).scalars(db).await?)
+                })
+                .await?;
+            let Some(last) = digests.last() else { return Ok(()) };
+            after.clone_from(last);
+            digests.iter().for_each(|digest| mentioned(digest, found));
+        }
     }
 
     async fn needed_by_releases(&self, found: &mut BTreeSet<Digest>) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use crate::db::Db;
 use crate::door::Tx;
 use crate::query::{Value, query};
 use crate::values::number;
-use crate::{SCHEMA, Store, StoreError};
+use crate::{Store, StoreError, schema};
 
 /// The form of the file that this version writes.
 const FORM: u32 = 1;
@@ -38,6 +38,14 @@ pub enum PortableError {
         /// How many.
         rows: u64,
     },
+    /// A newer version has added something that this one would leave out.
+    #[error("the database has schema {found}, and this version knows up to {known}: export it with a newer one")]
+    Newer {
+        /// What it has.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
     /// The file is not one of ours, was cut off, or comes from another version.
     #[error("line {line} of the file: {reason}")]
     Form {
@@ -61,7 +69,7 @@ struct Table {
 
 /// In an order in which each row finds what it refers to. `secret_sha256` of `token` is
 /// the only column with bytes; it is written in hexadecimal.
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 10] = [
     Table {
         name: "service",
         order: "id",
@@ -101,6 +109,7 @@ const TABLES: [Table; 7] = [
             "ended_at",
             "released",
             "given_up_at",
+            "unread_by",
         ],
     },
     Table { name: "event", order: "subject, seq", texts: &["subject", "project", "kind"], numbers: &["seq", "at"] },
@@ -116,6 +125,19 @@ const TABLES: [Table; 7] = [
         texts: &["project", "name", "digest", "source"],
         numbers: &["size_bytes", "entries", "created_at"],
     },
+    Table {
+        name: "build",
+        order: "number",
+        texts: &["id", "project", "recipe", "build_key", "spec", "state", "failure", "task"],
+        numbers: &["number", "generation", "created_at", "updated_at"],
+    },
+    Table {
+        name: "artifact",
+        order: "build",
+        texts: &["build", "digest", "file_name", "chunks"],
+        numbers: &["size_bytes", "made_at"],
+    },
+    Table { name: "document", order: "build, kind", texts: &["build", "kind", "text"], numbers: &[] },
 ];
 
 const SECRET: &str = "secret_sha256";
@@ -180,9 +202,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`PortableError::File`], [`PortableError::Store`].
+    /// [`PortableError::Newer`], [`PortableError::File`], [`PortableError::Store`].
     pub async fn export(&self, out: &mut (impl Write + Send)) -> Result<u64, PortableError> {
-        write_line(out, &Line::Head { shipway_export: FORM, schema: SCHEMA })?;
+        let known = self.0.schema.known;
+        let found = self.read(async |db| Ok(query(schema::FOUND).scalar(db).await?)).await?;
+        if found > known {
+            return Err(PortableError::Newer { found, known });
+        }
+        write_line(out, &Line::Head { shipway_export: FORM, schema: known })?;
         let mut rows = 0;
         for table in &TABLES {
             let mut read = 0;
@@ -257,9 +284,10 @@ async fn fill(tx: &mut Tx, file: impl BufRead) -> Result<u64, PortableError> {
     must_be_empty(tx).await?;
     let mut lines = Lines { file, line: 0 };
     match lines.next()? {
-        Line::Head { shipway_export: FORM, schema: SCHEMA } => {}
+        Line::Head { shipway_export: FORM, schema } if schema == tx.schema().known => {}
         Line::Head { schema, .. } => {
-            let reason = format!("it was written by a version with schema {schema}; this one has {SCHEMA}");
+            let known = tx.schema().known;
+            let reason = format!("it was written by a version with schema {schema}; this one has {known}");
             return Err(lines.bad(reason));
         }
         _ => return Err(lines.bad("the head of an export is missing")),
@@ -306,6 +334,7 @@ async fn settle(tx: &mut Tx) -> Result<(), StoreError> {
         Db::Postgres(..) => &[
             "SELECT setval('lease_token', (SELECT coalesce(max(lease_token), 0) + 1 FROM task))",
             "SELECT setval(pg_get_serial_sequence('task', 'number'), (SELECT coalesce(max(number), 0) + 1 FROM task))",
+            "SELECT setval(pg_get_serial_sequence('build', 'number'), (SELECT coalesce(max(number), 0) + 1 FROM build))",
         ],
     };
     for statement in sql {

@@ -213,6 +213,8 @@ impl Query {
     /// With its dialect's words.
     fn noted(self, words: &[(&str, &str)]) -> Self {
         let sql = twisted(worded(self.sql, words));
+        #[cfg(feature = "next-version")]
+        let sql = crate::next_version::renamed(sql);
         #[cfg(feature = "testing")]
         crate::testing::note_statement(&sql, &self.values);
         Self { sql: sql.into(), values: self.values }

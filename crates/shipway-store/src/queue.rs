@@ -10,6 +10,7 @@ use shipway_model::waiting::{Ahead, Facts, Hand};
 use shipway_model::{Micros, Outcome, ProjectName, ServiceId, TaskId, Waiting, waiting};
 use sqlx::FromRow;
 
+use crate::claims::UNREAD_UNTIL;
 use crate::query::query;
 use crate::values::{cursor, from_json, number, page, parse};
 use crate::workers::{LIST_WORKERS, WorkerRow};
@@ -256,15 +257,17 @@ fn stage(state: &str, given_up: bool) -> Result<Stage, StoreError> {
 }
 
 /// What stands before a queued task is what the claim looks at: one at work, or the first
-/// in line.
-fn tasks_sql(filter: &TaskFilter) -> String {
+/// in line. What rests because versions like this one could not read it, waits for its time.
+fn tasks_sql(filter: &TaskFilter, known: i64) -> String {
     let condition = filter.stage.map_or("1 = 1", Stage::condition);
     // One task is found by its index; others by walking them from the newest.
     let id = if filter.id.is_some() { "$2" } else { "coalesce($2, t.id)" };
     format!(
         "SELECT t.number, t.id, t.project, t.subject, s.name AS service, t.kind, t.state,
              t.given_up_at IS NOT NULL AS given_up, t.actor, t.attempt, t.attempts_max, t.released, t.worker,
-             coalesce(t.engine, s.engine) AS engine, t.labels, t.not_before, t.created_at, t.claimed_at,
+             coalesce(t.engine, s.engine) AS engine, t.labels, t.created_at, t.claimed_at,
+             CASE WHEN t.unread_by >= {known} AND {UNREAD_UNTIL} > t.not_before THEN {UNREAD_UNTIL}
+                  ELSE t.not_before END AS not_before,
              t.lease_until, t.ended_at, t.outcome, a.id AS ahead_id, a.kind AS ahead_kind, a.state AS ahead_state
          FROM task t
          LEFT JOIN service s ON s.id = t.subject
@@ -298,7 +301,7 @@ impl Store {
         let (now, rows, workers, running) = self
             .read(async |db| {
                 let now: i64 = query("SELECT {now}").scalar(db).await?;
-                let rows: Vec<RecordRow> = query(tasks_sql(filter))
+                let rows: Vec<RecordRow> = query(tasks_sql(filter, self.0.schema.known))
                     .bind(before.map_or(i64::MAX, cursor))
                     .bind(filter.id.map(|id| id.to_string()))
                     .bind(filter.project.as_ref().map(ProjectName::as_str))

@@ -23,6 +23,21 @@ const PRIORITY: i64 = 0;
 /// of filling the disk.
 const QUEUED_OF_SUBJECT_MAX: u32 = 100;
 
+/// A task to be put into the queue.
+pub(crate) struct NewTask<'a> {
+    pub(crate) project: &'a str,
+    /// The id of what it changes or makes.
+    pub(crate) subject: &'a str,
+    pub(crate) payload: &'a TaskPayload,
+    pub(crate) actor: &'a str,
+    /// Not before so many microseconds from now.
+    pub(crate) delay: i64,
+    /// What its worker must offer, as a JSON array.
+    pub(crate) labels: Option<&'a str>,
+    /// Of those with one of these only one can be open.
+    pub(crate) work: Option<&'a str>,
+}
+
 impl Store {
     /// Accepts a change: makes the service if asked to, enqueues the task, sets
     /// `wanted`, appends the event, in one transaction.
@@ -100,7 +115,8 @@ impl Tx {
                 Wanted::Running
             }
             TaskPayload::Stop | TaskPayload::Delete => Wanted::Stopped,
-            TaskPayload::Repair => service.wanted,
+            // A build is nothing of a service's; it is asked for by itself.
+            TaskPayload::Repair | TaskPayload::Build => service.wanted,
         };
         let service = self.update_service(service.id, &service.state, wanted).await?;
         self.accept(service, request, false).await
@@ -122,24 +138,35 @@ impl Tx {
         actor: &str,
         delay: i64,
     ) -> Result<TaskId, StoreError> {
+        let (project, subject) = (service.project.as_str(), &service.id.to_string());
+        self.enqueue_new(NewTask { project, subject, payload, actor, delay, labels: None, work: None }).await
+    }
+
+    /// Adds a task to the queue.
+    pub(crate) async fn enqueue_new(&mut self, new: NewTask<'_>) -> Result<TaskId, StoreError> {
         let id = TaskId(Uuid::new_v4());
+        let json = to_json("a task's payload", new.payload)?;
+        #[cfg(feature = "next-version")]
+        let json = crate::next_version::written(new.payload, json);
         query(
             "INSERT INTO task (id, project, subject, kind, priority, payload, actor, state,
-                 attempt, attempts_max, lease_token, not_before, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, 0, {now} + $9, {now})",
+                 attempt, attempts_max, lease_token, not_before, created_at, labels, work_key)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, 0, {now} + $9, {now}, $10, $11)",
         )
         .bind(id.to_string())
-        .bind(service.project.as_str())
-        .bind(service.id.to_string())
-        .bind(payload.kind())
+        .bind(new.project)
+        .bind(new.subject)
+        .bind(new.payload.kind())
         .bind(PRIORITY)
-        .bind(to_json("a task's payload", payload)?)
-        .bind(actor)
+        .bind(json)
+        .bind(new.actor)
         .bind(ATTEMPTS_MAX)
-        .bind(delay)
+        .bind(new.delay)
+        .bind(new.labels)
+        .bind(new.work)
         .later(self.db())
         .await?;
-        let (task, project) = (&id.to_string(), service.project.as_str());
+        let (task, project) = (&id.to_string(), new.project);
         self.step(Step { task, project, change: "queued", token: 0, attempt: 0, note: None }).await?;
         self.changed.tasks = true;
         Ok(id)

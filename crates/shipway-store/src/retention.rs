@@ -34,7 +34,7 @@ pub struct OldTasks {
 /// The events of one subject, from afar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// Whose: `service/<id>`, `token/<id>`, `image/<project>/<name>`.
+    /// Whose: `service/<id>`, `build/<id>`, `token/<id>`, `image/<project>/<name>`.
     pub subject: String,
     /// The number of the first one that is kept.
     pub first: u64,
@@ -56,6 +56,10 @@ macro_rules! gone {
             " LIKE 'service/%' THEN NOT EXISTS (SELECT 1 FROM service WHERE id = substr(",
             $subject,
             ", 9)) WHEN ",
+            $subject,
+            " LIKE 'build/%' THEN NOT EXISTS (SELECT 1 FROM build WHERE id = substr(",
+            $subject,
+            ", 7)) WHEN ",
             $subject,
             " LIKE 'token/%' THEN NOT EXISTS (SELECT 1 FROM token WHERE id = substr(",
             $subject,

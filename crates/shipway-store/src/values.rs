@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shipway_model::task::BUILD;
 use shipway_model::{Micros, ServiceId};
 
 use crate::{PAGE_ROWS_MAX, StoreError};
@@ -28,6 +29,17 @@ pub(crate) fn page(limit: u32) -> i64 {
 /// The subject of a service's events.
 pub(crate) fn service_subject(service: impl Display) -> String {
     format!("service/{service}")
+}
+
+/// The subject of the events of what tasks of this kind are about.
+pub(crate) fn timeline(kind: &str, subject: &str) -> String {
+    if kind == BUILD { format!("build/{subject}") } else { service_subject(subject) }
+}
+
+/// What is locked by whoever changes the subject of a task. Ids are unique, whatever they are
+/// of, so one form does; a service's events have the same, and need no lock of their own.
+pub(crate) fn subject_lock(subject: &str) -> String {
+    service_subject(subject)
 }
 
 /// The subject of a service's events, by its id.

@@ -4,10 +4,10 @@
 //! take its machine) changes its state. The claim reads it: one that is not active gets
 //! nothing more, wherever it runs and whatever it believes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shipway_model::Micros;
+use shipway_model::{Micros, StreamDoor};
 use sqlx::FromRow;
 
 use crate::door::{Durability, Tx};
@@ -36,24 +36,6 @@ pub struct WorkerFacts {
     pub version: String,
     /// Where it answers for what flows, if it does.
     pub streams: Option<StreamDoor>,
-}
-
-/// Where a worker is asked for what cannot pass through the store: logs as they are
-/// written, exec, stats. Whoever can read the store may ask.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StreamDoor {
-    /// `host:port`, as other machines reach it.
-    pub address: String,
-    /// SHA-256 of the certificate that it shows there, in hexadecimal.
-    pub certificate: String,
-    /// What it wants to hear before it opens; a new one with every start.
-    pub secret: String,
-}
-
-impl std::fmt::Debug for StreamDoor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamDoor").field("address", &self.address).finish_non_exhaustive()
-    }
 }
 
 /// Whether a worker takes tasks.
@@ -219,6 +201,18 @@ impl Store {
     pub async fn list_workers(&self) -> Result<Vec<Worker>, StoreError> {
         let rows: Vec<WorkerRow> = self.read(async |db| Ok(query(LIST_WORKERS).fetch_all(db).await?)).await?;
         rows.into_iter().map(WorkerRow::read).collect()
+    }
+
+    /// The worker that has each engine root: the one that was heard of last, where it has
+    /// had several names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn list_workers_by_engine(&self) -> Result<BTreeMap<String, Worker>, StoreError> {
+        let mut all = self.list_workers().await?;
+        all.sort_by_key(|worker| worker.beat_at);
+        Ok(all.into_iter().filter_map(|worker| Some((worker.facts.engine.clone()?, worker))).collect())
     }
 
     /// The worker that has an engine root, as far as it has ever registered: the one that

@@ -32,7 +32,7 @@ use crate::evidence::Evidence;
 /// What must never be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Which invariant: `I1` to `I9`.
+    /// Which invariant: `I1` to `I9`; or a run, of what only it can tell.
     pub of: &'static str,
     /// What was found, in words.
     pub what: String,

@@ -11,6 +11,7 @@ use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use shipway_fetch::Blobs;
+use shipway_store::next_version::{self, Version};
 use shipway_store::{Migrate, Store};
 
 pub use rows::{Event, Instance, Release, Rows, Service, Task};
@@ -55,6 +56,8 @@ pub struct Evidence {
 pub struct Places {
     /// The database.
     pub database: Place,
+    /// The version that knows all of it.
+    pub version: Version,
     /// Folders of worlds.
     pub worlds: Vec<PathBuf>,
     /// The folder of content.
@@ -71,9 +74,10 @@ pub struct Places {
 ///
 /// Something cannot be read.
 pub async fn gather(places: &Places, asked: Vec<Asked>) -> anyhow::Result<Evidence> {
-    let store = places.database.open(Migrate::Yes).await?;
-    let rows = export(&store, &places.export).await;
-    store.close().await;
+    // In that version's words, from the first to the last.
+    next_version::be(places.version);
+    let rows = exported(places).await;
+    next_version::be(Version::This);
     let blobs = Blobs::open(&places.blobs)?;
     Ok(Evidence {
         asked,
@@ -83,6 +87,13 @@ pub async fn gather(places: &Places, asked: Vec<Asked>) -> anyhow::Result<Eviden
         blobs: verified(&blobs)?,
         blob_scraps: names(&places.blobs.join("partial"))?,
     })
+}
+
+async fn exported(places: &Places) -> anyhow::Result<Rows> {
+    let store = places.database.open(Migrate::Yes).await?;
+    let rows = export(&store, &places.export).await;
+    store.close().await;
+    rows
 }
 
 async fn export(store: &Store, path: &Path) -> anyhow::Result<Rows> {

@@ -6,7 +6,7 @@
 
 mod ask;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -146,10 +146,37 @@ impl Load {
     /// # Errors
     ///
     /// The ledger cannot be written.
-    pub async fn ask_one(&self, socket: &std::path::Path, ledger: &Ledger, dice: &mut Dice) -> anyhow::Result<bool> {
+    pub async fn ask_one(&self, socket: &Path, ledger: &Ledger, dice: &mut Dice) -> anyhow::Result<bool> {
         let place = dice.below(lock(&self.targets).len());
         let target = lock(&self.targets)[place].clone();
-        let (nonce, kind, question) = self.question(&target, dice);
+        let question = self.question(&target, dice);
+        self.put(socket, ledger, (place, &target), question).await
+    }
+
+    /// Asks for a restart of one of the services that are there. Returns whether it was
+    /// accepted.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be written.
+    pub async fn restart_any(&self, socket: &Path, ledger: &Ledger, dice: &mut Dice) -> anyhow::Result<bool> {
+        let place = dice.below(lock(&self.targets).len());
+        let target = lock(&self.targets)[place].clone();
+        let Some(service) = target.id else { return Ok(false) };
+        let (nonce, project) = (self.nonce(), target.project.clone());
+        let payload = Box::new(TaskPayload::Restart);
+        let question = Ask::Change { project, service, nonce: nonce.clone(), payload };
+        self.put(socket, ledger, (place, &target), (nonce, "restart", question)).await
+    }
+
+    /// Puts a question about a target, and notes what came of it.
+    async fn put(
+        &self,
+        socket: &Path,
+        ledger: &Ledger,
+        (place, target): (usize, &Target),
+        (nonce, kind, question): (String, &'static str, Ask),
+    ) -> anyhow::Result<bool> {
         let answer = ask(socket, &question).await;
         let task = match &answer {
             Ok(Answer::Accepted { task, service }) => {
@@ -158,7 +185,7 @@ impl Load {
             }
             // It says that nothing was done; or that it does not know.
             Ok(_) => {
-                self.learn_refusal(place, &target);
+                self.learn_refusal(place, target);
                 return Ok(false);
             }
             Err(_) => None,
@@ -174,7 +201,7 @@ impl Load {
     /// It was not accepted.
     pub async fn deploy(
         &self,
-        socket: &std::path::Path,
+        socket: &Path,
         ledger: &Ledger,
         name: &str,
         env: Vec<(String, String)>,

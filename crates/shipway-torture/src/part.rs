@@ -26,7 +26,8 @@ use shipway_stdx::backoff::Backoff;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, ShutdownSender};
 use shipway_store::mutants::{self, Mutant};
-use shipway_store::{Claimant, LeaseTerms, Migrate, Store};
+use shipway_store::next_version::{self, Version};
+use shipway_store::{Claimant, LeaseTerms, Migrate, OpenError, Store};
 use shipway_worker::{Drain, Orders, OwnTrees, Parts, Worker, WorkerConfig};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::sleep;
@@ -44,6 +45,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Its exit status when it was told three times.
 const FORCED: u8 = 3;
+
+/// Its exit status when a newer version has taken away what it needs.
+pub const OUTGROWN: u8 = 4;
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,19 @@ impl Place {
             Self::Sqlite(path) => Store::open(path).await?,
             Self::Postgres(url) => Store::connect(url, migrate).await?,
         })
+    }
+
+    /// The same as another version of this program would, which only adds. Nobody may open
+    /// another meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be.
+    pub async fn open_as(&self, version: Version) -> anyhow::Result<Store> {
+        next_version::be(version);
+        let opened = self.open(Migrate::Yes).await;
+        next_version::be(Version::This);
+        opened
     }
 }
 
@@ -103,6 +120,10 @@ pub struct Config {
     pub one_thread: bool,
     /// The rule left out, by its word in [`Mutant::ALL`].
     pub mutant: Option<String>,
+    /// Which version it is.
+    pub version: Version,
+    /// When it migrates, it stops before the commit, makes this file and waits to be killed.
+    pub halt: Option<PathBuf>,
 }
 
 /// Plays the part that `json` describes, until it is told to stop.
@@ -114,6 +135,10 @@ pub fn play(json: &str) -> anyhow::Result<ExitCode> {
     let config: Config = serde_json::from_str(json).context("a part is described in JSON")?;
     if let Some(word) = &config.mutant {
         mutants::leave_out(mutant(word)?);
+    }
+    next_version::be(config.version);
+    if let Some(told) = &config.halt {
+        next_version::halt_in_migration(told.clone());
     }
     journal::begin(&config.journal)?;
     let mut runtime = match config.one_thread {
@@ -138,7 +163,10 @@ pub fn mutant(word: &str) -> anyhow::Result<Mutant> {
 async fn act(config: Config) -> anyhow::Result<ExitCode> {
     let world = PaperWorld::open(&config.world)?;
     let blobs = Blobs::open(&config.blobs)?;
-    let store = open(&config).await;
+    let store = match open(&config).await {
+        Ok(store) => store,
+        Err(outgrown) => return Ok(end_outgrown(&outgrown)),
+    };
     give_back_the_past(&config, &store).await;
     let (finish, may_finish) = shutdown::channel();
     let (leave, may_leave) = shutdown::channel();
@@ -157,12 +185,20 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
             clock: Arc::new(HostClock),
             drain: Arc::new(NoVisitors),
             trees: Arc::new(OwnTrees),
+            farming: None,
             preemption: Some(preemption),
         };
         let orders = Orders { finish: may_finish, leave: may_leave };
-        Worker::new(worker_config(&config), parts).run(orders).await;
+        let work = Worker::new(worker_config(&config), parts).run(orders);
+        tokio::select! {
+            () = work => {}
+            outgrown = store.outgrown() => return Ok(end_outgrown(&outgrown)),
+        }
     } else {
-        until.requested().await;
+        tokio::select! {
+            () = until.requested() => {}
+            outgrown = store.outgrown() => return Ok(end_outgrown(&outgrown)),
+        }
     }
     answering.abort();
     signals.abort();
@@ -171,12 +207,21 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Like the main function of Shipway: a database that is away is waited for.
-async fn open(config: &Config) -> Store {
+/// Its leases run out, and what it has begun is found by whoever comes next.
+fn end_outgrown(why: &OpenError) -> ExitCode {
+    tracing::error!(%why, "this version can do nothing more here");
+    OUTGROWN.into()
+}
+
+/// Like the main function of Shipway: a database that is away is waited for, one that is
+/// for newer versions is not.
+async fn open(config: &Config) -> Result<Store, OpenError> {
     loop {
-        match config.database.open(Migrate::Yes).await {
-            Ok(store) => return store,
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "waiting for the database"),
+        match config.database.open(Migrate::Yes).await.map_err(anyhow::Error::downcast) {
+            Ok(store) => return Ok(store),
+            Err(Ok(outgrown @ OpenError::Newer { .. })) => return Err(outgrown),
+            Err(Ok(error)) => tracing::warn!(error = %error, "waiting for the database"),
+            Err(Err(error)) => tracing::warn!(error = format!("{error:#}"), "waiting for the database"),
         }
         sleep(AGAIN).await;
     }

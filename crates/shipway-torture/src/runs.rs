@@ -11,6 +11,7 @@ mod platform;
 mod poison;
 mod storm;
 mod syscalls;
+mod upgrade;
 mod zombies;
 
 use std::future::Future;
@@ -87,6 +88,11 @@ pub const RUNS: &[Run] = &[
         id: "R7",
         about: "clocks that are wrong by an hour and a day, and jump",
         run: |stage| Box::pin(clock::run(stage)),
+    },
+    Run {
+        id: "R9",
+        about: "two versions at once: upgraded and gone back under load, migrations killed",
+        run: |stage| Box::pin(upgrade::run(stage)),
     },
     Run {
         id: "R11",

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
+use shipway_store::next_version::Version;
 use shipway_testkit::Postgres;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -62,6 +63,8 @@ pub struct Scene {
     pub ledger: Ledger,
     /// The rule left out, if one is.
     pub mutant: Option<String>,
+    /// The version that has all that the database holds in the end.
+    pub version: Version,
     worlds: BTreeMap<PathBuf, Answers>,
     journals: BTreeMap<String, PathBuf>,
 }
@@ -135,7 +138,8 @@ impl Scene {
         let files = folder.path().to_owned();
         let ledger = Ledger::begin(&folder.path().join("ledger"))?;
         let (worlds, journals) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { folder, place, files, lease: Duration::from_secs(1), ledger, mutant: None, worlds, journals })
+        let (lease, version) = (Duration::from_secs(1), Version::This);
+        Ok(Self { folder, place, files, lease, ledger, mutant: None, version, worlds, journals })
     }
 
     /// Where everything lies.
@@ -180,6 +184,8 @@ impl Scene {
             until_done: false,
             one_thread: false,
             mutant: self.mutant.clone(),
+            version: Version::This,
+            halt: None,
         })
     }
 
@@ -233,6 +239,7 @@ impl Scene {
         let folder = self.folder();
         let places = Places {
             database: self.place.clone(),
+            version: self.version,
             worlds: self.worlds.keys().cloned().collect(),
             blobs: self.files.join("blobs"),
             journals: self.journals.clone(),

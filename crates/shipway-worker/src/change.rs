@@ -8,7 +8,7 @@ mod deploy;
 mod power;
 mod swap;
 
-use shipway_model::{InstanceRole, Outcome, TaskPayload};
+use shipway_model::{FailureCode, InstanceRole, Outcome, TaskPayload};
 
 use crate::job::{Ended, Job};
 use crate::repair;
@@ -24,6 +24,7 @@ pub(crate) async fn carry_out(job: &Job) -> Result<Ended, Trouble> {
         TaskPayload::Stop => power::stop(job).await,
         TaskPayload::Delete => power::delete(job).await,
         TaskPayload::Repair => repair::repair(job).await,
+        TaskPayload::Build => Err(Trouble::failed(FailureCode::Internal, "a build is no change of a service")),
     }
 }
 

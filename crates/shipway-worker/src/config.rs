@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use shipway_model::StreamDoor;
 use shipway_plan::Policy;
 use shipway_stdx::backoff::Backoff;
-use shipway_store::{Claimant, LeaseTerms, StreamDoor};
+use shipway_store::{Claimant, LeaseTerms};
 
 /// Configures a worker for life.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use shipway_stdx::clock::Clock;
 use shipway_store::{Store, StoreError};
 use uuid::Uuid;
 
+use crate::build::Farming;
 use crate::presence::Presence;
 use crate::supply::Trees;
 use crate::trouble::Trouble;
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Arc<dyn Drain>,
     pub(crate) trees: Arc<dyn Trees>,
+    pub(crate) farming: Option<Farming>,
     pub(crate) presence: Presence,
     pub(crate) watchers: Watchers,
 }

@@ -4,11 +4,40 @@ use std::time::Duration;
 
 use shipway_model::task::Failure;
 use shipway_model::{Outcome, ReleaseState, ServiceState};
-use shipway_store::StoreError;
+use shipway_store::{Lease, StoreError};
 
+use crate::core::Core;
 use crate::job::{Ended, Job};
 use crate::measure::Left;
 use crate::trouble::Trouble;
+
+impl Core {
+    /// Gives a task back, to be claimed again after `delay`.
+    pub(crate) async fn give_back(&self, lease: &Lease, delay: Duration, charge: bool) -> Left {
+        written(lease, self.store.give_back(lease, delay, charge).await, Left::GivenBack)
+    }
+
+    /// The wait before the next attempt, up to a quarter longer so that tasks that
+    /// failed together do not come back together.
+    pub(crate) fn pause(&self, lease: &Lease) -> Duration {
+        let wait = self.config.retry.wait_after(lease.task.attempt);
+        let dice = u32::from(lease.task.id.0.as_bytes()[0]);
+        wait + wait * dice / 1024
+    }
+}
+
+/// How a task was left whose end was to be written.
+pub(crate) fn written(lease: &Lease, result: Result<(), StoreError>, left: Left) -> Left {
+    match result {
+        Ok(()) => left,
+        Err(error) => {
+            // The lease will run out, and the task be claimed again: every task
+            // can be run twice.
+            tracing::warn!(task.id = %lease.task.id, %error, "a task's end was not written");
+            Left::Lost
+        }
+    }
+}
 
 impl Job {
     /// Ends the task as `result` says.
@@ -16,42 +45,18 @@ impl Job {
         let task = &self.lease.task;
         match result {
             Ok(Ended::Already) => Left::Done,
-            Ok(Ended::With(outcome)) => self.written(self.core.store.finish(&self.lease, &outcome).await, Left::Done),
+            Ok(Ended::With(outcome)) => {
+                written(&self.lease, self.core.store.finish(&self.lease, &outcome).await, Left::Done)
+            }
             Err(Trouble::Later(failure)) if task.attempt < self.core.config.attempts_max => {
                 tracing::warn!(task.id = %task.id, attempt = task.attempt, reason = %failure.detail, "trying again");
-                self.give_back(self.pause(), true).await
+                self.core.give_back(&self.lease, self.core.pause(&self.lease), true).await
             }
             Err(Trouble::Failed(failure) | Trouble::Later(failure)) => {
                 tracing::info!(task.id = %task.id, code = failure.code.word(), reason = %failure.detail, "task failed");
-                self.written(self.fail(&failure).await, Left::Failed)
+                written(&self.lease, self.fail(&failure).await, Left::Failed)
             }
             Err(Trouble::Stale) => Left::Lost,
-        }
-    }
-
-    /// Gives the task back, to be claimed again after `delay`.
-    pub(crate) async fn give_back(&self, delay: Duration, charge: bool) -> Left {
-        let given = self.core.store.give_back(&self.lease, delay, charge).await;
-        self.written(given, Left::GivenBack)
-    }
-
-    /// The wait before the next attempt, up to a quarter longer so that tasks that
-    /// failed together do not come back together.
-    fn pause(&self) -> Duration {
-        let wait = self.core.config.retry.wait_after(self.lease.task.attempt);
-        let dice = u32::from(self.lease.task.id.0.as_bytes()[0]);
-        wait + wait * dice / 1024
-    }
-
-    fn written(&self, result: Result<(), StoreError>, left: Left) -> Left {
-        match result {
-            Ok(()) => left,
-            Err(error) => {
-                // The lease will run out, and the task be claimed again: every task
-                // can be run twice.
-                tracing::warn!(task.id = %self.lease.task.id, %error, "a task's end was not written");
-                Left::Lost
-            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! One task under its lease, from claim to end.
+//! One change of a service under its lease, from claim to end.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,12 @@ use crate::measure::{self, Left};
 use crate::trouble::Trouble;
 use crate::{change, lease};
 
-/// A claimed task.
+/// A claimed task whose subject is a service.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) core: Arc<Core>,
     pub(crate) lease: Lease,
+    service: ServiceId,
     /// Containers started under this lease; ended if the lease is lost.
     started: Mutex<Vec<ContainerId>>,
     /// The last death met under this lease, in words. Only words: a rerun asks the
@@ -37,8 +38,8 @@ pub(crate) enum Ended {
 }
 
 impl Job {
-    pub(crate) const fn new(core: Arc<Core>, lease: Lease) -> Self {
-        Self { core, lease, started: Mutex::new(Vec::new()), last_words: Mutex::new(None) }
+    pub(crate) const fn new(core: Arc<Core>, lease: Lease, service: ServiceId) -> Self {
+        Self { core, lease, service, started: Mutex::new(Vec::new()), last_words: Mutex::new(None) }
     }
 
     /// Works on the task until it has ended, was given back or lost.
@@ -87,7 +88,7 @@ impl Job {
     async fn hand_over(&self) -> Left {
         // In this order: a publish that was cut off here is committed or rolled back
         // before the store takes the next write, so what is read after it is true.
-        let left = self.give_back(Duration::ZERO, false).await;
+        let left = self.core.give_back(&self.lease, Duration::ZERO, false).await;
         self.end_unpublished().await;
         left
     }
@@ -124,7 +125,7 @@ impl Job {
     }
 
     pub(crate) const fn service_id(&self) -> ServiceId {
-        self.lease.task.subject
+        self.service
     }
 
     /// The task's service, as it is now.

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::job::Job;
+use crate::work::Work;
 
 /// Tasks at work. Dropping it abandons them: their leases run out.
 #[derive(Debug, Default)]
@@ -24,9 +24,9 @@ impl Jobs {
         self.running.is_empty()
     }
 
-    pub(crate) fn start(&mut self, job: Job) {
+    pub(crate) fn start(&mut self, work: Work) {
         let give_back = self.give_back.clone();
-        self.running.spawn(async move { job.run(give_back).await });
+        self.running.spawn(async move { work.run(give_back).await });
     }
 
     /// Waits until one has ended; for ever when there is none.

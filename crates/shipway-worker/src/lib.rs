@@ -6,7 +6,7 @@
 //! worker or the next, and ends the same.
 //!
 //! Reading order: [`worker`] (the loop and its tick), [`config`], `job` (one task
-//! under its lease, and how it ends), `change` (what each kind of task does),
+//! under its lease, and how it ends), `build` (the other sort of task), `change` (what each kind does),
 //! `launch` and `probe` (a container from row to ready), `repair` (the planner's
 //! moves, carried out), `watch` (who notices deaths and idle instances),
 //! [`live`] (logs, stats and exec of what runs), [`drain`] (what is needed of a proxy),
@@ -26,6 +26,7 @@
 //! No HTTP route, no database but through the store, no engine but through a
 //! driver, no decision that `shipway-plan` could make.
 
+mod build;
 mod change;
 pub mod config;
 mod core;
@@ -45,8 +46,10 @@ mod repair;
 pub mod supply;
 mod trouble;
 mod watch;
+mod work;
 pub mod worker;
 
+pub use build::Farming;
 pub use config::WorkerConfig;
 pub use drain::Drain;
 pub use live::{LiveError, LiveLine, LivePlace, LiveQuery, LiveStreams};

@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
-use crate::job::Job;
 use crate::jobs::Jobs;
 use crate::presence::{self, Presence};
 use crate::supply::Trees;
 use crate::watch::Watchers;
-use crate::{Drain, LiveStreams, Orders, WorkerConfig};
+use crate::work::Work;
+use crate::{Drain, Farming, LiveStreams, Orders, WorkerConfig};
 
 /// The longest sleep: what a lost notice costs at most.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -50,6 +50,8 @@ pub struct Parts {
     pub drain: Arc<dyn Drain>,
     /// Where trees of images are kept.
     pub trees: Arc<dyn Trees>,
+    /// What builds are made with, if they are made here.
+    pub farming: Option<Farming>,
     /// Who says that the machine will be taken away, if anybody does.
     pub preemption: Option<Box<dyn Preemption>>,
 }
@@ -65,9 +67,9 @@ impl Worker {
     /// Makes a worker; nothing happens before [`run`](Self::run) or [`tick`](Self::tick).
     #[must_use]
     pub fn new(config: WorkerConfig, parts: Parts) -> Self {
-        let Parts { store, driver, fetcher, blobs, clock, drain, trees, preemption } = parts;
+        let Parts { store, driver, fetcher, blobs, clock, drain, trees, farming, preemption } = parts;
         let (watchers, presence) = (Watchers::default(), Presence::default());
-        let core = Core { config, store, driver, fetcher, blobs, clock, drain, trees, watchers, presence };
+        let core = Core { config, store, driver, fetcher, blobs, clock, drain, trees, farming, watchers, presence };
         Self { core: Arc::new(core), preemption }
     }
 
@@ -173,7 +175,7 @@ impl Worker {
         }
         while jobs.len() < self.core.config.concurrency {
             match self.claim().await {
-                Ok(Some(job)) => jobs.start(job),
+                Ok(Some(work)) => jobs.start(work),
                 Ok(None) => return self.until_due().await,
                 Err(error) => {
                     tracing::warn!(%error, "nothing can be claimed now");
@@ -184,10 +186,10 @@ impl Worker {
         SLEEP_MAX
     }
 
-    async fn claim(&self) -> Result<Option<Job>, StoreError> {
+    async fn claim(&self) -> Result<Option<Work>, StoreError> {
         let Core { store, config, .. } = self.core.as_ref();
         let lease = store.claim(&config.claimant, config.lease).await?;
-        Ok(lease.map(|lease| Job::new(Arc::clone(&self.core), lease)))
+        Ok(lease.map(|lease| Work::new(Arc::clone(&self.core), lease)))
     }
 
     /// How long until a queued task becomes due. Tasks that wait for another of their

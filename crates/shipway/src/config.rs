@@ -6,6 +6,7 @@
 //! whichever place, refuses to start and says where it stood: a typing error must
 //! never become a default.
 
+mod builds;
 mod database;
 mod file;
 mod janitor;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use builds::{BuildSettings, Enabled};
 pub(crate) use database::{HIDDEN, SECRET_KEYS};
 pub(crate) use roles::Roles;
 pub(crate) use settings::SETTINGS;

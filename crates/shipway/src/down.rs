@@ -89,7 +89,7 @@ async fn end_proxy(places: &Places, socket: PathBuf) -> anyhow::Result<()> {
 }
 
 async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> anyhow::Result<()> {
-    let driver = platform::open_driver(config, state, places).await?;
+    let driver = platform::open_driver(config, state, places, None).await?;
     let containers = driver.recover().await?;
     let ending = containers.iter().map(|seen| async {
         if seen.phase == Phase::Running {

@@ -27,6 +27,10 @@ pub(crate) struct Facts {
     pub(crate) state: u32,
     /// The database's schema.
     pub(crate) schema: i64,
+    /// The oldest schema whose versions work with what it leaves in the database; none:
+    /// only its own.
+    #[serde(default)]
+    pub(crate) schema_least: Option<i64>,
     /// The feed of routes to the proxy.
     pub(crate) route_feed: u32,
     /// What is spoken with launcher and shims.
@@ -41,6 +45,7 @@ impl Facts {
             machine: std::env::consts::ARCH.to_owned(),
             state: crate::state_dir::VERSION,
             schema: shipway_store::SCHEMA,
+            schema_least: Some(shipway_store::SCHEMA_LEAST),
             route_feed: shipway_proxy::wire::VERSION,
             shim_protocol: shipway_engine::SHIM_PROTOCOL,
         }
@@ -55,14 +60,14 @@ impl Facts {
         let old = |what: &str, found: i64, needed: i64| {
             ensure!(
                 found >= needed,
-                "version {} is older than the state: it knows {what} up to version {found}, and {needed} is in use",
+                "version {} is older than the state: it knows {what} up to version {found}, and needs to know {needed}",
                 self.version
             );
             Ok(())
         };
         ensure!(self.machine == running.machine, "it is built for {}, and this is {}", self.machine, running.machine);
         old("the state directory", self.state.into(), running.state.into())?;
-        old("the database's schema", self.schema, running.schema)?;
+        old("the database's schema", self.schema, running.schema_least.unwrap_or(running.schema))?;
         old("the route feed", self.route_feed.into(), running.route_feed.into())?;
         old("the shim protocol", self.shim_protocol.into(), running.shim_protocol.into())
     }
@@ -109,6 +114,11 @@ mod tests {
         own.may_follow(&own).unwrap();
         let mut running = own.clone();
         running.schema += 1;
+        // It has only added to the tables.
+        own.may_follow(&running).unwrap();
+        running.schema_least = None;
+        own.may_follow(&running).unwrap_err();
+        running.schema_least = Some(running.schema);
         let refusal = own.may_follow(&running).unwrap_err().to_string();
         assert!(refusal.contains("older than the state") && refusal.contains("schema"), "{refusal}");
         running.machine = "vax".to_owned();

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use shipway_driver_embedded::{EmbeddedConfig, EmbeddedDriver};
+use shipway_driver_embedded::{BenchConfig, EmbeddedConfig, EmbeddedDriver};
 use shipway_engine::EngineConfig;
 use shipway_engine::host_image::HostImageConfig;
 use shipway_proxy::wire::is_own_socket;
@@ -79,7 +79,12 @@ fn instance(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Takes possession of the engine root.
-pub(crate) async fn open_driver(config: &Config, state: &StateDir, places: &Places) -> anyhow::Result<EmbeddedDriver> {
+pub(crate) async fn open_driver(
+    config: &Config,
+    state: &StateDir,
+    places: &Places,
+    benches: Option<BenchConfig>,
+) -> anyhow::Result<EmbeddedDriver> {
     let engine = EngineConfig {
         outside: config.outside.clone(),
         ..EngineConfig::new(state.join("engine"), &places.run_dir, places.proxy.uid)
@@ -90,7 +95,7 @@ pub(crate) async fn open_driver(config: &Config, state: &StateDir, places: &Plac
         host_image: HostImageConfig::default(),
         layers: state.join("layers"),
         content: state.join("blobs"),
-        benches: None,
+        benches,
     };
     Ok(EmbeddedDriver::open(config).await?)
 }

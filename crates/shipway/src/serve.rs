@@ -7,6 +7,7 @@
 
 mod api;
 mod base;
+mod builds;
 pub(crate) mod database;
 mod edge;
 mod housekeeping;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use shipway_engine::layers::{Layers, TreeLimits};
 use shipway_stdx::shutdown;
 use shipway_worker::Drain;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,22 +60,28 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop, shutdown) = shutdown::channel();
     let mut parts = JoinSet::new();
     let edge = if roles.proxy { Some(Edge::start(&base, &shutdown, &mut parts).await?) } else { None };
+    let builds = builds::Ground::find(&base).await?;
     let mut worker = if roles.worker {
-        Some(worker::start(&base, drain(&base, edge.as_ref()), &shutdown, &mut parts).await?)
+        let drain = drain(&base, edge.as_ref());
+        Some(worker::start(&base, drain, builds.as_ref(), &shutdown, &mut parts).await?)
     } else {
         None
     };
+    let layers = layers(&base, worker.as_ref())?;
     if let Some(address) = base.config.status_listen {
         let metrics = api::metrics_text(metrics.clone(), edge.as_ref());
         let checks = api::checks(edge.as_ref(), worker.as_ref()).into();
         let status = Status { store: base.store.clone(), checks, metrics };
         status::start(address, status, shutdown.clone(), &mut parts).await?;
     }
-    if roles.api {
+    let artifacts = builds.as_ref().map(builds::Ground::artifacts);
+    if let (true, Some(layers)) = (roles.api, layers.clone()) {
         admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
-        api::start(&base, edge.as_ref(), worker.as_ref(), metrics, &shutdown, &mut parts).await?;
+        let builds = builds.as_ref().map(|builds| builds.parts(&base));
+        let rest = api::Rest { edge: edge.as_ref(), worker: worker.as_ref(), layers, builds };
+        api::start(&base, rest, metrics, &shutdown, &mut parts).await?;
     }
-    housekeeping::start(&base, worker.as_ref(), &shutdown, &mut parts)?;
+    housekeeping::start(&base, worker.as_ref(), layers, artifacts, &shutdown, &mut parts);
     announce(&base, edge.as_ref())?;
     let end = wait_for_end(&mut words, &mut parts, worker.as_mut(), &file, base.run_dir()).await?;
     tracing::info!("stopping; services go on");
@@ -104,6 +112,15 @@ fn drain(base: &Base, edge: Option<&Edge>) -> Arc<dyn Drain> {
     }
 }
 
+/// The trees of images of this installation, where this process puts or finds any.
+fn layers(base: &Base, worker: Option<&Working>) -> anyhow::Result<Option<Arc<Layers>>> {
+    Ok(match worker {
+        Some(worker) => Some(Arc::clone(worker.driver.layers())),
+        None if base.config.roles.api => Some(Arc::new(Layers::open(&base.layers(), TreeLimits::default())?)),
+        None => None,
+    })
+}
+
 /// Says where everything is, to whoever wants to know.
 fn announce(base: &Base, edge: Option<&Edge>) -> anyhow::Result<()> {
     let config = &base.config;
@@ -125,18 +142,22 @@ fn announce(base: &Base, edge: Option<&Edge>) -> anyhow::Result<()> {
 /// Tells the worker to end, and waits until it has. Told to stop, it finishes what it has at
 /// hand unless a second word comes; making room for another version, it gives it back.
 async fn dismiss(mut worker: Working, end: &End, words: &mut Words) -> anyhow::Result<()> {
-    if matches!(end, End::Stop) {
+    let mut may_finish = matches!(end, End::Stop);
+    if may_finish {
         worker.finish.request();
-        tokio::select! {
-            ended = &mut worker.ended => {
-                worker.driver.close().await;
-                return ended.context("the worker ended badly");
-            }
-            () = words.stop() => tracing::info!("told twice: giving back what is unfinished"),
-        }
+    } else {
+        worker.leave.request();
     }
-    worker.leave.request();
-    let ended = worker.ended.await;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut worker.ended => break ended,
+            () = words.stop(), if may_finish => {
+                tracing::info!("told twice: giving back what is unfinished");
+                worker.leave.request();
+                may_finish = false;
+            }
+        }
+    };
     worker.driver.close().await;
     ended.context("the worker ended badly")
 }
@@ -170,6 +191,12 @@ struct Words {
     hangup: Signal,
 }
 
+/// What a signal asks for.
+enum Word {
+    Stop,
+    MakeRoom,
+}
+
 impl Words {
     fn listen() -> anyhow::Result<Self> {
         Ok(Self {
@@ -179,12 +206,26 @@ impl Words {
         })
     }
 
-    /// Waits until it is told to stop.
-    async fn stop(&mut self) {
+    /// Waits for the next word.
+    async fn next(&mut self) -> Word {
+        let Self { terminate, interrupt, hangup } = self;
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            () = either(terminate, interrupt) => Word::Stop,
+            // A terminal that was closed is not an upgrade.
+            _ = hangup.recv() => if std::io::stdin().is_terminal() { Word::Stop } else { Word::MakeRoom },
         }
+    }
+
+    /// Waits until it is told to stop. Another word is kept for later.
+    async fn stop(&mut self) {
+        either(&mut self.terminate, &mut self.interrupt).await;
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
     }
 }
 
@@ -207,13 +248,11 @@ async fn wait_for_end(
             }
         };
         tokio::select! {
-            _ = words.terminate.recv() => return Ok(End::Stop),
-            _ = words.interrupt.recv() => return Ok(End::Stop),
-            // A terminal that was closed is not an upgrade.
-            _ = words.hangup.recv() => if std::io::stdin().is_terminal() {
-                return Ok(End::Stop);
-            } else if let Some(next) = look_at_next(file, run_dir).await? {
-                return Ok(End::HandOver(next));
+            word = words.next() => match word {
+                Word::Stop => return Ok(End::Stop),
+                Word::MakeRoom => if let Some(next) = look_at_next(file, run_dir).await? {
+                    return Ok(End::HandOver(next));
+                },
             },
             _ = beat.tick() => service_manager::alive(),
             ended = worker_ended => {

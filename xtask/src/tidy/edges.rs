@@ -28,15 +28,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("driver", &["model"]),
     ("driver-embedded", &["driver", "engine", "gofarm", "model", "oci", "static", "stdx"]),
     ("fetch", &["model", "stdx"]),
+    ("artifacts", &["model", "stdx"]),
     ("gofarm", &["gobuild", "model", "stdx"]),
     ("gobuild", &[]),
     ("preempt", &["stdx"]),
     ("store", &["model"]),
     ("client", &["api-types"]),
     // Roles never depend on roles: they meet in the store.
-    ("api", &["api-types", "fetch", "model", "oci", "store", "stdx"]),
+    ("api", &["api-types", "artifacts", "fetch", "gobuild", "model", "oci", "store", "stdx"]),
     ("janitor", &["model", "store", "stdx"]),
-    ("worker", &["driver", "fetch", "model", "plan", "preempt", "store", "stdx"]),
+    ("worker", &["artifacts", "driver", "fetch", "gobuild", "gofarm", "model", "plan", "preempt", "store", "stdx"]),
     ("proxy", &["model", "stdx"]),
     ("relay", &["api", "api-types", "model", "stdx"]),
     // Faces.
@@ -50,7 +51,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["shipway-store"]),
     ("axum", &["shipway-api"]),
-    ("rustls", &["shipway-fetch", "shipway-gobuild", "shipway-relay"]),
+    ("rustls", &["shipway-artifacts", "shipway-fetch", "shipway-gobuild", "shipway-relay"]),
+    ("object_store", &["shipway-artifacts"]),
     ("tar", &["shipway-oci"]),
     ("clap", &["shipway-cli", "shipway", "shipway-torture", "xtask"]),
     ("hickory-proto", &["shipway-egress"]),

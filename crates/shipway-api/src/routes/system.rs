@@ -12,16 +12,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::access::{Access, Action, Resource, authorize};
-use crate::app::{App, READY_KEPT, Readiness};
+use crate::app::{App, READY_KEPT};
 use crate::endpoint::{Answer, Content, Doc, Endpoint, Form, Pace, Parameter, Rules, Verb};
 use crate::flow::accepts;
 use crate::guard;
 use crate::params::InPath;
 use crate::query::Query;
+use crate::ready::{self, Readiness};
 use crate::reply::{ErrorStyle, Reject};
-
-/// Longest one check of `/readyz` may take.
-const CHECK_TIME: Duration = Duration::from_secs(2);
 
 const PLAIN: Content = Content::plain(&["text/plain"]);
 const OBJECT: Content = Content::plain(&["application/json"]);
@@ -171,7 +169,7 @@ async fn docs(State(app): State<App>) -> Response {
 }
 
 async fn health(State(app): State<App>) -> Response {
-    let missing = readiness(&app).await.iter().find_map(|(name, result)| result.is_err().then_some(*name));
+    let missing = readiness(&app).await.missing();
     let word = missing.map_or("healthy", |_| "unhealthy");
     let mut body = json!({
         "status": word,
@@ -211,29 +209,19 @@ async fn livez() -> &'static str {
 }
 
 async fn readyz(State(app): State<App>, query: Query, headers: HeaderMap, extensions: Extensions) -> Response {
-    let results = readiness(&app).await;
-    let ready = results.iter().all(|(_, result)| result.is_ok());
+    let found = readiness(&app).await;
     let mut text = String::new();
     if query.flag("verbose") {
         let open = may_observe(&app, &headers, guard::is_trusted(&extensions)).await;
-        for (name, result) in results.iter() {
-            match result {
-                Ok(()) => text.push_str(&format!("[+] {name} ok\n")),
-                Err(why) if open => text.push_str(&format!("[-] {name} failed: {why}\n")),
-                Err(_) => text.push_str(&format!("[-] {name} failed\n")),
-            }
-        }
+        text.push_str(&found.lines(open));
     }
-    text.push_str(if ready { "ok\n" } else { "not ready\n" });
-    (ready_status(ready), text).into_response()
+    text.push_str(found.verdict());
+    (ready_status(found.is_ready()), text).into_response()
 }
 
 async fn readyz_one(State(app): State<App>, InPath(check): InPath<String>) -> Result<Response, Reject> {
-    let results = readiness(&app).await;
-    let found = results.iter().find(|(name, _)| *name == check);
-    let (_, result) = found.ok_or_else(|| Reject::not_found("check"))?;
-    let text = if result.is_ok() { "ok\n" } else { "not ready\n" };
-    Ok((ready_status(result.is_ok()), text).into_response())
+    let is_ready = readiness(&app).await.of(&check).ok_or_else(|| Reject::not_found("check"))?;
+    Ok((ready_status(is_ready), ready::verdict(is_ready)).into_response())
 }
 
 const fn ready_status(ready: bool) -> StatusCode {
@@ -252,26 +240,16 @@ async fn readiness(app: &App) -> Arc<Readiness> {
     if let Some(found) = recent(app) {
         return found;
     }
-    let store = app.parts.store.clone();
-    let writable = async move { store.check_writable().await.map_err(|e| e.to_string()) };
-    let mut results = vec![("store", in_time(writable).await)];
-    for check in &app.parts.checks {
-        results.push((check.name, in_time((check.check)()).await));
-    }
-    let results = Arc::new(results);
-    let kept = Some((Instant::now(), Arc::clone(&results)));
+    let found = Arc::new(Readiness::look(&app.parts.store, &app.parts.checks).await);
+    let kept = Some((Instant::now(), Arc::clone(&found)));
     *app.ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = kept;
-    results
+    found
 }
 
 fn recent(app: &App) -> Option<Arc<Readiness>> {
     let kept = app.ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (at, results) = kept.as_ref()?;
-    (at.elapsed() < READY_KEPT).then(|| Arc::clone(results))
-}
-
-async fn in_time(check: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    tokio::time::timeout(CHECK_TIME, check).await.unwrap_or_else(|_| Err("no answer within 2 s".to_owned()))
+    let (at, found) = kept.as_ref()?;
+    (at.elapsed() < READY_KEPT).then(|| Arc::clone(found))
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -89,8 +89,8 @@ static UNCORDON: Rules = change(
 static DRAIN: Rules = change(
     "/v1/workers/{worker}/drain",
     "drain_worker",
-    "Have a worker finish or give back what it has, and end",
-    "Started again, it takes tasks as before.",
+    "Have a worker finish or give back what it has, and take nothing more",
+    "It takes tasks again when it is started again, or uncordoned.",
 );
 
 async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Reject> {

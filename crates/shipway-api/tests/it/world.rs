@@ -71,6 +71,7 @@ impl World {
             fetcher: Fetcher::new(FetchConfig::default()).unwrap(),
             live: Arc::clone(&live) as Arc<dyn shipway_api::Live>,
             images: Arc::new(images::FolderImages::new(folder.path().join("images"))),
+            builds: None,
             metrics: Arc::new(|| "shipway_test 1\n".to_owned()),
             checks: vec![engine_check(engine)],
             shutdown: shutdown.clone(),

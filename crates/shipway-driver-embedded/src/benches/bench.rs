@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::disks::Disk;
 use super::{CacheUse, PREFIX, Parts, command, file, files, is_known, layer};
-use crate::answer::chain;
+use shipway_stdx::chain;
 
 /// User and group of everything on a bench.
 pub(super) const USER: u32 = 1000;

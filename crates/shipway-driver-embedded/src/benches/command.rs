@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::bench::{BenchGround, USER};
 use super::{end, engine};
-use crate::answer::chain;
+use shipway_stdx::chain;
 
 /// Lines that may wait for whoever reads them.
 const LINES: usize = 256;

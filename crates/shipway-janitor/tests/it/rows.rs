@@ -59,8 +59,16 @@ async fn one_round_forgets_all_that_is_old_and_the_next_finds_nothing() {
     // Of 15 releases ten and the live one stay; of 61 events of one service twenty; the
     // other's four go.
     let hello = 15 * 4 - 20;
-    let expected =
-        Forgotten { releases: 4, tasks: 16, given_up: 0, events: hello + 4, tokens: 1, workers: 1, deposits: 1 };
+    let expected = Forgotten {
+        releases: 4,
+        tasks: 16,
+        given_up: 0,
+        events: hello + 4,
+        tokens: 1,
+        builds: 0,
+        workers: 1,
+        deposits: 1,
+    };
     assert_eq!(first, expected);
     // The token is gone now, so its events' time has begun.
     assert_eq!(janitor.tick_forget().await.unwrap(), Forgotten::default());
@@ -97,7 +105,8 @@ async fn several_at_once_forget_the_same_as_one() {
         sum.workers += one.workers;
         sum.deposits += one.deposits;
     }
-    let expected = Forgotten { releases: 4, tasks: 16, given_up: 0, events: 44, tokens: 1, workers: 1, deposits: 1 };
+    let expected =
+        Forgotten { releases: 4, tasks: 16, given_up: 0, events: 44, tokens: 1, builds: 0, workers: 1, deposits: 1 };
     assert_eq!(sum, expected);
 }
 

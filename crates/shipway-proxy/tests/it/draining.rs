@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use shipway_proxy::feed::FeedError;
 use shipway_proxy::wire;
 
 use crate::support::*;
@@ -93,6 +94,7 @@ fn takeovers_lose_nobody(fast_path: bool) {
     });
     let (stop, answers, address) = (AtomicBool::new(false), AtomicUsize::new(0), world.address);
     std::thread::scope(|scope| {
+        let over = OverAtEnd(&stop);
         let visitors: Vec<_> = (0..6)
             .map(|n| {
                 scope.spawn({
@@ -112,7 +114,7 @@ fn takeovers_lose_nobody(fast_path: bool) {
         wait_until("visitors are answered by the last", || {
             answers.load(Ordering::Relaxed) >= goal || visitors.iter().any(|visitor| visitor.is_finished())
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         // A visitor that failed says why.
         visitors.into_iter().for_each(|visitor| visitor.join().unwrap());
     });
@@ -121,7 +123,16 @@ fn takeovers_lose_nobody(fast_path: bool) {
 fn take_over(world: &mut World, round: usize) {
     let file = world.settings.snapshot_dir.join("routes.json");
     wait_until("the routes are saved", || std::fs::read_to_string(&file).is_ok_and(|text| text.contains("id-hello")));
-    let listeners = world.runtime.block_on(world.feed.listeners()).unwrap();
+    let mut listeners = Vec::new();
+    // The one before may have gone without the feed having noticed yet.
+    wait_until("the listeners are handed over", || match world.runtime.block_on(world.feed.listeners()) {
+        Ok(given) => {
+            listeners = given;
+            true
+        }
+        Err(FeedError::Away) => false,
+        Err(error) => panic!("{error}"),
+    });
     let config = shipway_proxy::ProxyConfig { settings: world.settings.clone(), listeners };
     let socket = world.path(wire::CONTROL_SOCKET);
     let inode = |path: &std::path::Path| std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));

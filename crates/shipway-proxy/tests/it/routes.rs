@@ -175,6 +175,7 @@ fn switching_endpoints_under_load_fails_nobody() {
     world.route("hello", old.0.live());
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        let _over = OverAtEnd(&done);
         for n in 0..4 {
             let (world, done, asked) = (&world, &done, &asked);
             scope.spawn(move || {
@@ -203,7 +204,6 @@ fn switching_endpoints_under_load_fails_nobody() {
             std::fs::remove_file(&old.0.path).unwrap();
             old = (new, closed);
         }
-        done.store(true, Ordering::SeqCst);
     });
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use shipway_api::{ExecInput, ExecOutput, ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 use shipway_api_types::{LogLine, LogStream, Stats, TerminalSize};
-use shipway_model::ServiceId;
-use shipway_relay::{Door, Identity, RemoteLive, serve};
+use shipway_model::{ServiceId, StreamDoor};
+use shipway_relay::{Identity, RemoteLive, serve};
 use shipway_stdx::shutdown::{self, ShutdownSender};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -108,7 +108,7 @@ impl Live for World {
 }
 
 struct Worker {
-    door: Door,
+    door: StreamDoor,
     world: Arc<World>,
     _stop: ShutdownSender,
 }
@@ -117,7 +117,7 @@ impl Worker {
     async fn start() -> Self {
         let identity = Identity::make().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let door = Door {
+        let door = StreamDoor {
             address: listener.local_addr().unwrap().to_string(),
             certificate: identity.certificate().to_owned(),
             secret: identity.secret().to_owned(),
@@ -222,12 +222,12 @@ fn unavailable(error: &LiveError) -> &str {
 async fn neither_side_talks_to_a_stranger() {
     let (worker, other) = (Worker::start().await, Worker::start().await);
     // Another worker at the address: another certificate.
-    let misled = RemoteLive::new(Door { address: other.door.address.clone(), ..worker.door.clone() });
+    let misled = RemoteLive::new(StreamDoor { address: other.door.address.clone(), ..worker.door.clone() });
     let refused = misled.stats(service()).await.unwrap_err();
     assert!(unavailable(&refused).contains("cannot be reached at 127.0.0.1"), "{refused:?}");
     assert!(!unavailable(&refused).contains(&worker.door.secret));
     // The secret of another worker, or of a life before.
-    let stranger = RemoteLive::new(Door { secret: other.door.secret.clone(), ..worker.door.clone() });
+    let stranger = RemoteLive::new(StreamDoor { secret: other.door.secret.clone(), ..worker.door.clone() });
     stranger.reachable(service()).await;
     unavailable(&stranger.stats(service()).await.unwrap_err());
     assert_eq!((*worker.world.reachable.borrow(), *other.world.reachable.borrow()), (0, 0));
@@ -251,7 +251,7 @@ async fn what_is_no_call_is_dropped_and_the_next_is_answered() {
 async fn one_that_is_not_there_is_told_at_once() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let worker = Worker::start().await;
-    let gone = RemoteLive::new(Door { address, ..worker.door.clone() });
+    let gone = RemoteLive::new(StreamDoor { address, ..worker.door.clone() });
     let refused = gone.logs(service(), LogQuery::default()).await.err().unwrap();
     assert!(unavailable(&refused).contains("refused"), "{refused:?}");
 }

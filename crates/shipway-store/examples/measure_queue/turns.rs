@@ -32,7 +32,7 @@ pub(crate) async fn statements(place: &str) -> io::Result<Value> {
     finished.map_err(io::Error::other)?;
     let task = &lease.task;
     Ok(json!({ "claim": claim, "finish": finish, "settings": store.session_settings(),
-        "id": task.id, "subject": task.subject, "project": task.project, "token": lease.token }))
+        "id": task.id, "subject": task.subject.to_string(), "project": task.project, "token": lease.token }))
 }
 
 /// So many loops, each a task of its own on one store, until the time is over or the queue

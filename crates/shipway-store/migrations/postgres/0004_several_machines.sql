@@ -1,5 +1,11 @@
 -- The tables of SQLite's schema 4, in PostgreSQL's words.
 
+-- The oldest schema whose versions work with this one too; none: only its own.
+ALTER TABLE schema_version ADD COLUMN least BIGINT;
+
+-- Versions that know this schema, or an older one, could not read it.
+ALTER TABLE task ADD COLUMN unread_by BIGINT;
+
 ALTER TABLE worker ADD COLUMN address TEXT COLLATE "C";     -- host:port of its streams, if it has any
 ALTER TABLE worker ADD COLUMN certificate TEXT COLLATE "C"; -- SHA-256 of the certificate it shows there
 ALTER TABLE worker ADD COLUMN secret TEXT COLLATE "C";      -- opens them; a new one with every start

@@ -1,4 +1,11 @@
--- Several machines: where a worker is asked for what flows, and content that waits for one.
+-- Several machines: where a worker is asked for what flows, and content that waits for one;
+-- and two versions at once.
+
+-- The oldest schema whose versions work with this one too; none: only its own.
+ALTER TABLE schema_version ADD COLUMN least INTEGER;
+
+-- Versions that know this schema, or an older one, could not read it.
+ALTER TABLE task ADD COLUMN unread_by INTEGER;
 
 ALTER TABLE worker ADD COLUMN address TEXT;     -- host:port of its streams, if it has any
 ALTER TABLE worker ADD COLUMN certificate TEXT; -- SHA-256 of the certificate it shows there

@@ -1,5 +1,6 @@
 //! Opening: the URL, the connections, the migrations.
 
+use std::cmp::Ordering;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use super::{Link, WORDS, listen};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::schema::{self, Migration, Schema};
 use crate::shelf::Shelf;
-use crate::{OpenError, SCHEMA, Store};
+use crate::{OpenError, Store};
 
 /// Connections for writing and for reading, of each process. A server takes a hundred
 /// unless told otherwise, and a platform may well be ten processes.
@@ -34,10 +36,16 @@ const SERVER_LEAST: u32 = 13;
 
 /// Every schema there has been here, oldest first. The numbers are SQLite's, which began
 /// earlier. A file is never changed once released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 2] = [
-    (3, include_str!("../../migrations/postgres/0003_services_tasks_workers.sql")),
-    (4, include_str!("../../migrations/postgres/0004_several_machines.sql")),
+const MIGRATIONS: [Migration; 3] = [
+    Migration { version: 3, least: 3, sql: include_str!("../../migrations/postgres/0003_services_tasks_workers.sql") },
+    Migration { version: 4, least: 4, sql: include_str!("../../migrations/postgres/0004_several_machines.sql") },
+    Migration { version: 5, least: 4, sql: include_str!("../../migrations/postgres/0005_builds.sql") },
 ];
+
+/// Who waits for a table makes all others wait that want it: rather the whole again, later.
+/// An end that the server does not hear of is one that says nothing: a killed process's work is
+/// undone after as long.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '15s'";
 
 /// What processes lock that migrate one database; any number will do.
 const MIGRATION_LOCK: i64 = 0x7368_6970_7761_7901;
@@ -72,7 +80,8 @@ impl Store {
         let (options, link) = linked(options, url);
         let failed = |source| OpenError::Open { path: shown(&options), source };
         let prepared = tokio::time::timeout(super::ANSWER_WAIT * 3, prepare(&options, migrate)).await;
-        prepared.map_err(|_| failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?.map_err(failed)??;
+        let late = |_| failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        let found = prepared.map_err(late)?.map_err(failed)??;
 
         let doubt = Doubt::default();
         let pools = Pools::Postgres {
@@ -80,7 +89,7 @@ impl Store {
             readers: pool(READERS, &doubt, &options),
             link,
         };
-        let store = Self(Arc::new(Inner::new(pools, doubt)));
+        let store = Self(Arc::new(Inner::new(pools, doubt, Schema::new(found))));
         listen::begin(&store, &options, link).await;
         tracing::debug!(database = shown(&options), "store opened");
         Ok(store)
@@ -125,13 +134,14 @@ fn pool(connections: u32, doubt: &Doubt, options: &PgConnectOptions) -> Arc<Shel
     Shelf::new(pool, doubt.clone(), Some(REST_MAX))
 }
 
-type Checked = Result<Result<(), OpenError>, sqlx::Error>;
+/// The schema found, or why not.
+type Checked = Result<Result<i64, OpenError>, sqlx::Error>;
 
 async fn prepare(options: &PgConnectOptions, migrate: Migrate) -> Checked {
     let mut first = PgConnection::connect_with(options).await?;
     let done = match check_server(&first) {
         Ok(()) => check_schema(&mut first, migrate).await?,
-        refused => refused,
+        Err(refused) => Err(refused),
     };
     first.close().await?;
     Ok(done)
@@ -149,22 +159,19 @@ fn check_server(db: &PgConnection) -> Result<(), OpenError> {
 
 /// A process that has nothing to migrate needs no right to.
 async fn check_schema(db: &mut PgConnection, migrate: Migrate) -> Checked {
-    let found = found_schema(db).await?;
-    match found.cmp(&SCHEMA) {
-        std::cmp::Ordering::Equal => Ok(Ok(())),
-        std::cmp::Ordering::Greater => Ok(Err(OpenError::Newer { found, known: SCHEMA })),
-        std::cmp::Ordering::Less if migrate == Migrate::No => Ok(Err(OpenError::Older { found, needed: SCHEMA })),
-        std::cmp::Ordering::Less => self::migrate(db).await,
-    }
-}
-
-/// In a transaction of its own, as a pooler needs it.
-async fn found_schema(db: &mut PgConnection) -> sqlx::Result<i64> {
+    let known = schema::known();
     let mut tx = db.begin().await?;
     let there: bool = scalar(&mut tx, "SELECT to_regclass('schema_version') IS NOT NULL").await?;
-    let found = if there { scalar(&mut tx, "SELECT coalesce(max(version), 0) FROM schema_version").await? } else { 0 };
+    let found = if there { scalar(&mut tx, schema::FOUND).await? } else { 0 };
+    let least = if found > known { scalar(&mut tx, schema::LEAST).await? } else { found };
+    // A pooler wants every statement in a transaction.
     tx.commit().await?;
-    Ok(found)
+    match found.cmp(&known) {
+        Ordering::Equal => Ok(Ok(found)),
+        Ordering::Greater => Ok(schema::may_use(found, least, known).map(|()| found)),
+        Ordering::Less if migrate == Migrate::No => Ok(Err(OpenError::Older { found, needed: known })),
+        Ordering::Less => self::migrate(db).await,
+    }
 }
 
 async fn scalar<T: crate::query::Scalar>(db: &mut PgConnection, sql: &'static str) -> sqlx::Result<T> {
@@ -174,6 +181,7 @@ async fn scalar<T: crate::query::Scalar>(db: &mut PgConnection, sql: &'static st
 /// Brings the schema up to date in one transaction: a crash leaves the old one. Of two
 /// that do it at once the second waits, and finds it done.
 async fn migrate(db: &mut PgConnection) -> Checked {
+    let known = schema::known();
     let mut tx = db.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").persistent(false).bind(MIGRATION_LOCK).execute(&mut *tx).await?;
     sqlx::raw_sql(
@@ -181,16 +189,27 @@ async fn migrate(db: &mut PgConnection) -> Checked {
     )
     .execute(&mut *tx)
     .await?;
-    let found: i64 = scalar(&mut tx, "SELECT coalesce(max(version), 0) FROM schema_version").await?;
-    if found > SCHEMA {
-        return Ok(Err(OpenError::Newer { found, known: SCHEMA }));
+    sqlx::raw_sql(PATIENCE).execute(&mut *tx).await?;
+    let found: i64 = scalar(&mut tx, schema::FOUND).await?;
+    if found > known {
+        let least = scalar(&mut tx, schema::LEAST).await?;
+        return Ok(schema::may_use(found, least, known).map(|()| found));
     }
-    for (version, sql) in MIGRATIONS.into_iter().filter(|(version, _)| *version > found) {
-        sqlx::raw_sql(sql).execute(&mut *tx).await?;
-        let sql = worded("INSERT INTO schema_version (version, applied_at) VALUES ($1, {now})".into(), WORDS);
-        sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(version).execute(&mut *tx).await?;
-        tracing::info!(version, "database schema migrated");
+    for migration in schema::missing(&MIGRATIONS, &schema::TO_COME_POSTGRES, found) {
+        apply(&mut tx, migration).await?;
     }
+    #[cfg(feature = "next-version")]
+    crate::next_version::before_commit().await?;
     tx.commit().await?;
-    Ok(Ok(()))
+    Ok(Ok(known))
+}
+
+async fn apply(db: &mut PgConnection, migration: &Migration) -> sqlx::Result<()> {
+    sqlx::raw_sql(migration.sql).execute(&mut *db).await?;
+    let note = worded(migration.note().into(), WORDS);
+    let note = sqlx::query(AssertSqlSafe(note)).persistent(false).bind(migration.version);
+    let note = if let Some(least) = migration.least() { note.bind(least) } else { note };
+    note.execute(db).await?;
+    tracing::info!(version = migration.version, "database schema migrated");
+    Ok(())
 }

@@ -16,8 +16,9 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use crate::db::Pools;
 use crate::door::{Doubt, Inner};
 use crate::query::worded;
+use crate::schema::{self, Migration, Schema};
 use crate::shelf::Shelf;
-use crate::{OpenError, SCHEMA, Store, sqlite};
+use crate::{OpenError, Store, sqlite};
 
 /// Connections for reading. More would not read faster on a small machine, and
 /// each has a thread and a cache of its own.
@@ -33,11 +34,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Every schema there has been, oldest first. A file is never changed once
 /// released; the next one is added below it.
-const MIGRATIONS: [(i64, &str); 4] = [
-    (1, include_str!("../../migrations/sqlite/0001_services_and_tasks.sql")),
-    (2, include_str!("../../migrations/sqlite/0002_images.sql")),
-    (3, include_str!("../../migrations/sqlite/0003_workers.sql")),
-    (4, include_str!("../../migrations/sqlite/0004_several_machines.sql")),
+const MIGRATIONS: [Migration; 5] = [
+    Migration { version: 1, least: 1, sql: include_str!("../../migrations/sqlite/0001_services_and_tasks.sql") },
+    Migration { version: 2, least: 2, sql: include_str!("../../migrations/sqlite/0002_images.sql") },
+    Migration { version: 3, least: 3, sql: include_str!("../../migrations/sqlite/0003_workers.sql") },
+    Migration { version: 4, least: 4, sql: include_str!("../../migrations/sqlite/0004_several_machines.sql") },
+    Migration { version: 5, least: 4, sql: include_str!("../../migrations/sqlite/0005_builds.sql") },
 ];
 
 impl Store {
@@ -48,18 +50,18 @@ impl Store {
     /// # Errors
     ///
     /// [`OpenError::LibraryTooOld`], [`OpenError::Newer`] (nothing is changed
-    /// then), and [`OpenError::Open`] with the cause.
+    /// then; nor is a newer schema that this version works with), and [`OpenError::Open`] with the cause.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Open { path: path.display().to_string(), source };
         make_private_file(path).map_err(|error| failed(sqlx::Error::Io(error)))?;
         let options = sqlite::writer(path);
-        prepare(&options).await.map_err(failed)??;
+        let found = prepare(&options).await.map_err(failed)??;
 
         let doubt = Doubt::default();
         let writer = Shelf::new(pool(1, &doubt).connect_lazy_with(options), doubt.clone(), None);
         let readers = pool(READERS, &doubt).connect_lazy_with(sqlite::reader(path));
         let readers = Shelf::new(readers, doubt.clone(), None);
-        let store = Self(Arc::new(Inner::new(Pools::Sqlite { writer, readers }, doubt)));
+        let store = Self(Arc::new(Inner::new(Pools::Sqlite { writer, readers }, doubt, Schema::new(found))));
         tracing::debug!(path = %path.display(), "store opened");
         Ok(store)
     }
@@ -103,7 +105,8 @@ fn make_private_file(path: &Path) -> io::Result<()> {
     }
 }
 
-type Checked = Result<Result<(), OpenError>, sqlx::Error>;
+/// The schema found, or why not.
+type Checked<T = i64> = Result<Result<T, OpenError>, sqlx::Error>;
 
 /// Checks and migrates. SQLite does not wait for others while it changes the mode of
 /// the journal or recovers it, so who finds it locked then asks again.
@@ -123,13 +126,13 @@ async fn prepare_once(options: &SqliteConnectOptions) -> Checked {
     let mut first = SqliteConnection::connect_with(options).await?;
     let done = match check_library(&mut first).await? {
         Ok(()) => migrate(&mut first).await?,
-        refused => refused,
+        Err(refused) => Err(refused),
     };
     first.close().await?;
     Ok(done)
 }
 
-async fn check_library(db: &mut SqliteConnection) -> Checked {
+async fn check_library(db: &mut SqliteConnection) -> Checked<()> {
     let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(db).await?;
     if sqlite::is_new_enough(&found) {
         return Ok(Ok(()));
@@ -140,7 +143,7 @@ async fn check_library(db: &mut SqliteConnection) -> Checked {
 
 /// Brings the schema up to date in one transaction: a crash leaves the old one.
 async fn migrate(db: &mut SqliteConnection) -> Checked {
-    let known = SCHEMA;
+    let known = schema::known();
     sqlx::query(sqlite::BEGIN_WRITE).execute(&mut *db).await?;
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS schema_version (
@@ -150,23 +153,27 @@ async fn migrate(db: &mut SqliteConnection) -> Checked {
     )
     .execute(&mut *db)
     .await?;
-    let found: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM schema_version").fetch_one(&mut *db).await?;
+    let found: i64 = sqlx::query_scalar(schema::FOUND).fetch_one(&mut *db).await?;
     if found > known {
+        let least: i64 = sqlx::query_scalar(schema::LEAST).fetch_one(&mut *db).await?;
         sqlx::query("ROLLBACK").execute(db).await?;
-        return Ok(Err(OpenError::Newer { found, known }));
+        return Ok(schema::may_use(found, least, known).map(|()| found));
     }
-    for (version, sql) in MIGRATIONS.into_iter().filter(|(v, _)| *v > found) {
-        apply(db, version, sql).await?;
+    for migration in schema::missing(&MIGRATIONS, &schema::TO_COME_SQLITE, found) {
+        apply(db, migration).await?;
     }
+    #[cfg(feature = "next-version")]
+    crate::next_version::before_commit().await?;
     sqlx::query("COMMIT").execute(db).await?;
-    Ok(Ok(()))
+    Ok(Ok(known))
 }
 
-async fn apply(db: &mut SqliteConnection, version: i64, sql: &'static str) -> sqlx::Result<()> {
-    sqlx::raw_sql(sql).execute(&mut *db).await?;
-    let sql = worded("INSERT INTO schema_version (version, applied_at) VALUES ($1, {now})".into(), sqlite::WORDS);
-    sqlx::query(AssertSqlSafe(sql)).bind(version).execute(db).await?;
-    tracing::info!(version, "database schema migrated");
+async fn apply(db: &mut SqliteConnection, migration: &Migration) -> sqlx::Result<()> {
+    sqlx::raw_sql(migration.sql).execute(&mut *db).await?;
+    let note = worded(migration.note().into(), sqlite::WORDS);
+    let note = sqlx::query(AssertSqlSafe(note)).bind(migration.version);
+    let note = if let Some(least) = migration.least() { note.bind(least) } else { note };
+    note.execute(db).await?;
+    tracing::info!(version = migration.version, "database schema migrated");
     Ok(())
 }

@@ -83,6 +83,7 @@ async fn the_other_process() {
         "lock" => crate::trouble::hold_the_lock(Path::new(&place)).await,
         "step by step" => crate::durability::step_by_step(&place).await,
         "work" => super::crash::work_for_ever(&place).await,
+        "migrate" => super::two_versions::migrate(&place).await,
         "forget" => super::retention::forget_everything(&place).await,
         role => panic!("no role {role}"),
     }

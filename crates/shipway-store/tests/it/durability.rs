@@ -238,5 +238,5 @@ async fn a_heartbeat_that_a_crash_takes_costs_nobody_the_task_and_a_safe_write_k
     store.finish(&lease, &done(None)).await.unwrap();
     let state = store.find_task(task).await.unwrap().unwrap().state;
     assert_eq!(state, TaskState::Ended(done(None)));
-    store.request(change(lease.task.subject, TaskPayload::Stop)).await.unwrap();
+    store.request(change(lease.task.subject.service().unwrap(), TaskPayload::Stop)).await.unwrap();
 }

@@ -256,7 +256,7 @@ impl Both {
 
     async fn apply_under(&mut self, op: &Op, lease: &Lease) {
         let held = self.held.contains(&lease.token);
-        let releases = if held { self.model.service(lease.task.subject).releases.len() } else { 1 };
+        let releases = if held { self.model.service(lease.task.subject.service().unwrap()).releases.len() } else { 1 };
         let newest = u32::try_from(releases).unwrap();
         if newest == 0 && matches!(op, Op::Publish { .. } | Op::FailRelease { .. }) {
             return;
@@ -266,7 +266,8 @@ impl Both {
             self.model.stale += 1;
             return assert_stale(result);
         }
-        if matches!(op, Op::Publish { .. }) && self.model.service(lease.task.subject).releases[releases - 1] == "failed"
+        if matches!(op, Op::Publish { .. })
+            && self.model.service(lease.task.subject.service().unwrap()).releases[releases - 1] == "failed"
         {
             return assert_not_found(result, "release");
         }
@@ -295,7 +296,7 @@ impl Both {
     async fn publish(&self, lease: &Lease, number: u32) -> Result<(), StoreError> {
         let instance = shipway_model::Instance {
             container: new_container(),
-            service: lease.task.subject,
+            service: lease.task.subject.service().unwrap(),
             release: number,
             role: InstanceRole::Candidate,
             endpoint: None,
@@ -311,7 +312,7 @@ impl Both {
 
     /// Does the same in the model.
     fn follow(&mut self, op: &Op, lease: &Lease) {
-        let (task, subject) = (lease.task.id, lease.task.subject);
+        let (task, subject) = (lease.task.id, lease.task.subject.service().unwrap());
         match *op {
             Op::AddRelease { .. } => {
                 let service = self.model.service(subject);

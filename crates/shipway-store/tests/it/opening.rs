@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use shipway_model::{Outcome, ReleaseProgram, ReleaseSpec, RootFs, TaskState};
-use shipway_store::{OpenError, Store};
+use shipway_model::{Build, BuildState, Outcome, ReleaseProgram, ReleaseSpec, RootFs, TaskState};
+use shipway_store::{BuildFilter, OpenError, SCHEMA, Store};
 
 use crate::sqlite::world::*;
 
@@ -63,7 +63,7 @@ async fn a_database_of_a_newer_version_is_refused_untouched() {
     world.spoil("INSERT INTO schema_version (version, applied_at) VALUES (999, 1)").await;
     let before = std::fs::read(world.path()).unwrap();
     let refused = Store::open(&world.path()).await;
-    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: 4 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 999, least: 999, known: SCHEMA })), "{refused:?}");
     assert_eq!(std::fs::read(world.path()).unwrap(), before);
 }
 
@@ -118,6 +118,7 @@ async fn every_schema_there_was_is_read_for_ever() {
     is_read(include_bytes!("../fixtures/schema-0002.sqlite"), include_str!("../fixtures/schema-0002.txt")).await;
     is_read(include_bytes!("../fixtures/schema-0003.sqlite"), include_str!("../fixtures/schema-0003.txt")).await;
     is_read(include_bytes!("../fixtures/schema-0004.sqlite"), include_str!("../fixtures/schema-0004.txt")).await;
+    is_read(include_bytes!("../fixtures/schema-0005.sqlite"), include_str!("../fixtures/schema-0005.txt")).await;
 }
 
 async fn is_read(fixture: &[u8], text: &str) {
@@ -174,7 +175,25 @@ pub(crate) async fn describe(store: &Store, tasks: Vec<String>) -> String {
     for task in store.list_given_up(0, 100).await.unwrap() {
         lines.push(format!("{} was given up after {}", task.kind, task.attempts));
     }
+    for build in store.list_builds(&default_project(), &BuildFilter::default(), None, 100).await.unwrap() {
+        describe_build(store, &build, &mut lines).await;
+    }
     lines.join("\n") + "\n"
+}
+
+async fn describe_build(store: &Store, build: &Build, lines: &mut Vec<String>) {
+    let end = match &build.state {
+        BuildState::Success(it) => {
+            let documents = store.list_documents(build.id).await.unwrap();
+            format!(": {} {} of {} bytes with {documents:?}", it.file_name, it.digest.short(), it.size_bytes)
+        }
+        BuildState::Failed(failure) => format!(": {}", failure.detail),
+        _ => String::new(),
+    };
+    lines.push(format!("{} {} of {} is {}{end}", build.recipe, build.generation, build.key, build.state.word()));
+    for event in store.list_events(&format!("build/{}", build.id), 0, 100).await.unwrap() {
+        lines.push(format!("  {} {}", event.seq, word(&event.kind)));
+    }
 }
 
 fn what(spec: &ReleaseSpec) -> String {

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use shipway_model::{InstanceRole, TaskPayload, TokenId};
-use shipway_store::{Claimant, PortableError, Store, Token};
+use shipway_store::{Claimant, PortableError, SCHEMA, Store, Token};
 use uuid::Uuid;
 
 use crate::{postgres, sqlite};
@@ -90,7 +90,7 @@ async fn a_file_that_is_cut_or_spoilt_fills_nothing() {
         (cut.clone(), "ends too early"),
         (cut + "{\"rows\":", "no end"),
         (missing, "rows were written"),
-        (whole.replace("\"schema\":4", "\"schema\":5"), "schema 5"),
+        (whole.replace(&format!("\"schema\":{SCHEMA}"), "\"schema\":999"), "schema 999"),
         (whole.replace("\"table\":\"token\"", "\"table\":\"tokens; DROP TABLE token\""), "no such table"),
         (whole.replace("\"wanted\":", "\"wanted, id\":"), "no column"),
         (whole.replace("\"version\":", "\"version\":\"1\",\"x\":"), "cannot be"),

@@ -59,7 +59,7 @@ async fn eight_workers_never_share_a_service_and_keep_its_order() {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                let (subject, task) = (lease.task.subject, lease.task.id);
+                let (subject, task) = (lease.task.subject.service().unwrap(), lease.task.id);
                 {
                     let mut log = log.lock().unwrap();
                     assert!(log.busy.insert(subject), "two at work on one service");

@@ -21,7 +21,7 @@ async fn the_first_deploy_makes_the_service_with_the_id_given() {
     assert_eq!(world.service(id).await, accepted.service);
     assert_eq!(world.find_service(&default_project(), &name("hello")).await.unwrap(), Some(accepted.service));
     let task = world.find_task(accepted.task).await.unwrap().unwrap();
-    assert_eq!((task.subject, task.payload, task.attempt), (id, payload, 0));
+    assert_eq!((task.subject.service(), task.payload, task.attempt), (Some(id), payload, 0));
     assert!(matches!(task.state, TaskState::Queued { .. }));
     assert_eq!(world.story(id).await, ["deploy asked"]);
 }

@@ -29,7 +29,10 @@ async fn a_database_without_tables_gets_them_from_who_may() {
     for (index, store) in many.into_iter().enumerate() {
         store.unwrap().request(first_deploy(&format!("service-{index}"))).await.unwrap();
     }
-    assert_eq!(shared.query(&database, "SELECT max(version), count(*) FROM schema_version").unwrap(), "4|2");
+    assert_eq!(
+        shared.query(&database, "SELECT max(version), count(*) FROM schema_version").unwrap(),
+        format!("{SCHEMA}|3")
+    );
     Store::connect(&url, Migrate::No).await.unwrap();
     shared.remove(&database).unwrap();
 }
@@ -39,7 +42,7 @@ async fn a_newer_schema_is_refused_untouched() {
     let world = world().await;
     world.spoil("INSERT INTO schema_version (version, applied_at) VALUES (999, 1)").await;
     let refused = Store::connect(&world.place(), Migrate::Yes).await;
-    assert!(matches!(refused, Err(OpenError::Newer { found: 999, known: SCHEMA })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 999, least: 999, known: SCHEMA })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -56,6 +59,7 @@ async fn a_password_is_in_no_error() {
 async fn every_schema_there_was_is_read_for_ever() {
     is_read(include_str!("../fixtures/schema-0003.postgres.sql"), include_str!("../fixtures/schema-0003.txt")).await;
     is_read(include_str!("../fixtures/schema-0004.postgres.sql"), include_str!("../fixtures/schema-0004.txt")).await;
+    is_read(include_str!("../fixtures/schema-0005.postgres.sql"), include_str!("../fixtures/schema-0005.txt")).await;
 }
 
 async fn is_read(dump: &str, text: &str) {
@@ -276,4 +280,32 @@ async fn behind_a_pooler_in_transaction_mode_all_goes_on() {
     }
     let counts = store.task_counts().await.unwrap();
     assert_eq!((counts.queued, counts.running), (0, 0));
+}
+
+/// Who waits for a table makes all others wait: so a migration lets go soon, and who makes
+/// it is killed while it waits.
+#[tokio::test]
+async fn a_migration_that_has_to_wait_for_a_table_lets_go_and_is_made_later() {
+    let shared = Postgres::shared();
+    let database = shared.create(None).unwrap();
+    shared.query(&database, include_str!("../fixtures/schema-0003.postgres.sql")).unwrap();
+    let url = shared.url(&database);
+    let mut reader = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM task").execute(&mut reader).await.unwrap();
+
+    let late = Store::connect(&url, Migrate::Yes).await;
+    let Err(OpenError::Open { source, .. }) = &late else { panic!("{late:?}") };
+    assert!(source.to_string().contains("lock timeout"), "{source}");
+    let killed = crate::postgres::child::Other::start("migrate", &url);
+    let waits =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND wait_event_type = 'Lock'");
+    wait_until("it waits for the table", async || shared.query("postgres", &waits).unwrap() != "0").await;
+    killed.kill();
+    assert_eq!(shared.query(&database, "SELECT max(version) FROM schema_version").unwrap(), "3");
+
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    wait_until("it is made", async || Store::connect(&url, Migrate::Yes).await.is_ok()).await;
+    assert_eq!(shared.query(&database, "SELECT max(version) FROM schema_version").unwrap(), SCHEMA.to_string());
+    shared.disconnect(&database).unwrap();
+    shared.remove(&database).unwrap();
 }

@@ -1,6 +1,7 @@
 //! What the store promises, whichever database is behind it. Each file is a promise; the
 //! names of the tests are its small print.
 
+mod builds;
 mod callers;
 pub(crate) mod child;
 mod counts;
@@ -24,4 +25,5 @@ mod retention;
 mod services;
 mod set_back;
 mod tokens;
+mod two_versions;
 pub(crate) mod world;

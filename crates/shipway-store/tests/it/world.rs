@@ -180,6 +180,14 @@ pub(crate) fn word(kind: &EventKind) -> String {
         EventKind::Image { change, .. } => format!("image {change}"),
         EventKind::Task { change, .. } => format!("task {change}"),
         EventKind::Token { change, .. } => format!("token {change}"),
+        EventKind::BuildRequested { generation, .. } => format!("build {generation} asked"),
+        EventKind::BuildBegan { attempt, .. } => format!("build begun, attempt {attempt}"),
+        EventKind::BuildStep { step, ended, .. } => format!("{step} {}", ended.as_deref().unwrap_or("begun")),
+        EventKind::BuildOutput { step, lines } => format!("{step} said {}", lines.len()),
+        EventKind::BuildReturned { .. } => "build returned".to_owned(),
+        EventKind::BuildSucceeded { .. } => "build made".to_owned(),
+        EventKind::BuildFailed { code, .. } => format!("build failed: {code}"),
+        EventKind::BuildCancelled { .. } => "build cancelled".to_owned(),
     }
 }
 

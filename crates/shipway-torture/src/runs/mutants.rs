@@ -5,7 +5,7 @@ use shipway_testkit::Postgres;
 use tokio::time::Instant;
 
 use super::storm::Storm;
-use super::{Stage, syscalls, zombies};
+use super::{Stage, syscalls, upgrade, zombies};
 use crate::load::Plan;
 use crate::report::Report;
 use crate::scene::{Base, Scene, Wrapping};
@@ -25,7 +25,9 @@ pub(super) async fn run(stage: &Stage) -> anyhow::Result<Vec<Report>> {
 
     let halves = syscalls::sweep("publish-before-finish", Base::Sqlite, Some("publish-before-finish"), "pwrite64", 2);
     let halves = halves.await?;
-    let mut reports = vec![caught(&no_token, "I3"), caught(&no_skip_locked, "I6"), caught(&halves, "I2")];
+    let unsaid = upgrade::unsaid(stage).await?;
+    let mut reports =
+        vec![caught(&no_token, "I3"), caught(&no_skip_locked, "I6"), caught(&halves, "I2"), caught(&unsaid, "R9")];
     if let Some(first) = reports.first_mut() {
         first.took(begun.elapsed());
     }

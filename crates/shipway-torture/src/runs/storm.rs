@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use shipway_stdx::clock::{Clock as _, HostClock};
 use tokio::time::Instant;
 
@@ -47,12 +48,19 @@ pub(super) struct Storm {
 #[derive(Debug)]
 pub(super) struct Field<'a> {
     pub(super) scene: &'a Scene,
+    pub(super) load: &'a Load,
     pub(super) victims: Vec<Victim>,
     pub(super) kills: Vec<Kill>,
     pub(super) dice: Dice,
 }
 
 impl Field<'_> {
+    /// The one of this name, taken out.
+    pub(super) fn named(&mut self, name: &str) -> anyhow::Result<Victim> {
+        let place = self.victims.iter().position(|victim| victim.config.name == name);
+        Ok(self.victims.swap_remove(place.with_context(|| format!("there is no part {name}"))?))
+    }
+
     /// Any of them, taken out.
     pub(super) fn any(&mut self) -> Victim {
         let place = self.dice.below(self.victims.len());
@@ -102,18 +110,18 @@ impl Storm {
     ) -> anyhow::Result<(Report, Evidence, Scene)> {
         let begun = Instant::now();
         let Self { run, scene, parts, plan, dice, jobs, times } = self;
-        let mut field = Field { scene: &scene, victims: Vec::new(), kills: Vec::new(), dice: dice.fork(0) };
+        let load = &Load::new(plan);
+        let mut field = Field { scene: &scene, load, victims: Vec::new(), kills: Vec::new(), dice: dice.fork(0) };
         for (config, wrapping) in &parts {
             field.again(config, wrapping)?;
         }
         ready(&mut field.victims).await?;
-        let load = Load::new(plan);
-        let sockets: Vec<PathBuf> = parts.iter().map(|(config, _)| config.socket.clone()).collect();
+        let sockets = asked(&parts);
         let (hurts, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let asked = || scene.ledger.acknowledged() >= jobs && hurts.load(Ordering::Relaxed) >= times;
+        let is_enough = || scene.ledger.acknowledged() >= jobs && hurts.load(Ordering::Relaxed) >= times;
         // Where nothing comes of it nobody asks for ever.
         let limit = LONGEST + (PER_HURT * u32::try_from(times)?) + PER_JOB * u32::try_from(jobs)?;
-        let enough = || asked() || failed.load(Ordering::Relaxed) || begun.elapsed() > limit;
+        let enough = || is_enough() || failed.load(Ordering::Relaxed) || begun.elapsed() > limit;
         let asking = (0..ASKERS).map(|asker| load.run(&sockets, &scene.ledger, dice.fork(asker + 1), enough));
         let hurting = async {
             for time in 1..=times {
@@ -127,7 +135,7 @@ impl Storm {
         };
         let (hurting, asking) = tokio::join!(hurting, futures_util::future::try_join_all(asking));
         asking.and(hurting)?;
-        anyhow::ensure!(asked(), "too little was acknowledged within {} s", limit.as_secs());
+        anyhow::ensure!(is_enough(), "too little was acknowledged within {} s", limit.as_secs());
         let Field { mut victims, kills, .. } = field;
         ready(&mut victims).await?;
         let settled = scene.settle(&victims[0].config.socket).await;
@@ -154,6 +162,12 @@ impl Storm {
         report.keep(scene);
         Ok(report)
     }
+}
+
+/// Where requests go: to the parts that do nothing else, where there are some.
+fn asked(parts: &[(Config, Wrapping)]) -> Vec<PathBuf> {
+    let apis = parts.iter().any(|(config, _)| !config.works);
+    parts.iter().filter(|(config, _)| !(apis && config.works)).map(|(config, _)| config.socket.clone()).collect()
 }
 
 async fn ready(victims: &mut [Victim]) -> anyhow::Result<()> {

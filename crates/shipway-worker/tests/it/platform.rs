@@ -103,6 +103,7 @@ impl Platform {
             clock: clock.clone(),
             drain: visitors.clone(),
             trees: Arc::new(OwnTrees),
+            farming: None,
             preemption: None,
         };
         let worker = Worker::new(config.clone(), parts);
@@ -123,6 +124,7 @@ impl Platform {
             clock: self.clock.clone(),
             drain: self.visitors.clone(),
             trees: Arc::new(OwnTrees),
+            farming: None,
             preemption: None,
         }
     }

@@ -6,7 +6,8 @@ use std::fmt;
 use super::{ConfigError, Given};
 
 /// Settings that are shown to nobody.
-pub(crate) const SECRET_KEYS: &[&str] = &["database.url", "database.password"];
+pub(crate) const SECRET_KEYS: &[&str] =
+    &["database.url", "database.password", "storage.s3.secret_key", "worker.signing.key_password", "api.go_proxy"];
 
 /// What stands in the place of a secret.
 pub(crate) const HIDDEN: &str = "(hidden)";

@@ -26,6 +26,8 @@ pub(super) fn parse<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Ja
             releases: field("janitor.releases_keep").number(0, 10_000)?,
             tasks_age: days("janitor.tasks_days")?,
             events_age: days("janitor.events_days")?,
+            builds_age: days("janitor.builds_days")?,
+            builds: field("janitor.builds_keep").number(1, 1_000_000)?,
             ..Keep::default()
         },
         unused: Unused {

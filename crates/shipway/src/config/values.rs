@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use shipway_engine::{OutsideConfig, Upstreams};
 
+use super::builds::{self, BuildSettings};
 use super::database::DatabaseUrl;
 use super::janitor::{self, JanitorSettings};
 use super::roles::Roles;
@@ -36,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) fetch_limit_bytes: u64,
     pub(crate) worker: WorkerSettings,
     pub(crate) janitor: JanitorSettings,
+    pub(crate) builds: BuildSettings,
     pub(crate) proxy_user: ProxyUser,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
@@ -198,6 +200,7 @@ impl Config {
             fetch_limit_bytes: field("fetch.limit_bytes").number(1, 1 << 40)?,
             worker: worker::parse(&field)?,
             janitor: janitor::parse(&field)?,
+            builds: builds::parse(&field)?,
             proxy_user: proxy_user(&field("proxy.user"))?,
             connections_max: field("proxy.connections_max").number(1, 1 << 20)?,
             connections_per_address_max: field("proxy.connections_per_address_max").number(1, 1 << 20)?,

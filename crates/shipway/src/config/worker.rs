@@ -80,9 +80,9 @@ fn labels(field: &Field<'_>) -> Result<BTreeSet<String>, ConfigError> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=".contains(&byte);
         label.len() <= LABEL_CHARS_MAX && label.bytes().all(known)
     };
-    let labels: BTreeSet<String> = field.words().filter(plain).map(str::to_owned).collect();
-    if labels.len() <= LABELS_MAX && field.words().all(|label| plain(&label)) {
-        Ok(labels)
+    let labels: BTreeSet<&str> = field.words().collect();
+    if labels.len() <= LABELS_MAX && labels.iter().all(plain) {
+        Ok(labels.into_iter().map(str::to_owned).collect())
     } else {
         Err(field.bad("words of letters, digits and -_./:= are expected, comma-separated, such as arm64,region=north"))
     }

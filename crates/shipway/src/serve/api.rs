@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use shipway_api::{ApiConfig, Contract, Contracts, Door, Images, OpenLoopback, Parts, ReadyCheck};
-use shipway_engine::layers::{Layers, TreeLimits};
+use shipway_api::{ApiConfig, BuildParts, Contract, Contracts, Door, OpenLoopback, Parts, ReadyCheck};
+use shipway_engine::layers::Layers;
 use shipway_proxy::wire::API_SOCKET;
 use shipway_stdx::shutdown::Shutdown;
 use tokio::task::JoinSet;
@@ -23,15 +23,23 @@ use crate::platform::ADMIN_SOCKET;
 /// The mode of sockets that only their owner may open.
 const OWNER_ONLY: u32 = 0o600;
 
+/// What else is in this process.
+pub(super) struct Rest<'a> {
+    pub(super) edge: Option<&'a Edge>,
+    pub(super) worker: Option<&'a Working>,
+    pub(super) layers: Arc<Layers>,
+    pub(super) builds: Option<BuildParts>,
+}
+
 /// Opens the doors. The other roles of this process, if it has them, are asked directly.
 pub(super) async fn start(
     base: &Base,
-    edge: Option<&Edge>,
-    worker: Option<&Working>,
+    rest: Rest<'_>,
     metrics: PrometheusHandle,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
+    let Rest { edge, worker, layers, builds } = rest;
     let here = worker.map(|worker| Arc::clone(&worker.live));
     let engine = base.engine().map(str::to_owned);
     let api = Parts {
@@ -39,7 +47,9 @@ pub(super) async fn start(
         blobs: base.blobs.clone(),
         fetcher: base.fetcher.clone(),
         live: Arc::new(Lives::new(base.store.clone(), engine, here)),
-        images: images(base, worker)?,
+        // Trees lie where the engine of this installation finds them, whoever runs it.
+        images: Arc::new(HostedImages::new(layers, base.layers())),
+        builds,
         metrics: metrics_text(metrics, edge),
         checks: checks(edge, worker),
         shutdown: shutdown.clone(),
@@ -52,16 +62,6 @@ pub(super) async fn start(
 /// What of this process has to be there.
 pub(super) fn checks(edge: Option<&Edge>, worker: Option<&Working>) -> Vec<ReadyCheck> {
     edge.map(Edge::ready_check).into_iter().chain(worker.map(|worker| worker.host_image.clone())).collect()
-}
-
-/// Trees lie where the engine of this installation finds them, whoever runs it.
-fn images(base: &Base, worker: Option<&Working>) -> anyhow::Result<Arc<dyn Images>> {
-    let folder = base.state.join("layers");
-    let layers = match worker {
-        Some(worker) => Arc::clone(worker.driver.layers()),
-        None => Arc::new(Layers::open(&folder, TreeLimits::default())?),
-    };
-    Ok(Arc::new(HostedImages::new(layers, folder)))
 }
 
 /// What is listened on: as it was opened, or as another process was told to.

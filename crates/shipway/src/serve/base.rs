@@ -1,6 +1,6 @@
 //! What every role of this process works with: directories, the store, who we are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
@@ -54,6 +54,11 @@ impl Base {
             }
         };
         Claimant { project_max: settings.project_max, labels: settings.labels.clone(), ..named }
+    }
+
+    /// Where the trees of imported images are.
+    pub(super) fn layers(&self) -> PathBuf {
+        self.state.join("layers")
     }
 
     pub(super) fn run_dir(&self) -> &Path {

@@ -1,5 +1,5 @@
 //! The janitor's loops, started; and the places on this host's disk that one of them looks
-//! after: content, trees of imported images, host images.
+//! after: content, trees of imported images, host images; and what builds made.
 //!
 //! (Logs of containers go with their containers, which the engine sweeps itself.)
 
@@ -8,29 +8,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use shipway_artifacts::Artifacts;
 use shipway_engine::host_image::HostImages;
-use shipway_engine::layers::{Layers, TreeLimits};
+use shipway_engine::layers::Layers;
 use shipway_fetch::Blobs;
 use shipway_janitor::{Gauges, Housekeeping, HousekeepingParts, Janitor, Kept, Parts, Place, PlaceError};
 use shipway_model::{Digest, Micros};
+use shipway_stdx::chain;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::Shutdown;
+use shipway_store::Store;
 use tokio::task::JoinSet;
 
 use super::base::Base;
 use super::worker::Working;
 
-/// Starts what looks after the store, if that is this process's role; after the disk, where
+/// Starts what looks after the store, if that is this process's role; whether it is still for
+/// this version; after the disk, where
 /// this process or another of this installation puts something on it; and after the figures
 /// of the queue, where somebody can ask for them.
 pub(super) fn start(
     base: &Base,
     worker: Option<&Working>,
+    layers: Option<Arc<Layers>>,
+    artifacts: Option<Artifacts>,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
+) {
     let Base { config, store, .. } = base;
     let roles = config.roles;
+    parts.spawn(until_outgrown(store.clone(), shutdown.clone()));
     if roles.janitor {
         let janitor = Janitor::new(config.janitor(), Parts { store: store.clone() });
         parts.spawn(janitor.run(shutdown.clone()));
@@ -38,40 +45,34 @@ pub(super) fn start(
     if roles.api || config.status_listen.is_some() {
         parts.spawn(Gauges::new(store.clone(), config.worker.lease.heartbeat).run(shutdown.clone()));
     }
-    if roles.api || roles.worker {
-        let places = places(base, worker)?;
+    if let Some(layers) = layers {
+        let mut places = places(base, worker, layers);
+        places.extend(artifacts.map(|artifacts| Arc::new(Made(artifacts)) as Arc<dyn Place>));
         let housekeeping = HousekeepingParts { store: store.clone(), clock: Arc::new(HostClock), places };
         parts.spawn(Housekeeping::new(config.housekeeping(), housekeeping).run(shutdown.clone()));
     }
-    Ok(())
+}
+
+/// Ends when a newer version has taken from the database what this one needs, and so ends the
+/// process: every write would be refused.
+async fn until_outgrown(store: Store, mut shutdown: Shutdown) {
+    tokio::select! {
+        why = store.outgrown() => tracing::error!(%why, "this version can do nothing more here"),
+        () = shutdown.requested() => {}
+    }
 }
 
 /// An api without a worker receives content and images too. Where both are processes of one
 /// installation, both look: to come second is to find nothing.
-fn places(base: &Base, worker: Option<&Working>) -> anyhow::Result<Vec<Arc<dyn Place>>> {
+fn places(base: &Base, worker: Option<&Working>, layers: Arc<Layers>) -> Vec<Arc<dyn Place>> {
     let trees = |kind| Arc::new(Trees { kind, bytes: Mutex::default() }) as Arc<dyn Place>;
     let content = Arc::new(Content(base.blobs.clone())) as Arc<dyn Place>;
-    Ok(match worker {
-        Some(worker) => vec![
-            content,
-            trees(Kind::Layers(Arc::clone(worker.driver.layers()))),
-            trees(Kind::HostImages(Arc::clone(worker.driver.images()))),
-        ],
-        None => {
-            let layers = Layers::open(&base.state.join("layers"), TreeLimits::default())?;
-            vec![content, trees(Kind::Layers(Arc::new(layers)))]
-        }
-    })
+    let host_images = worker.map(|worker| trees(Kind::HostImages(Arc::clone(worker.driver.images()))));
+    [content, trees(Kind::Layers(layers))].into_iter().chain(host_images).collect()
 }
 
 fn failed(error: impl std::error::Error) -> PlaceError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    PlaceError(text)
+    PlaceError(chain(&error))
 }
 
 fn digest(name: &str) -> Result<Digest, PlaceError> {
@@ -209,5 +210,44 @@ impl Place for Trees {
             Kind::Layers(layers) => layers.remove_untouched(&digest, since).await.map_err(failed),
             Kind::HostImages(images) => images.remove_untouched(&digest, since).await.map_err(failed),
         }
+    }
+}
+
+/// Uploads that nobody goes on with are ended after this long.
+const UPLOADS_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// Listed at once.
+const PAGE: usize = 1000;
+
+/// What builds made, wherever that is kept: every process that can reach it looks after it.
+#[derive(Debug)]
+struct Made(Artifacts);
+
+#[async_trait]
+impl Place for Made {
+    fn word(&self) -> &'static str {
+        "artifacts"
+    }
+
+    async fn list(&self) -> Result<Vec<Kept>, PlaceError> {
+        self.0.sweep(UPLOADS_AGE).await.map_err(failed)?;
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.0.list(after.as_ref(), PAGE).await.map_err(failed)?;
+            let kept = |one: shipway_artifacts::Kept| Kept {
+                name: one.digest.to_string(),
+                size_bytes: one.size_bytes,
+                touched_at: micros(one.touched_at),
+            };
+            all.extend(page.kept.into_iter().map(kept));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn remove(&self, name: &str, untouched_since: Micros) -> Result<bool, PlaceError> {
+        self.0.remove_unless_touched(&digest(name)?, time(untouched_since)).await.map_err(failed)
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! Each says what it needs in a trait; these few lines turn that into the engine's words.
 
-use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use shipway_driver_embedded::{BootstrapError, ImportError};
 use shipway_engine::layers::{LayerError, Layers};
 use shipway_model::Digest;
 use shipway_oci::{UnpackError, UnpackLimits, Unpacked};
+use shipway_stdx::chain;
 use shipway_worker::Trees;
 
 /// Images on this host.
@@ -115,14 +115,4 @@ fn bootstrap_error(error: BootstrapError) -> ImageError {
 
 fn layer_error(error: LayerError) -> ImageError {
     ImageError::Unavailable(chain(&error))
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

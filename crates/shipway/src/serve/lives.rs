@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use shipway_api::{ExecSession, ExecSpec, Live, LiveError, LogLines, LogQuery};
 use shipway_api_types::Stats;
-use shipway_model::ServiceId;
-use shipway_relay::{Door, RemoteLive};
+use shipway_model::{ServiceId, StreamDoor};
+use shipway_relay::RemoteLive;
 use shipway_store::{Store, StoreError, Worker};
 
 /// Every worker's streams as one.
@@ -44,7 +44,7 @@ fn unavailable(error: StoreError) -> LiveError {
     LiveError::Unavailable(error.to_string())
 }
 
-fn door(worker: Option<Worker>) -> Result<Door, LiveError> {
+fn door(worker: Option<Worker>) -> Result<StreamDoor, LiveError> {
     let Some(worker) = worker else {
         let reason = "the worker that has this service has been forgotten; it is taken up again when that starts";
         return Err(LiveError::Unavailable(reason.to_owned()));
@@ -55,10 +55,8 @@ fn door(worker: Option<Worker>) -> Result<Door, LiveError> {
         let reason = format!("the worker that has this service, {id}, has not been heard of for {seconds} s");
         return Err(LiveError::Unavailable(reason));
     }
-    let streams = worker.facts.streams.ok_or_else(|| {
-        LiveError::Unavailable(format!("the worker that has this service, {id}, answers no questions"))
-    })?;
-    Ok(Door { address: streams.address, certificate: streams.certificate, secret: streams.secret })
+    let mute = || LiveError::Unavailable(format!("the worker that has this service, {id}, answers no questions"));
+    worker.facts.streams.ok_or_else(mute)
 }
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! From the store's routes to the proxy's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,16 +44,12 @@ impl RouteFeed {
     async fn elsewhere(&self, routes: &[shipway_store::Route]) -> Result<BTreeMap<String, String>, StoreError> {
         let Some(here) = &self.engine else { return Ok(BTreeMap::new()) };
         let foreign = routes.iter().filter_map(|route| route.engine.as_ref()).filter(|engine| *engine != here);
-        let mut elsewhere: BTreeMap<String, String> =
-            foreign.map(|engine| (engine.clone(), "the service lives on another machine".to_owned())).collect();
-        if !elsewhere.is_empty() {
-            for worker in self.store.list_workers().await? {
-                if let Some(told) = worker.facts.engine.as_ref().and_then(|engine| elsewhere.get_mut(engine)) {
-                    *told = format!("the service lives on another machine, {}{}", worker.facts.id, heard_of(&worker));
-                }
-            }
+        let foreign: BTreeSet<&String> = foreign.collect();
+        if foreign.is_empty() {
+            return Ok(BTreeMap::new());
         }
-        Ok(elsewhere)
+        let workers = self.store.list_workers_by_engine().await?;
+        Ok(foreign.into_iter().map(|engine| (engine.clone(), told(workers.get(engine)))).collect())
     }
 
     /// Tells the proxy of every change, until told to stop.
@@ -74,8 +70,14 @@ impl RouteFeed {
     }
 }
 
-fn heard_of(worker: &Worker) -> &'static str {
-    if worker.is_silent() { ", which is not heard of now" } else { "; ask there" }
+/// What a visitor is told of a service that lives elsewhere.
+fn told(worker: Option<&Worker>) -> String {
+    let place = "the service lives on another machine";
+    match worker {
+        None => place.to_owned(),
+        Some(worker) if worker.is_silent() => format!("{place}, {}, which is not heard of now", worker.facts.id),
+        Some(worker) => format!("{place}, {}; ask there", worker.facts.id),
+    }
 }
 
 fn route(route: shipway_store::Route, elsewhere: &BTreeMap<String, String>) -> Route {

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use shipway_api::{MetricsText, ReadyCheck};
+use shipway_api::{MetricsText, Readiness, ReadyCheck};
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,8 +27,6 @@ use tokio::time::timeout;
 const CONNECTIONS_MAX: usize = 32;
 /// Longest one request may take, from connection to answer.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Longest one check may take.
-const CHECK_TIME: Duration = Duration::from_secs(2);
 /// Between two tries to accept when there are no descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -103,28 +101,10 @@ impl Status {
     }
 
     async fn ready(&self) -> Response<String> {
-        let store = self.store.clone();
-        let writable = async move { store.check_writable().await.map_err(|error| error.to_string()) };
-        let mut found = vec![("store", in_time(writable).await)];
-        for check in self.checks.iter() {
-            found.push((check.name, in_time((check.check)()).await));
-        }
-        let is_ready = found.iter().all(|(_, result)| result.is_ok());
-        let mut lines: String = found.iter().map(|(name, result)| line(name, result)).collect();
-        lines.push_str(if is_ready { "ok\n" } else { "not ready\n" });
-        text(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
+        let found = Readiness::look(&self.store, &self.checks).await;
+        let status = if found.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        text(status, found.lines(true) + found.verdict())
     }
-}
-
-fn line(name: &str, result: &Result<(), String>) -> String {
-    match result {
-        Ok(()) => format!("[+] {name} ok\n"),
-        Err(why) => format!("[-] {name} failed: {why}\n"),
-    }
-}
-
-async fn in_time(check: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    timeout(CHECK_TIME, check).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }
 
 fn text(status: StatusCode, body: String) -> Response<String> {

@@ -6,15 +6,16 @@ use anyhow::Context as _;
 use shipway_api::{Live, ReadyCheck};
 use shipway_driver::Driver;
 use shipway_driver_embedded::EmbeddedDriver;
+use shipway_model::StreamDoor;
 use shipway_relay::Identity;
 use shipway_stdx::clock::HostClock;
 use shipway_stdx::shutdown::{self, Shutdown, ShutdownSender};
-use shipway_store::StreamDoor;
 use shipway_worker::{Drain, LiveStreams, Orders, OwnTrees, Trees, Worker, WorkerConfig};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::base::Base;
+use super::builds::{self, Ground};
 use super::images::HostTrees;
 use super::live::WorkerLive;
 use super::warm;
@@ -37,17 +38,24 @@ pub(super) struct Working {
 pub(super) async fn start(
     base: &Base,
     drain: Arc<dyn Drain>,
+    builds: Option<&Ground>,
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<Working> {
     take_back(base).await?;
-    let driver = platform::open_driver(&base.config, &base.state, &base.places).await?;
+    let benches = builds.and_then(|_| builds::benches(&base.config, &base.state.join("builds")));
+    let driver = platform::open_driver(&base.config, &base.state, &base.places, benches).await?;
+    let farming = match builds {
+        Some(builds) => builds.farming(base, &driver).await?,
+        None => None,
+    };
+    let labels = builds.filter(|_| farming.is_some()).map(Ground::labels).unwrap_or_default();
     let shared: Arc<dyn Driver> = Arc::new(driver.clone());
     let streams = LiveStreams::new(base.store.clone(), Arc::clone(&shared));
     let live: Arc<dyn Live> = Arc::new(WorkerLive::new(streams, Arc::clone(&drain)));
     let door = open_door(base, Arc::clone(&live), shutdown, parts).await?;
     let worker = Worker::new(
-        config(base, door),
+        config(base, labels, door),
         shipway_worker::Parts {
             store: base.store.clone(),
             driver: Arc::clone(&shared),
@@ -56,6 +64,7 @@ pub(super) async fn start(
             clock: Arc::new(HostClock),
             drain,
             trees: trees(base, &driver),
+            farming,
             preemption: preemption(base)?,
         },
     );
@@ -78,10 +87,12 @@ async fn take_back(base: &Base) -> anyhow::Result<()> {
     taken_back.map(drop).context("cannot take back the tasks of before")
 }
 
-fn config(base: &Base, streams: Option<StreamDoor>) -> WorkerConfig {
+fn config(base: &Base, labels: Vec<String>, streams: Option<StreamDoor>) -> WorkerConfig {
     let settings = &base.config.worker;
+    let mut claimant = base.claimant();
+    claimant.labels.extend(labels);
     WorkerConfig {
-        claimant: base.claimant(),
+        claimant,
         host: platform::host_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         streams,
@@ -118,7 +129,7 @@ async fn open_door(
 
 fn trees(base: &Base, driver: &EmbeddedDriver) -> Arc<dyn Trees> {
     if base.store.is_shared() {
-        Arc::new(HostTrees::new(Arc::clone(driver.layers()), base.state.join("layers")))
+        Arc::new(HostTrees::new(Arc::clone(driver.layers()), base.layers()))
     } else {
         Arc::new(OwnTrees)
     }

@@ -38,7 +38,7 @@ pub(super) async fn work(store: Store, mut working: watch::Receiver<bool>, mut s
 }
 
 async fn carry_out(store: &Store, lease: &Lease) {
-    let service = store.find_service_by_id(lease.task.subject).await.unwrap().unwrap();
+    let service = store.find_service_by_id(lease.task.subject.service().unwrap()).await.unwrap().unwrap();
     let live = service.state.live_release();
     match lease.task.payload.clone() {
         TaskPayload::Deploy(asked) => deploy(store, lease, asked, live).await,
@@ -54,6 +54,7 @@ async fn carry_out(store: &Store, lease: &Lease) {
         }
         TaskPayload::Delete => store.delete_service(lease).await.unwrap(),
         TaskPayload::Restart | TaskPayload::Repair => done(store, lease, live, true).await,
+        TaskPayload::Build => unreachable!("a service is no build"),
     }
 }
 
@@ -80,7 +81,7 @@ async fn deploy(store: &Store, lease: &Lease, asked: Deploy, live: Option<u32>) 
         ReleaseSpec { program, root, env: asked.env, limits: asked.limits, health: asked.health, egress: asked.egress };
     let broken = spec.source().and_then(|source| source.url.as_deref()).is_some_and(|url| url.ends_with("/broken"));
     if let Some(number) = live {
-        let now = store.find_release(lease.task.subject, number).await.unwrap().unwrap();
+        let now = store.find_release(lease.task.subject.service().unwrap(), number).await.unwrap().unwrap();
         if now.spec == spec {
             return done(store, lease, live, false).await;
         }
@@ -122,7 +123,7 @@ async fn publish(store: &Store, lease: &Lease, release: u32) {
     let container = ContainerId(uuid::Uuid::new_v4());
     let instance = Instance {
         container,
-        service: lease.task.subject,
+        service: lease.task.subject.service().unwrap(),
         release,
         role: InstanceRole::Candidate,
         endpoint: None,

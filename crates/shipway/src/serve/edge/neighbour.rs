@@ -6,22 +6,16 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use shipway_model::instance::Endpoint;
 use shipway_model::{InstanceRole, ServiceId};
-use shipway_proxy::{Observer, RouteState};
+use shipway_proxy::{Observer, RouteState, look_until};
 use shipway_store::Store;
 use shipway_worker::Drain;
-use tokio::time::{sleep, timeout};
 
 use super::{APPLY_LIMIT, IDLE_LIMIT};
 use crate::platform::Places;
-
-/// Between two looks: the first wait, and the longest.
-const LOOK_FIRST: Duration = Duration::from_millis(5);
-const LOOK_LONGEST: Duration = Duration::from_millis(250);
 
 /// The proxies of this installation.
 #[derive(Debug, Clone)]
@@ -55,7 +49,8 @@ impl Neighbour {
         }
     }
 
-    async fn goes_elsewhere(&self, service: ServiceId) -> anyhow::Result<bool> {
+    /// Whether every proxy sends this service's visitors where the store says.
+    async fn goes_where_it_should(&self, service: ServiceId) -> anyhow::Result<bool> {
         let rows = self.store.list_instances(Some(service)).await?;
         let live = rows.into_iter().find(|row| row.role == InstanceRole::Live).and_then(|row| row.endpoint);
         for mut proxy in self.proxies().await? {
@@ -80,31 +75,16 @@ impl Neighbour {
     }
 }
 
-/// Looks again and again; what cannot be asked is not so yet.
-async fn until<C, E>(limit: Duration, condition: impl Fn() -> C) -> bool
-where
-    C: Future<Output = Result<bool, E>>,
-{
-    let looking = async {
-        let mut pause = LOOK_FIRST;
-        while !matches!(condition().await, Ok(true)) {
-            sleep(pause).await;
-            pause = (pause * 2).min(LOOK_LONGEST);
-        }
-    };
-    timeout(limit, looking).await.is_ok()
-}
-
 #[async_trait]
 impl Drain for Neighbour {
     async fn published(&self, service: ServiceId) {
-        if !until(APPLY_LIMIT, || self.goes_elsewhere(service)).await {
+        if !look_until(APPLY_LIMIT, || self.goes_where_it_should(service)).await {
             tracing::warn!(service.id = %service, "the proxy does not have the route yet");
         }
     }
 
     async fn idle(&self, endpoint: &Endpoint) {
-        if !until(IDLE_LIMIT, || self.is_idle(endpoint)).await {
+        if !look_until(IDLE_LIMIT, || self.is_idle(endpoint)).await {
             tracing::info!(?endpoint, "an old instance still has visitors and is stopped");
         }
     }

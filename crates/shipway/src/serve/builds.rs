@@ -1,0 +1,223 @@
+//! Builds: what the api needs to accept them, and the worker to make them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shipway_api::{BuildParts, PublicKeys};
+use shipway_artifacts::sign::{Signers, SigningConfig};
+use shipway_artifacts::{Artifacts, ArtifactsConfig};
+use shipway_driver_embedded::{BenchConfig, DiskLimits, EmbeddedDriver};
+use shipway_gobuild::plan::{Checksums, Limits, Settings};
+use shipway_gobuild::proxy::ProxyLimits;
+use shipway_gobuild::resolve::Resolver;
+use shipway_gobuild::spec::{SANDBOX_GENERATION, go_label};
+use shipway_gobuild::toolchain::{Defaults, Toolchain, defaults};
+use shipway_gobuild::{Platform, Proxies, ProxiesConfig, ProxyList, Recipe};
+use shipway_gofarm::caches::Caches;
+use shipway_gofarm::sandbox::Sandbox;
+use shipway_gofarm::{Farm, FarmConfig, FarmLimits};
+use shipway_model::task::BUILDS;
+use shipway_stdx::clock::HostClock;
+use shipway_worker::Farming;
+
+use super::base::Base;
+use crate::config::{BuildSettings, Config, Enabled};
+
+/// Longest the versions of one request are looked for.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Where a Go is looked for beside its own usual places; any other is named by `builds.go`.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The plan's proxy: who listens there is the sandbox's door.
+const PROXY: &str = "http://127.0.0.1:8081";
+
+/// What builds need, as far as this process has it.
+#[derive(Debug)]
+pub(super) struct Ground {
+    artifacts: Artifacts,
+    proxies: Proxies,
+    checksums: Checksums,
+    /// The tool chain that builds here.
+    go: Option<Toolchain>,
+    signers: Option<Signers>,
+}
+
+impl Ground {
+    /// Looks what there is; nothing when builds are off, or when they are left to chance and
+    /// something is missing.
+    pub(super) async fn find(base: &Base) -> anyhow::Result<Option<Self>> {
+        let settings = &base.config.builds;
+        let roles = base.config.roles;
+        if settings.enabled == Enabled::No || !(roles.api || roles.worker) {
+            return Ok(None);
+        }
+        let found = Self::open(base).await;
+        if settings.enabled == Enabled::Yes {
+            return found.map(Some).context("builds are on (`builds.enabled`), but cannot be made");
+        }
+        match found {
+            Ok(ground) => Ok(Some(ground)),
+            Err(error) => {
+                tracing::info!(reason = format!("{error:#}"), "no builds here (`builds.enabled`)");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn open(base: &Base) -> anyhow::Result<Self> {
+        let (settings, roles) = (&base.config.builds, base.config.roles);
+        let go = toolchain(settings)?;
+        anyhow::ensure!(go.is_some() || !roles.worker, "there is no Go tool chain (`builds.go`)");
+        let told = match &go {
+            Some(go) => Some(defaults(go).await.context("the go command does not say what it is set to")?),
+            None => None,
+        };
+        let proxies = proxies(settings, told.as_ref())?;
+        let checksums = checksums(settings, told.as_ref());
+        let storage = settings.storage.clone();
+        let storage = storage.unwrap_or_else(|| ArtifactsConfig::Directory(base.state.join("artifacts")));
+        let artifacts = Artifacts::open(&storage).await?;
+        let signers = if roles.worker { Some(Signers::open(&signing(base)).await?) } else { None };
+        Ok(Self { artifacts, proxies, checksums, go, signers })
+    }
+
+    /// Where what builds make is kept.
+    pub(super) fn artifacts(&self) -> Artifacts {
+        self.artifacts.clone()
+    }
+
+    /// The labels by which builds find this worker.
+    pub(super) fn labels(&self) -> Vec<String> {
+        let go = self.go.as_ref().map(|go| go_label(&go.version.to_string()));
+        go.into_iter().chain([BUILDS.to_owned()]).collect()
+    }
+
+    /// What the api needs.
+    pub(super) fn parts(&self, base: &Base) -> BuildParts {
+        let keys = self.signers.as_ref().map(|signers| PublicKeys {
+            minisign: Some(signers.minisign_public_key().to_owned()),
+            openpgp: signers.openpgp_public_key().map(str::to_owned),
+        });
+        BuildParts {
+            resolver: Resolver::new(self.proxies.clone(), RESOLVE_LIMIT),
+            recipes: vec![Recipe::caddy(), Recipe::k6()],
+            artifacts: self.artifacts.clone(),
+            plugins_max: base.config.builds.plugins_max,
+            go: self.go.as_ref().map(|go| go.version.to_string()),
+            keys: keys.unwrap_or_default(),
+        }
+    }
+
+    /// What the worker needs; none, with a word in the log, where the sandbox cannot be had.
+    pub(super) async fn farming(&self, base: &Base, driver: &EmbeddedDriver) -> anyhow::Result<Option<Farming>> {
+        let settings = &base.config.builds;
+        let (Some(go), Some(signers)) = (&self.go, &self.signers) else { return Ok(None) };
+        let benches = match driver.benches() {
+            Ok(Some(benches)) => benches.clone(),
+            Ok(None) => return Ok(None),
+            Err(error) if settings.enabled == Enabled::Yes => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "no builds here (`builds.enabled`)");
+                return Ok(None);
+            }
+        };
+        let sandbox: Arc<dyn Sandbox> = Arc::new(benches);
+        let plan = self.plan_settings(settings, go);
+        let farm = FarmConfig {
+            toolchain: go.root.clone(),
+            layout: plan.layout.clone(),
+            proxies: self.proxies.clone(),
+            limits: FarmLimits::default(),
+        };
+        let farm = Farm::new(Arc::clone(&sandbox), Arc::new(HostClock), farm);
+        let caches = Caches::open(&base.state.join("builds/cache"), sandbox).await?;
+        Ok(Some(Farming {
+            farm,
+            caches: Arc::new(caches),
+            artifacts: self.artifacts.clone(),
+            signers: signers.clone(),
+            settings: plan,
+            folder: base.state.join("builds/out"),
+            limit: settings.limit,
+            builder: format!("urn:shipway:installation:{}", base.places.instance),
+            warms: true,
+            warming: Arc::new(AtomicBool::new(false)),
+        }))
+    }
+
+    fn plan_settings(&self, settings: &BuildSettings, go: &Toolchain) -> Settings {
+        Settings {
+            go: go.version.to_string(),
+            sandbox: SANDBOX_GENERATION,
+            layout: shipway_gobuild::plan::Layout::default(),
+            proxy: PROXY.to_owned(),
+            checksums: self.checksums.clone(),
+            host: host(),
+            limits: Limits { memory_bytes: settings.memory_bytes, ..Limits::default() },
+        }
+    }
+}
+
+/// What the engine's sandbox for builds is to be, with all of it in `folder`; none where none
+/// are made.
+pub(super) fn benches(config: &Config, folder: &Path) -> Option<BenchConfig> {
+    let settings = &config.builds;
+    if settings.enabled == Enabled::No || !config.roles.worker {
+        return None;
+    }
+    let go = toolchain(settings).ok().flatten()?;
+    let usual = BenchConfig::new(folder.join("benches"));
+    Some(BenchConfig {
+        disks: DiskLimits { count: settings.at_once, bytes: settings.disk_bytes, ..usual.disks },
+        cpu_millis: settings.cpu_millis.unwrap_or(usual.cpu_millis),
+        pids: settings.pids,
+        toolchains: vec![go.root],
+        ..usual
+    })
+}
+
+fn toolchain(settings: &BuildSettings) -> anyhow::Result<Option<Toolchain>> {
+    match &settings.go {
+        Some(root) => Ok(Some(Toolchain::at(root).context("`builds.go`")?)),
+        None => Ok(Toolchain::on_this_machine(USUAL_PATH).into_iter().next()),
+    }
+}
+
+fn proxies(settings: &BuildSettings, told: Option<&Defaults>) -> anyhow::Result<Proxies> {
+    let list = settings.proxies.as_deref().or_else(|| told.map(|told| told.proxy.as_str()));
+    let list = list.context("there is no Go here to say which module proxies to ask: name them in `api.go_proxy`")?;
+    let list = ProxyList::parse(list).context("`api.go_proxy`")?;
+    Ok(Proxies::open(ProxiesConfig { list, ca_file: None, limits: ProxyLimits::default() })?)
+}
+
+fn checksums(settings: &BuildSettings, told: Option<&Defaults>) -> Checksums {
+    let told_exempt = told.map(|told| told.exempt.split(',').map(str::trim).filter(|word| !word.is_empty()));
+    let told_exempt: Vec<String> = told_exempt.into_iter().flatten().map(str::to_owned).collect();
+    Checksums {
+        database: settings
+            .checksums
+            .clone()
+            .or_else(|| told.map(|told| told.checksums.clone()))
+            .unwrap_or_else(|| "sum.golang.org".to_owned()),
+        exempt: if settings.exempt.is_empty() { told_exempt } else { settings.exempt.clone() },
+    }
+}
+
+fn signing(base: &Base) -> SigningConfig {
+    let minisign_key: PathBuf = base.state.join("signing/minisign.key");
+    SigningConfig { minisign_key, openpgp: base.config.builds.openpgp.clone() }
+}
+
+/// What this machine is, in Go's words: binaries for it are run once, to see that they do.
+fn host() -> Option<Platform> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Platform::parse(std::env::consts::OS, arch, None).ok()
+}

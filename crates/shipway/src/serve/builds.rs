@@ -10,6 +10,7 @@ use shipway_api::{BuildParts, PublicKeys};
 use shipway_artifacts::sign::{Signers, SigningConfig};
 use shipway_artifacts::{Artifacts, ArtifactsConfig};
 use shipway_driver_embedded::{BenchConfig, DiskLimits, EmbeddedDriver};
+use shipway_gobuild::checksums::DatabaseKey;
 use shipway_gobuild::plan::{Checksums, Limits, Settings};
 use shipway_gobuild::proxy::ProxyLimits;
 use shipway_gobuild::resolve::Resolver;
@@ -131,6 +132,7 @@ impl Ground {
             toolchain: go.root.clone(),
             layout: plan.layout.clone(),
             proxies: self.proxies.clone(),
+            checksums: database(&self.checksums),
             limits: FarmLimits::default(),
         };
         let farm = Farm::new(Arc::clone(&sandbox), Arc::new(HostClock), farm);
@@ -192,6 +194,13 @@ fn proxies(settings: &BuildSettings, told: Option<&Defaults>) -> anyhow::Result<
     let list = list.context("there is no Go here to say which module proxies to ask: name them in `api.go_proxy`")?;
     let list = ProxyList::parse(list).context("`api.go_proxy`")?;
     Ok(Proxies::open(ProxiesConfig { list, ca_file: None, limits: ProxyLimits::default() })?)
+}
+
+/// The checksum database itself, for where no proxy passes it on; none where it is off.
+fn database(checksums: &Checksums) -> Option<Proxies> {
+    let key = DatabaseKey::parse(&checksums.database).ok()?;
+    let list = ProxyList::parse(key.url()).ok()?;
+    Proxies::open(ProxiesConfig { list, ca_file: None, limits: ProxyLimits::default() }).ok()
 }
 
 fn checksums(settings: &BuildSettings, told: Option<&Defaults>) -> Checksums {

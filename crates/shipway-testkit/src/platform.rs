@@ -257,6 +257,8 @@ fn spawn(binary: &Path, folder: &Path, settings: &Settings) -> io::Result<Child>
         .env("SHIPWAY_STATE_DIR", folder.join("state"))
         .env("SHIPWAY_RUN_DIR", folder.join("run"))
         .env("SHIPWAY_LISTEN", "127.0.0.1:0")
+        // Their disks would be made with every start.
+        .env("SHIPWAY_BUILDS_ENABLED", "false")
         .env("SHIPWAY_API_OPEN", "loopback")
         .env("SHIPWAY_LOG_FORMAT", "human")
         .env("NO_COLOR", "1")

@@ -100,7 +100,8 @@ impl Workshop {
 
     async fn make(&self, build: &Build, spec: &Spec) -> Made {
         let file = self.folder.join(build.id.to_string());
-        std::fs::write(&file, bytes_of(&build.key)).unwrap();
+        let durability = shipway_stdx::fs::Durability::Process;
+        shipway_stdx::fs::write_atomic(&file, &bytes_of(&build.key), 0o600, durability).unwrap();
         let stored = self.artifacts.put(&file).await.unwrap();
         let file_name = spec.resolved.platform.file_name(&build.recipe);
         let signed = self.signers.sign(&file, &file_name, &stored).await.unwrap();

@@ -11,10 +11,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::{self, KeyValue};
 
+mod build;
 mod deploy;
 mod image;
 mod queue;
 
+pub(crate) use build::{BuildCommand, BuildStateArg, BuildsArgs, ProgramBuildArgs, ProgramCommand};
 pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 pub(crate) use image::ImageCommand;
 pub(crate) use queue::{TaskArgs, TaskCommand, TaskStateArg, WorkerArgs, WorkerCommand};
@@ -127,6 +129,17 @@ pub enum Command {
     /// Import, make, list and remove images: root file systems that commands run in
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Build Caddy with plugins
+    #[command(subcommand)]
+    Caddy(ProgramCommand),
+    /// Build k6 with extensions
+    #[command(subcommand)]
+    K6(ProgramCommand),
+    /// List builds
+    Builds(BuildsArgs),
+    /// Look at a build, cancel it, make it anew
+    #[command(subcommand)]
+    Build(BuildCommand),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde::Serialize;
 use shipway_client::{Client, Error};
 
-use crate::args::{Command, Globals, WaitArgs};
+use crate::args::{Command, Globals, ProgramCommand, WaitArgs};
 use crate::connection;
 use crate::env::Env;
 use crate::failure::{DONE, Failure};
 use crate::progress;
 
+mod build;
 mod change;
 mod deploy;
 mod exec;
@@ -147,6 +148,10 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Events(args) => follow::events(context, args).await,
         C::Inspect(args) => list::inspect(context, args).await,
         C::Image(command) => image::image(context, command).await,
+        C::Caddy(ProgramCommand::Build(args)) => build::program(context, "caddy", *args).await,
+        C::K6(ProgramCommand::Build(args)) => build::program(context, "k6", *args).await,
+        C::Builds(args) => build::list(context, args).await,
+        C::Build(command) => build::build(context, command).await,
         C::Token(command) => token::token(context, command).await,
         C::Tasks(args) => queue::tasks(context, args).await,
         C::Workers(args) => queue::workers(context, args).await,

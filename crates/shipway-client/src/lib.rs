@@ -13,6 +13,7 @@
 //! environment, no file, and knows no terminal.
 
 mod address;
+mod builds;
 mod connect;
 mod error;
 mod exec;
@@ -22,6 +23,7 @@ mod request;
 mod routes;
 
 pub use address::{Address, AddressError};
+pub use builds::BuildQuery;
 pub use error::Error;
 pub use exec::{Exec, ExecInput, ExecOutput, ExecOutputs, ExecStart};
 pub use lines::Lines;

@@ -54,7 +54,7 @@ async fn a_build_is_asked_for_waited_for_and_fetched() {
         told["plugins"][0],
         body!({"package": "example.com/good", "module": "example.com/good", "version": "v1.1.0"})
     );
-    assert_eq!((&told["go"], &told["generation"], &told["worker"]), (&GO.into(), &1.into(), &"builder".into()));
+    assert_eq!((&told["go"], &told["generation"], &told["worker"]), (&GO.into(), &1.into(), &"world".into()));
     let artifact = &told["artifact"];
     assert_eq!((&artifact["file_name"], &artifact["size_bytes"]), (&"caddy".into(), &(bytes_of(key).len().into())));
     let bytes = get(&world, artifact["url"].as_str().unwrap()).await;
@@ -215,7 +215,7 @@ async fn mistakes_name_their_place() {
         (
             body!({"os": "linux", "arch": "amd64", "plugins": ["example.com/gone"]}),
             "400 unresolved",
-            "example.com/gone",
+            "example.com/gone@latest",
         ),
     ] {
         let told = create(&world, "", &wish).await;

@@ -73,10 +73,9 @@ impl World {
         let live = Arc::new(FakeLive::default());
         let (at_work, working) = watch::channel(true);
         let (engine_is_there, engine) = watch::channel(true);
-        tokio::spawn(worker::work(store.clone(), working, shutdown.clone()));
         let (at_builds, building) = watch::channel(true);
         let (modules, workshop) = (builder::proxy(), builder::Workshop::open(folder.path()).await);
-        tokio::spawn(workshop.clone().work(store.clone(), building, shutdown.clone()));
+        tokio::spawn(worker::work(store.clone(), workshop.clone(), working, building, shutdown.clone()));
         config.api_hosts = BTreeSet::from(["api.test".to_owned()]);
         config.upload_bytes_max = 3 << 20;
         config.image_bytes_max = 4 << 20;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics says where")]
 
+mod builds;
 mod errors;
 mod exec;
 mod help;

@@ -13,15 +13,12 @@ use shipway_gobuild::testing::ModuleProxy;
 use shipway_gobuild::{Proxies, ProxiesConfig, ProxyList, Recipe, Spec};
 use shipway_model::task::BUILDS;
 use shipway_model::{Build, Document, EventKind, Failure, FailureCode, Made, Outcome};
-use shipway_stdx::shutdown::Shutdown;
-use shipway_store::{Claimant, Lease, LeaseTerms, Store};
-use tokio::sync::watch;
+use shipway_store::{Lease, Store};
 
 /// The Go of the world.
 pub(crate) const GO: &str = "1.26.8";
 /// Newest Caddy there is.
 pub(crate) const CADDY: &str = "v2.11.9";
-const TERMS: LeaseTerms = LeaseTerms { heartbeat: Duration::from_secs(60), deadline: Duration::from_secs(60) };
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What builds are made with.
@@ -70,29 +67,13 @@ impl Workshop {
         }
     }
 
-    /// Makes builds while `working` says so.
-    pub(super) async fn work(self, store: Store, mut working: watch::Receiver<bool>, mut shutdown: Shutdown) {
-        let mut notices = store.notices();
-        let labels = BTreeSet::from([BUILDS.to_owned(), format!("go={GO}"), "go=1.30.0".to_owned()]);
-        let claimant = Claimant { labels, ..Claimant::named("builder") };
-        loop {
-            notices.mark_unchanged();
-            let at_work = *working.borrow_and_update();
-            let lease = if at_work { store.claim(&claimant, TERMS).await.unwrap_or(None) } else { None };
-            if let Some(lease) = lease {
-                self.carry_out(&store, &lease).await;
-                continue;
-            }
-            tokio::select! {
-                _ = notices.changed() => {}
-                _ = working.changed() => {}
-                () = shutdown.requested() => return,
-            }
-        }
+    /// What a worker that makes builds offers.
+    pub(super) fn labels() -> BTreeSet<String> {
+        BTreeSet::from([BUILDS.to_owned(), format!("go={GO}"), "go=1.30.0".to_owned()])
     }
 
-    async fn carry_out(&self, store: &Store, lease: &Lease) {
-        let build = store.begin_build(lease, "builder", HOUR).await.unwrap();
+    pub(super) async fn carry_out(&self, store: &Store, lease: &Lease) {
+        let build = store.begin_build(lease, "world", HOUR).await.unwrap();
         let spec = Spec::parse(&build.spec).unwrap();
         let tell = async |kind: EventKind| store.append_event(lease, &kind).await.unwrap();
         let step = |ended: Option<&str>| EventKind::BuildStep {
@@ -119,7 +100,8 @@ impl Workshop {
 
     async fn make(&self, build: &Build, spec: &Spec) -> Made {
         let file = self.folder.join(build.id.to_string());
-        std::fs::write(&file, bytes_of(&build.key)).unwrap();
+        let durability = shipway_stdx::fs::Durability::Process;
+        shipway_stdx::fs::write_atomic(&file, &bytes_of(&build.key), 0o600, durability).unwrap();
         let stored = self.artifacts.put(&file).await.unwrap();
         let file_name = spec.resolved.platform.file_name(&build.recipe);
         let signed = self.signers.sign(&file, &file_name, &stored).await.unwrap();

@@ -1,5 +1,6 @@
 //! What a worker would make of each task.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -12,26 +13,41 @@ use shipway_stdx::shutdown::Shutdown;
 use shipway_store::{Claimant, Lease, LeaseTerms, Store};
 use tokio::sync::watch;
 
+use super::builder::Workshop;
+
 const TERMS: LeaseTerms = LeaseTerms { heartbeat: Duration::from_secs(60), deadline: Duration::from_secs(60) };
 
-/// Works on tasks while `working` says so.
-pub(super) async fn work(store: Store, mut working: watch::Receiver<bool>, mut shutdown: Shutdown) {
+/// Works on tasks while `working` says so, on builds while `building` does, too.
+pub(super) async fn work(
+    store: Store,
+    workshop: Workshop,
+    mut working: watch::Receiver<bool>,
+    mut building: watch::Receiver<bool>,
+    mut shutdown: Shutdown,
+) {
     let mut notices = store.notices();
     loop {
         notices.mark_unchanged();
         let at_work = *working.borrow_and_update();
+        let labels = if *building.borrow_and_update() { Workshop::labels() } else { BTreeSet::new() };
+        let claimant = Claimant { labels, ..Claimant::named("world") };
         let lease = match at_work {
             // A store that a test has broken comes back, or the test ends.
-            true => store.claim(&Claimant::named("world"), TERMS).await.unwrap_or(None),
+            true => store.claim(&claimant, TERMS).await.unwrap_or(None),
             false => None,
         };
         if let Some(lease) = lease {
+            if lease.task.payload == TaskPayload::Build {
+                workshop.carry_out(&store, &lease).await;
+                continue;
+            }
             carry_out(&store, &lease).await;
             continue;
         }
         tokio::select! {
             _ = notices.changed() => {}
             _ = working.changed() => {}
+            _ = building.changed() => {}
             () = shutdown.requested() => return,
         }
     }

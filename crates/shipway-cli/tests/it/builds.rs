@@ -27,7 +27,8 @@ async fn a_program_is_built_and_written_whole() {
     let table = typed(&world, "builds --recipe caddy").await.out;
     assert!(table.lines().count() == 3 && table.contains("v2@v2.11.9  linux/amd64  1"), "{table}");
     let k6 = typed(&world, "k6 build v1.8.1 --os linux --arch arm64 --detach -q").await;
-    let shown: Value = serde_json::from_str(&typed(&world, &format!("build show {}", k6.out.trim())).await.out).unwrap();
+    let shown: Value =
+        serde_json::from_str(&typed(&world, &format!("build show {}", k6.out.trim())).await.out).unwrap();
     assert_eq!(shown["program"], "go.k6.io/k6@v1.8.1");
 }
 

@@ -33,7 +33,8 @@ use crate::ending::written;
 use crate::lease;
 use crate::measure::{self, Left};
 use crate::trouble::Trouble;
-pub use farming::Farming;
+use farming::Seat;
+pub use farming::{Farming, Seats};
 
 /// Events that wait to be written; then the build waits.
 const EVENTS_WAITING: usize = 1024;
@@ -44,6 +45,7 @@ pub(crate) struct BuildJob {
     core: Arc<Core>,
     lease: Lease,
     build: BuildId,
+    _seat: Option<Seat>,
 }
 
 /// A binary that was made, where it is now.
@@ -56,8 +58,9 @@ struct Binary<'a> {
 }
 
 impl BuildJob {
-    pub(crate) const fn new(core: Arc<Core>, lease: Lease, build: BuildId) -> Self {
-        Self { core, lease, build }
+    pub(crate) fn new(core: Arc<Core>, lease: Lease, build: BuildId) -> Self {
+        let seat = core.farming.as_ref().map(Farming::seat);
+        Self { core, lease, build, _seat: seat }
     }
 
     /// Works on the build until it has ended, was given back or lost.

@@ -49,7 +49,7 @@ mod watch;
 mod work;
 pub mod worker;
 
-pub use build::Farming;
+pub use build::{Farming, Seats};
 pub use config::WorkerConfig;
 pub use drain::Drain;
 pub use live::{LiveError, LiveLine, LivePlace, LiveQuery, LiveStreams};

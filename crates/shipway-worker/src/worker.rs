@@ -1,16 +1,18 @@
 //! The loop: claim, work, sleep until there is more.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use shipway_driver::Driver;
 use shipway_fetch::{Blobs, Fetcher};
+use shipway_model::task::BUILDS;
 use shipway_model::{Instance, Service, ServiceId};
 use shipway_plan::{Move, next_moves, strays};
 use shipway_preempt::{Preempted, Preemption};
 use shipway_stdx::clock::Clock;
-use shipway_store::{Notice, Store, StoreError, WorkerState};
+use shipway_store::{Claimant, Notice, Store, StoreError, WorkerState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -188,15 +190,26 @@ impl Worker {
 
     async fn claim(&self) -> Result<Option<Work>, StoreError> {
         let Core { store, config, .. } = self.core.as_ref();
-        let lease = store.claim(&config.claimant, config.lease).await?;
+        let lease = store.claim(&self.claimant(), config.lease).await?;
         Ok(lease.map(|lease| Work::new(Arc::clone(&self.core), lease)))
+    }
+
+    /// Who claims now: one that makes as many builds as it can has no label for another.
+    fn claimant(&self) -> Cow<'_, Claimant> {
+        let Core { config, farming, .. } = self.core.as_ref();
+        if !farming.as_ref().is_some_and(Farming::is_full) {
+            return Cow::Borrowed(&config.claimant);
+        }
+        let mut claimant = config.claimant.clone();
+        claimant.labels.remove(BUILDS);
+        Cow::Owned(claimant)
     }
 
     /// How long until a queued task becomes due. Tasks that wait for another of their
     /// subject are not counted: that one's end is a notice.
     async fn until_due(&self) -> Duration {
-        let Core { store, config, .. } = self.core.as_ref();
-        let (Ok(Some(due)), Ok(now)) = (store.next_due(&config.claimant).await, store.now().await) else {
+        let store = &self.core.store;
+        let (Ok(Some(due)), Ok(now)) = (store.next_due(&self.claimant()).await, store.now().await) else {
             return SLEEP_MAX;
         };
         match u64::try_from(due - now) {

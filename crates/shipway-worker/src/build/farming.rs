@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shipway_artifacts::Artifacts;
@@ -32,6 +32,10 @@ pub struct Farming {
     pub settings: Settings,
     /// Where binaries are between the sandbox and the place of artifacts.
     pub folder: PathBuf,
+    /// Builds at work at once: those beyond are left to other workers.
+    pub at_once: usize,
+    /// How many are.
+    pub seats: Seats,
     /// Longest a build may take in all.
     pub limit: Duration,
     /// Who builds, as a URI, for the provenance.
@@ -42,7 +46,38 @@ pub struct Farming {
     pub warming: Arc<AtomicBool>,
 }
 
+/// Counts the builds at work.
+#[derive(Debug, Clone, Default)]
+pub struct Seats(Arc<AtomicUsize>);
+
+/// One of them, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Seat(Seats);
+
+impl Seats {
+    fn take(&self) -> Seat {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Seat(self.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Farming {
+    /// Whether another build would have to wait here.
+    pub(crate) fn is_full(&self) -> bool {
+        self.seats.0.load(Ordering::SeqCst) >= self.at_once
+    }
+
+    /// Taken with the claim, so that the next claim knows.
+    pub(crate) fn seat(&self) -> Seat {
+        self.seats.take()
+    }
+
     /// Reads what is to be built, if this worker can.
     pub(crate) fn spec(&self, build: &Build) -> Result<Spec, Trouble> {
         let spec =

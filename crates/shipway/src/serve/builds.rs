@@ -23,7 +23,7 @@ use shipway_gofarm::sandbox::Sandbox;
 use shipway_gofarm::{Farm, FarmConfig, FarmLimits};
 use shipway_model::task::BUILDS;
 use shipway_stdx::clock::HostClock;
-use shipway_worker::Farming;
+use shipway_worker::{Farming, Seats};
 
 use super::base::Base;
 use crate::config::{BuildSettings, Config, Enabled};
@@ -142,6 +142,8 @@ impl Ground {
             signers: signers.clone(),
             settings: plan,
             folder: base.state.join("builds/out"),
+            at_once: settings.at_once,
+            seats: Seats::default(),
             limit: settings.limit,
             builder: format!("urn:shipway:installation:{}", base.places.instance),
             warms: true,

@@ -210,7 +210,7 @@ pub(super) async fn list(context: &mut Context, args: BuildsArgs) -> Result<u8, 
         table.row(vec![
             build.id.clone(),
             build.state.word().to_owned(),
-            build.program.rsplit('/').next().unwrap_or_default().to_owned(),
+            format!("{} {}", build.recipe, build.program.rsplit('@').next().unwrap_or_default()),
             format!("{}/{}{arm}", build.os, build.arch),
             build.plugins.len().to_string(),
             build.created_at.clone(),

@@ -199,12 +199,10 @@ fn proxies(settings: &BuildSettings, told: Option<&Defaults>) -> anyhow::Result<
 fn checksums(settings: &BuildSettings, told: Option<&Defaults>) -> Checksums {
     let told_exempt = told.map(|told| told.exempt.split(',').map(str::trim).filter(|word| !word.is_empty()));
     let told_exempt: Vec<String> = told_exempt.into_iter().flatten().map(str::to_owned).collect();
+    let told_database = || told.map(|told| told.checksums.clone());
     Checksums {
-        database: settings
-            .checksums
-            .clone()
-            .or_else(|| told.map(|told| told.checksums.clone()))
-            .unwrap_or_else(|| "sum.golang.org".to_owned()),
+        // Only who builds asks it, and has a Go that tells.
+        database: settings.checksums.clone().or_else(told_database).unwrap_or_default(),
         exempt: if settings.exempt.is_empty() { told_exempt } else { settings.exempt.clone() },
     }
 }

@@ -11,7 +11,7 @@ use shipway_model::{Build, BuildState, FailureCode};
 use shipway_store::BuildRequest;
 
 use super::trouble::unknown_recipe;
-use super::{parts, toolchain};
+use super::{parts, present, toolchain};
 use crate::access::{Action, Caller};
 use crate::app::App;
 use crate::config::BuildParts;
@@ -43,7 +43,7 @@ pub(crate) async fn ask(app: &App, caller: &Caller, request: Request, again: Aga
 
 /// Asks for another build of the same spec, newer than this one.
 pub(crate) async fn rebuild(app: &App, caller: &Caller, build: &Build) -> Result<(Build, bool), Reject> {
-    let spec = Spec::parse(&build.spec).map_err(Reject::internal)?;
+    let spec = present::spec(build)?;
     caller.may(Action::Build, &build.project)?;
     let order = order(caller, build.project.clone(), build.key.clone(), &spec, build.generation);
     Ok(app.parts.store.request_build(order).await?)

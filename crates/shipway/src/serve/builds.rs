@@ -1,6 +1,6 @@
 //! Builds: what the api needs to accept them, and the worker to make them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use shipway_stdx::clock::HostClock;
 use shipway_worker::{Farming, Seats};
 
 use super::base::Base;
-use crate::config::{BuildSettings, Config, Enabled};
+use crate::config::{BuildSettings, Enabled};
 
 /// Longest the versions of one request are looked for.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(120);
@@ -111,6 +111,19 @@ impl Ground {
         }
     }
 
+    /// What the engine's sandbox for builds is to be; none where there is no Go to build with.
+    pub(super) fn benches(&self, base: &Base) -> Option<BenchConfig> {
+        let (go, settings) = (self.go.as_ref()?, &base.config.builds);
+        let usual = BenchConfig::new(base.state.join("builds/benches"));
+        Some(BenchConfig {
+            disks: DiskLimits { count: settings.at_once, bytes: settings.disk_bytes, ..usual.disks },
+            cpu_millis: settings.cpu_millis.unwrap_or(usual.cpu_millis),
+            pids: settings.pids,
+            toolchains: vec![go.root.clone()],
+            ..usual
+        })
+    }
+
     /// What the worker needs; none, with a word in the log, where the sandbox cannot be had.
     pub(super) async fn farming(&self, base: &Base, driver: &EmbeddedDriver) -> anyhow::Result<Option<Farming>> {
         let settings = &base.config.builds;
@@ -162,24 +175,6 @@ impl Ground {
             limits: Limits { memory_bytes: settings.memory_bytes, ..Limits::default() },
         }
     }
-}
-
-/// What the engine's sandbox for builds is to be, with all of it in `folder`; none where none
-/// are made.
-pub(super) fn benches(config: &Config, folder: &Path) -> Option<BenchConfig> {
-    let settings = &config.builds;
-    if settings.enabled == Enabled::No || !config.roles.worker {
-        return None;
-    }
-    let go = toolchain(settings).ok().flatten()?;
-    let usual = BenchConfig::new(folder.join("benches"));
-    Some(BenchConfig {
-        disks: DiskLimits { count: settings.at_once, bytes: settings.disk_bytes, ..usual.disks },
-        cpu_millis: settings.cpu_millis.unwrap_or(usual.cpu_millis),
-        pids: settings.pids,
-        toolchains: vec![go.root],
-        ..usual
-    })
 }
 
 fn toolchain(settings: &BuildSettings) -> anyhow::Result<Option<Toolchain>> {

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::base::Base;
-use super::builds::{self, Ground};
+use super::builds::Ground;
 use super::images::HostTrees;
 use super::live::WorkerLive;
 use super::warm;
@@ -43,7 +43,7 @@ pub(super) async fn start(
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<Working> {
     take_back(base).await?;
-    let benches = builds.and_then(|_| builds::benches(&base.config, &base.state.join("builds")));
+    let benches = builds.and_then(|builds| builds.benches(base));
     let driver = platform::open_driver(&base.config, &base.state, &base.places, benches).await?;
     let farming = match builds {
         Some(builds) => builds.farming(base, &driver).await?,

@@ -53,6 +53,7 @@ mod secret;
 mod serve;
 mod sock_diag;
 mod time;
+mod timeline;
 mod whereabouts;
 
 pub use axum::Router;

@@ -5,13 +5,9 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use shipway_api_types::{Event, ProblemCode};
+use shipway_api_types::ProblemCode;
 use shipway_model::ServiceId;
-use shipway_store::{Notice, Store};
-use std::collections::VecDeque;
-use tokio::sync::watch;
 
 use super::services::SERVICE;
 use crate::access::{Access, Action, Caller};
@@ -23,6 +19,7 @@ use crate::params::InPath;
 use crate::present;
 use crate::query::Query;
 use crate::reply::{ErrorStyle, Reject};
+use crate::timeline::{self, Until, check_kept};
 
 /// Events read from the store at once.
 const BATCH: u32 = 200;
@@ -71,18 +68,11 @@ async fn events(
     let format = Format::of(&query, &headers);
     if query.flag("follow") || format == Format::Sse {
         check_kept(after, &app.parts.store.list_events(&subject, after, 1).await?)?;
-        let events = follow(app.parts.store.clone(), subject, after);
+        let events = timeline::read(app.parts.store.clone(), subject, after, BATCH, Until::ForEver);
+        let events = events.map_ok(|event| present::event(&event)).boxed();
         return Ok(flow::respond(events, format, app.parts.shutdown.clone()));
     }
-    let limit = cursor::limit(&query);
-    let store = &app.parts.store;
-    let mut rows = store.list_events(&subject, after, limit + 1).await?;
-    check_kept(after, &rows)?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let last = rows.last().filter(|_| more).map(|row| row.seq);
-    let items = rows.iter().map(present::event).collect();
-    Ok(cursor::page(&uri, items, last.map(cursor::seal)))
+    timeline::page(&app.parts.store, &subject, after, &query, &uri).await
 }
 
 /// Where to go on: the number hidden in a cursor of ours.
@@ -93,19 +83,6 @@ pub(crate) fn after(query: &Query, headers: &HeaderMap) -> Result<u64, Reject> {
     let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Reject::parameter("query:cursor", "expected the id of another event"))
-}
-
-/// Whether the events go on where a cursor says. Numbers never skip, so where one is missing
-/// it was forgotten; whoever begins without a cursor begins with what is left.
-pub(crate) fn check_kept(after: u64, rows: &[shipway_model::Event]) -> Result<(), Reject> {
-    match rows.first() {
-        Some(first) if after > 0 && first.seq > after + 1 => {
-            let detail = format!("events {} to {} are no longer kept", after + 1, first.seq - 1);
-            Err(Reject::new(ProblemCode::EventsForgotten, detail)
-                .hint("read again without a cursor: that begins with the oldest that is kept"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The subject whose events these are: of a service, or of one that was.
@@ -122,43 +99,5 @@ async fn subject(app: &App, caller: &Caller, reference: &str) -> Result<String, 
     match first.first() {
         Some(event) if caller.may(Action::Read, &event.project).is_ok() => Ok(subject),
         _ => Err(missing),
-    }
-}
-
-struct Follow {
-    store: Store,
-    notices: watch::Receiver<Notice>,
-    subject: String,
-    after: u64,
-    ready: VecDeque<Event>,
-}
-
-/// Events after `after`, for ever. A notice only wakes; what there is is read anew.
-fn follow(store: Store, subject: String, after: u64) -> BoxStream<'static, Result<Event, Reject>> {
-    let start = Follow { notices: store.notices(), store, subject, after, ready: VecDeque::new() };
-    stream::try_unfold(start, |mut follow| async move {
-        let event = follow.next().await?;
-        Ok(event.map(|event| (event, follow)))
-    })
-    .into_stream()
-    .boxed()
-}
-
-impl Follow {
-    async fn next(&mut self) -> Result<Option<Event>, Reject> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
-            }
-            self.notices.mark_unchanged();
-            let rows = self.store.list_events(&self.subject, self.after, BATCH).await?;
-            check_kept(self.after, &rows)?;
-            if let Some(last) = rows.last() {
-                self.after = last.seq;
-                self.ready = rows.iter().map(present::event).collect();
-            } else if self.notices.changed().await.is_err() {
-                return Ok(None);
-            }
-        }
     }
 }

@@ -4,18 +4,14 @@
 //! has. One that was given up and is then done anew goes on; so the end is where a build has
 //! ended *and* nothing more was said, not at the first word of an end.
 
-use std::collections::VecDeque;
-
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 use shipway_api_types::{BuildLine, ProblemCode};
 use shipway_model::{BuildId, Event, EventKind};
 use shipway_stdx::clock::rfc3339;
-use shipway_store::{Notice, Store};
-use tokio::sync::watch;
 
 use super::{BUILD, find};
 use crate::access::{Access, Action, Caller};
@@ -27,7 +23,8 @@ use crate::params::InPath;
 use crate::present;
 use crate::query::Query;
 use crate::reply::{ErrorStyle, Reject};
-use crate::routes::events::{after, check_kept};
+use crate::routes::events::after;
+use crate::timeline::{self, Until};
 
 /// Events read from the store at once. One holds up to some hundred lines.
 const BATCH: u32 = 100;
@@ -112,17 +109,11 @@ async fn events(
     let (after, format) = (after(&query, &headers)?, Format::of(&query, &headers));
     let store = &app.parts.store;
     if query.flag("follow") || format == Format::Sse {
-        let events = read(store.clone(), build.id, after, true).map_ok(|event| present::event(&event)).boxed();
+        let events = timeline::read(store.clone(), subject(build.id), after, BATCH, Until::Ended(build.id));
+        let events = events.map_ok(|event| present::event(&event)).boxed();
         return Ok(flow::respond(events, format, app.parts.shutdown.clone()));
     }
-    let limit = cursor::limit(&query);
-    let mut rows = store.list_events(&subject(build.id), after, limit + 1).await?;
-    check_kept(after, &rows)?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let last = rows.last().filter(|_| more).map(|row| row.seq);
-    let items = rows.iter().map(present::event).collect();
-    Ok(cursor::page(&uri, items, last.map(cursor::seal)))
+    timeline::page(store, &subject(build.id), after, &query, &uri).await
 }
 
 async fn logs(
@@ -134,7 +125,8 @@ async fn logs(
 ) -> Result<Response, Reject> {
     let build = find(&app, &caller, Action::Read, &id).await?;
     let after = after(&query, &headers)?;
-    let events = read(app.parts.store.clone(), build.id, after, query.flag("follow"));
+    let until = if query.flag("follow") { Until::Ended(build.id) } else { Until::Now };
+    let events = timeline::read(app.parts.store.clone(), subject(build.id), after, BATCH, until);
     let lines = events.map_ok(|event| stream::iter(lines(event).into_iter().map(Ok))).try_flatten().boxed();
     Ok(flow::respond(lines, Format::or_text(&query, &headers), app.parts.shutdown.clone()))
 }
@@ -145,59 +137,4 @@ fn lines(event: Event) -> Vec<BuildLine> {
     let (at, cursor) = (rfc3339(event.at), cursor::seal(event.seq));
     let line = |text| BuildLine { at: at.clone(), step: step.clone(), text, cursor: cursor.clone() };
     lines.into_iter().map(line).collect()
-}
-
-struct Reader {
-    store: Store,
-    notices: watch::Receiver<Notice>,
-    build: BuildId,
-    after: u64,
-    ready: VecDeque<Event>,
-    /// Whether to go on when the end is reached.
-    follow: bool,
-    /// Whether the build had ended before the store was last asked for more.
-    ended: bool,
-}
-
-/// The events of a build after `after`; to follow, until it has ended.
-fn read(store: Store, build: BuildId, after: u64, follow: bool) -> BoxStream<'static, Result<Event, Reject>> {
-    let notices = store.notices();
-    let start = Reader { store, notices, build, after, ready: VecDeque::new(), follow, ended: false };
-    stream::try_unfold(start, |mut reader| async move {
-        let event = reader.next().await?;
-        Ok(event.map(|event| (event, reader)))
-    })
-    .into_stream()
-    .boxed()
-}
-
-impl Reader {
-    async fn next(&mut self) -> Result<Option<Event>, Reject> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
-            }
-            self.notices.mark_unchanged();
-            let rows = self.store.list_events(&subject(self.build), self.after, BATCH).await?;
-            check_kept(self.after, &rows)?;
-            if let Some(last) = rows.last() {
-                self.after = last.seq;
-                self.ready = rows.into();
-                continue;
-            }
-            if self.ended || !self.follow {
-                return Ok(None);
-            }
-            // Its end and the word of it are written at once: what was ended before this look
-            // has said everything by the next one.
-            self.ended = self.has_ended().await?;
-            if !self.ended && self.notices.changed().await.is_err() {
-                return Ok(None);
-            }
-        }
-    }
-
-    async fn has_ended(&self) -> Result<bool, Reject> {
-        Ok(self.store.find_build(self.build).await?.is_none_or(|build| build.state.is_final()))
-    }
 }

@@ -10,6 +10,7 @@
 
 mod farming;
 mod papers;
+mod patience;
 mod telling;
 mod trouble;
 
@@ -135,7 +136,7 @@ impl BuildJob {
         file: &Path,
     ) -> Result<(), Trouble> {
         let began_at = self.core.now();
-        let cache = farming.caches.present(&spec.go);
+        let cache = farming.caches.present(&spec.go).await;
         let was_cold = cache.is_none();
         let (events, heard) = mpsc::channel(EVENTS_WAITING);
         // Whoever stops waiting for the build drops it, and that ends it.
@@ -148,10 +149,10 @@ impl BuildJob {
             // It would be another program under this key.
             return Err(Trouble::failed(FailureCode::BuildUnusable, difference));
         }
-        let stored = farming.artifacts.put(file).await?;
+        let stored = self.keep(farming, file).await?;
         let binary = Binary { file, stored, info: info.as_ref(), began_at };
         let made = self.made(farming, build, spec, plan, &binary).await?;
-        self.core.store.publish_build(&self.lease, &made).await?;
+        self.publish(&made).await?;
         if was_cold {
             farming.warm_soon(spec);
         }

@@ -76,7 +76,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let artifacts = builds.as_ref().map(builds::Ground::artifacts);
     if let (true, Some(layers)) = (roles.api, layers.clone()) {
-        admin_token::ensure(&base.store, &base.state.join("admin-token")).await?;
+        let file = base.state.join("admin-token");
+        let ensure = async || admin_token::ensure(&base.store, &file).await;
+        database::patiently("make the admin token", ensure).await?;
         let builds = builds.as_ref().map(|builds| builds.parts(&base));
         let rest = api::Rest { edge: edge.as_ref(), worker: worker.as_ref(), layers, builds };
         api::start(&base, rest, metrics, &shutdown, &mut parts).await?;

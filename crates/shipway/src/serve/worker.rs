@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::base::Base;
 use super::builds::Ground;
+use super::database::patiently;
 use super::images::HostTrees;
 use super::live::WorkerLive;
 use super::warm;
@@ -42,7 +43,7 @@ pub(super) async fn start(
     shutdown: &Shutdown,
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<Working> {
-    take_back(base).await?;
+    patiently("take back the tasks of before", async || take_back(base).await).await?;
     let benches = builds.and_then(|builds| builds.benches(base));
     let driver = platform::open_driver(&base.config, &base.state, &base.places, benches).await?;
     let farming = match builds {
@@ -78,13 +79,13 @@ pub(super) async fn start(
 
 /// Tasks that this installation held when it ended are claimable again at once.
 async fn take_back(base: &Base) -> anyhow::Result<()> {
-    let taken_back = if base.store.is_shared() {
-        base.store.rescue_worker(&base.claimant().worker).await
+    if base.store.is_shared() {
+        base.store.rescue_worker(&base.claimant().worker).await?;
     } else {
         // The only process of this database: whatever was running runs no more.
-        base.store.rescue(true).await
-    };
-    taken_back.map(drop).context("cannot take back the tasks of before")
+        base.store.rescue(true).await?;
+    }
+    Ok(())
 }
 
 fn config(base: &Base, labels: Vec<String>, streams: Option<StreamDoor>) -> WorkerConfig {

@@ -160,6 +160,8 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Install
         | C::Uninstall(_)
         | C::Serve(_)
+        | C::Worker(_)
+        | C::Janitor(_)
         | C::Upgrade(_)
         | C::Facts
         | C::Down(_)

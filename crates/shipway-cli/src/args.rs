@@ -15,11 +15,13 @@ mod build;
 mod deploy;
 mod image;
 mod queue;
+mod verify;
 
 pub(crate) use build::{BuildCommand, BuildStateArg, BuildsArgs, ProgramBuildArgs, ProgramCommand};
 pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 pub(crate) use image::ImageCommand;
 pub(crate) use queue::{TaskArgs, TaskCommand, TaskStateArg, WorkerArgs, WorkerCommand};
+pub(crate) use verify::VerifyArgs;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -140,6 +142,8 @@ pub enum Command {
     /// Look at a build, cancel it, make it anew
     #[command(subcommand)]
     Build(BuildCommand),
+    /// Say whether a file is what shipway has built and signed
+    Verify(VerifyArgs),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),

@@ -23,6 +23,7 @@ mod list;
 mod local;
 mod queue;
 mod token;
+mod verify;
 
 /// What every command has at hand.
 pub(crate) struct Context {
@@ -152,6 +153,7 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::K6(ProgramCommand::Build(args)) => build::program(context, "k6", *args).await,
         C::Builds(args) => build::list(context, args).await,
         C::Build(command) => build::build(context, command).await,
+        C::Verify(args) => verify::verify(context, args).await,
         C::Token(command) => token::token(context, command).await,
         C::Tasks(args) => queue::tasks(context, args).await,
         C::Workers(args) => queue::workers(context, args).await,

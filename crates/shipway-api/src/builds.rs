@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Reading order: [`ask`] (from a request to a build), `memo` (what was settled a moment ago),
-//! `toolchain` (which Go), `waits` (many who wait for one), [`download`] (its bytes over HTTP),
+//! `toolchain` (which Go), `waits` (many who wait for one), [`registrations`] (what plugins register), [`download`] (its bytes over HTTP),
 //! [`present`] (as JSON), [`trouble`] (what went wrong, as a problem).
 
 use shipway_api_types::ProblemCode;
@@ -21,6 +21,7 @@ pub(crate) mod ask;
 pub(crate) mod download;
 mod memo;
 pub(crate) mod present;
+pub(crate) mod registrations;
 mod toolchain;
 pub(crate) mod trouble;
 mod waits;
@@ -30,6 +31,7 @@ mod waits;
 pub(crate) struct Builds {
     memo: memo::Memo,
     pub(crate) waits: waits::Waits,
+    pub(crate) registrations: registrations::Registrations,
 }
 
 /// What builds are made with, if this platform makes any.

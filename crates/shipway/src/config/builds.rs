@@ -8,9 +8,13 @@ use std::time::Duration;
 use shipway_artifacts::sign::OpenPgpConfig;
 use shipway_artifacts::{ArtifactsConfig, S3Config, S3Limits, Secret};
 use shipway_gobuild::recipe;
+use shipway_gobuild::request::{Plugin, parse_plugin};
 
 use super::ConfigError;
 use super::values::Field;
+
+/// Most packages told of that nobody has built: each is looked for once an hour.
+const PACKAGES_MAX: usize = 200;
 
 /// How builds are made and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(crate) struct BuildSettings {
     /// Longest a build may take in all.
     pub(crate) limit: Duration,
     pub(crate) plugins_max: usize,
+    /// Packages told of although nobody has built them.
+    pub(crate) packages: Vec<Plugin>,
     /// Variables of the operator's own for the go command.
     pub(crate) env: BTreeMap<String, String>,
     /// Where disks and caches of builds are; below the state directory if nothing is said.
@@ -71,6 +77,7 @@ pub(super) fn parse<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Bu
         disk_bytes: field("builds.disk_bytes").number(64 << 20, 1 << 44)?,
         limit: Duration::from_secs(field("builds.limit_seconds").number(10, 24 * 3600)?),
         plugins_max: field("builds.plugins_max").number(0, 10_000)?,
+        packages: packages(&field("builds.packages"))?,
         env: env(&field("worker.build_env"))?,
         folder: build_path(&field("worker.build_path"))?,
         storage: storage(field)?,
@@ -91,6 +98,16 @@ fn env(field: &Field<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
     };
     recipe::env::check(&variables).map_err(|error| field.bad(error.to_string()))?;
     Ok(variables)
+}
+
+/// Packages of a list, each `package[@version]`.
+fn packages(field: &Field<'_>) -> Result<Vec<Plugin>, ConfigError> {
+    let all: Vec<Plugin> =
+        field.words().map(parse_plugin).collect::<Result<_, _>>().map_err(|error| field.bad(error.to_string()))?;
+    if all.len() > PACKAGES_MAX {
+        return Err(field.bad(format!("at most {PACKAGES_MAX} packages are told of")));
+    }
+    Ok(all)
 }
 
 fn build_path(field: &Field<'_>) -> Result<Option<PathBuf>, ConfigError> {

@@ -251,6 +251,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "",
         "GONOSUMDB of builds: patterns of modules that need not be in that database, comma-separated",
     ),
+    row(
+        "builds.packages",
+        &["SHIPWAY_BUILDS_PACKAGES"],
+        "",
+        "packages that /api/packages tells of although nobody has built them, package[@version], comma-separated",
+    ),
     row("builds.plugins_max", &["SHIPWAY_BUILDS_PLUGINS_MAX"], "100", "plugins of one build at most"),
     row("builds.limit_seconds", &["SHIPWAY_BUILDS_LIMIT_SECONDS"], "3600", "longest a build may take in all"),
     row(

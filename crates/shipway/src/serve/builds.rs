@@ -116,6 +116,8 @@ impl Ground {
             artifacts: self.artifacts.clone(),
             plugins_max: base.config.builds.plugins_max,
             go: self.go.as_ref().map(|go| go.version.to_string()),
+            packages: base.config.builds.packages.clone(),
+            scratch: base.state.join("builds/scan"),
             keys: keys.unwrap_or_default(),
         }
     }

@@ -10,6 +10,7 @@ use shipway_api::{BuildParts, PublicKeys};
 use shipway_artifacts::provenance::Provenance;
 use shipway_artifacts::sign::{Signers, SigningConfig};
 use shipway_artifacts::{Artifacts, ArtifactsConfig};
+use shipway_gobuild::request::parse_plugin;
 use shipway_gobuild::resolve::Resolver;
 use shipway_gobuild::testing::ModuleProxy;
 use shipway_gobuild::{Proxies, ProxiesConfig, ProxyList, Recipe, Spec};
@@ -22,6 +23,12 @@ pub(crate) const GO: &str = "1.26.8";
 /// Newest Caddy there is.
 pub(crate) const CADDY: &str = "v2.11.9";
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A package that registers something.
+const PLUGIN: &str = "package a\n\nfunc init() { caddy.RegisterModule(&T{}) }\n\n// T does something.\ntype T struct{}\n\n\
+    func (*T) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: \"http.handlers.t\", New: nil} }\n";
+/// One whose id nobody can read.
+const SILENT: &str = "package b\n\nfunc init() { caddy.RegisterModule(T{}) }\n";
 
 /// What builds are made with.
 #[derive(Clone)]
@@ -38,6 +45,13 @@ pub(super) fn proxy() -> ModuleProxy {
     for version in ["v2.10.0", CADDY] {
         let path = "github.com/caddyserver/caddy/v2";
         proxy.add(path, version, &[("go.mod", &caddy(path)), ("caddy.go", "package caddy\n")]);
+    }
+    for module in ["example.com/listed", "example.com/told"] {
+        proxy.add(
+            module,
+            "v1.0.0",
+            &[("go.mod", &caddy(module)), ("a.go", PLUGIN), ("sub/a.go", PLUGIN), ("b/b.go", SILENT)],
+        );
     }
     proxy.add("go.k6.io/k6", "v1.8.1", &[("go.mod", &caddy("go.k6.io/k6")), ("k6.go", "package k6\n")]);
     proxy
@@ -65,6 +79,8 @@ impl Workshop {
             artifacts: self.artifacts.clone(),
             plugins_max: 100,
             go: Some(GO.to_owned()),
+            packages: vec![parse_plugin("example.com/told@v1").unwrap(), parse_plugin("example.com/nowhere").unwrap()],
+            scratch: self.folder.join("scratch"),
             keys: PublicKeys { minisign, openpgp: None },
         }
     }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Reading order: [`ask`] (from a request to a build), `memo` (what was settled a moment ago),
-//! `toolchain` (which Go), `waits` (many who wait for one), [`download`] (its bytes over HTTP), `gone` (when they are not there),
+//! `toolchain` (which Go), `waits` (many who wait for one), [`registrations`] (what plugins register), [`download`]
+//! (its bytes over HTTP), `gone` (when they are not there),
 //! [`present`] (as JSON), [`trouble`] (what went wrong, as a problem).
 
 use shipway_api_types::ProblemCode;
@@ -22,6 +23,7 @@ pub(crate) mod download;
 mod gone;
 mod memo;
 pub(crate) mod present;
+pub(crate) mod registrations;
 mod toolchain;
 pub(crate) mod trouble;
 mod waits;
@@ -32,6 +34,7 @@ pub(crate) struct Builds {
     memo: memo::Memo,
     pub(crate) waits: waits::Waits,
     pub(crate) gone: gone::Gone,
+    pub(crate) registrations: registrations::Registrations,
 }
 
 /// What builds are made with, if this platform makes any.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use shipway_artifacts::Artifacts;
 use shipway_fetch::{Blobs, Fetcher};
 use shipway_gobuild::Recipe;
+use shipway_gobuild::request::Plugin;
 use shipway_gobuild::resolve::Resolver;
 use shipway_stdx::shutdown::Shutdown;
 use shipway_store::Store;
@@ -137,6 +139,10 @@ pub struct BuildParts {
     /// The Go of builds when no worker tells of one: that of the operator's choice, or of
     /// this machine.
     pub go: Option<String>,
+    /// Packages told of by `/api/packages` although nobody has built them, for the operator says so.
+    pub packages: Vec<Plugin>,
+    /// Where archives of modules are while they are looked through; made when it is needed.
+    pub scratch: PathBuf,
     /// The public keys of signatures, as texts.
     pub keys: PublicKeys,
 }

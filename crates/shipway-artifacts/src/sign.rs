@@ -8,6 +8,7 @@
 mod checked;
 mod minisign;
 mod openpgp;
+mod public;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use shipway_model::Digest;
 
 pub use minisign::verify;
+pub use public::{PublicKey, SignatureKind};
 
 use crate::config::Secret;
 use crate::layout::Stored;

@@ -15,11 +15,13 @@ mod build;
 mod deploy;
 mod image;
 mod queue;
+mod verify;
 
 pub(crate) use build::{BuildCommand, BuildStateArg, BuildsArgs, ProgramBuildArgs, ProgramCommand};
 pub(crate) use deploy::{DeployArgs, EgressArg, ProtocolArg, RunnerArg};
 pub(crate) use image::ImageCommand;
 pub(crate) use queue::{TaskArgs, TaskCommand, TaskStateArg, WorkerArgs, WorkerCommand};
+pub(crate) use verify::VerifyArgs;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -140,6 +142,8 @@ pub enum Command {
     /// Look at a build, cancel it, make it anew
     #[command(subcommand)]
     Build(BuildCommand),
+    /// Say whether a file is what shipway has built and signed
+    Verify(VerifyArgs),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -154,6 +158,17 @@ pub enum Command {
     /// Run shipway itself
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Run only the worker: the same as `serve --roles worker`
+    ///
+    /// It carries out deployments and builds of the installation whose database it is given. Services
+    /// are reached through a proxy on its machine: `serve --roles worker,proxy` is both.
+    #[command(after_help = WORKER_EXAMPLES)]
+    Worker(PlatformArgs),
+    /// Run only the janitor: the same as `serve --roles janitor`
+    ///
+    /// It gives back the tasks of workers that have died, and removes what is old.
+    #[command(after_help = JANITOR_EXAMPLES)]
+    Janitor(PlatformArgs),
     /// End shipway on this machine: the process, its proxy and its containers
     ///
     /// What was deployed is kept; the next `serve` brings it back.
@@ -196,6 +211,17 @@ Examples:
   shipway serve
   shipway serve --set listen=127.0.0.1:9000 --set api.open=loopback
   shipway serve --config /etc/shipway/config.yml";
+
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  shipway worker --set database.url=postgres://shipway@db/shipway
+  shipway worker --config /etc/shipway/config.yml
+
+`shipway workers` lists the workers that there are.";
+
+const JANITOR_EXAMPLES: &str = "\
+Examples:
+  shipway janitor --config /etc/shipway/config.yml";
 
 const UPGRADE_EXAMPLES: &str = "\
 Examples:

@@ -14,6 +14,7 @@ use crate::failure::{DONE, Failure};
 use crate::progress;
 
 mod build;
+mod builds;
 mod change;
 mod deploy;
 mod exec;
@@ -23,6 +24,8 @@ mod list;
 mod local;
 mod queue;
 mod token;
+mod verify;
+mod watch;
 
 /// What every command has at hand.
 pub(crate) struct Context {
@@ -150,8 +153,9 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Image(command) => image::image(context, command).await,
         C::Caddy(ProgramCommand::Build(args)) => build::program(context, "caddy", *args).await,
         C::K6(ProgramCommand::Build(args)) => build::program(context, "k6", *args).await,
-        C::Builds(args) => build::list(context, args).await,
+        C::Builds(args) => builds::list(context, args).await,
         C::Build(command) => build::build(context, command).await,
+        C::Verify(args) => verify::verify(context, args).await,
         C::Token(command) => token::token(context, command).await,
         C::Tasks(args) => queue::tasks(context, args).await,
         C::Workers(args) => queue::workers(context, args).await,
@@ -160,6 +164,8 @@ pub(crate) async fn run(context: &mut Context, command: Command) -> Result<u8, F
         C::Install
         | C::Uninstall(_)
         | C::Serve(_)
+        | C::Worker(_)
+        | C::Janitor(_)
         | C::Upgrade(_)
         | C::Facts
         | C::Down(_)

@@ -4,6 +4,10 @@
 //! recipes come with the crate, so that the second proves it of the first. An operator may add
 //! one as a file of the same form, which is checked like anything that ends in source text.
 
+pub mod env;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -42,6 +46,10 @@ pub struct Recipe {
     /// How a plugin announces itself in its source; none, and any package may be a plugin.
     #[serde(default)]
     pub registration: Option<Registration>,
+    /// Variables of the operator's own for the go command, as [`env`] lets them through. Without
+    /// any, the recipe is written as before there were any, so that keys stay what they were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// The function that the generated `main` calls.
@@ -98,6 +106,15 @@ pub enum RecipeError {
         /// What stands there.
         value: String,
     },
+    /// A variable that a build cannot have.
+    #[error("recipe {recipe}")]
+    Env {
+        /// The recipe.
+        recipe: String,
+        /// Which, and why.
+        #[source]
+        source: env::EnvError,
+    },
     /// Its packages make no import path.
     #[error("recipe {recipe}")]
     Path {
@@ -139,6 +156,16 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The same with these variables.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be had.
+    pub fn with_env(self, variables: BTreeMap<String, String>) -> Result<Self, env::EnvError> {
+        env::check(&variables)?;
+        Ok(Self { env: variables, ..self })
+    }
+
     /// What a build of it depends on, in one word: hex SHA-256 over its JSON.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -168,6 +195,7 @@ impl Recipe {
         if let Some(it) = &self.registration {
             each("registration", is_identifier, &[&it.function, &it.method, &it.field])?;
         }
+        env::check(&self.env).map_err(|source| RecipeError::Env { recipe: self.name.clone(), source })?;
         let packages = self.standard.iter().chain([&self.command.package]);
         for relative in packages {
             let path = Self::package(&self.module, relative);
@@ -232,5 +260,7 @@ mod tests {
         assert!(with(&|it| it.tags = vec!["a,b".into()]).is_err());
         assert!(with(&|it| it.ldflags = vec!["-X a b".into()]).is_err());
         assert!(with(&|it| it.ldflags = vec!["a".into()]).is_err());
+        assert!(with(&|it| drop(it.env.insert("GOAMD64".into(), "v3".into()))).is_ok());
+        assert!(with(&|it| drop(it.env.insert("GOFLAGS".into(), "-toolexec=x".into()))).is_err());
     }
 }

@@ -48,6 +48,12 @@ impl Resolver {
         Self { proxies, limit }
     }
 
+    /// Whom it asks.
+    #[must_use]
+    pub const fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     /// Settles every word of a request.
     ///
     /// # Errors

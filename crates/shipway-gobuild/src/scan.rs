@@ -31,7 +31,7 @@ const BYTES_MAX: u64 = 64 << 20;
 const FOUND_MAX: usize = 1_000;
 
 /// A registration in a module's source.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Registered {
     /// The package that registers.
     pub package: String,

@@ -119,11 +119,14 @@ pub enum Document {
     Provenance,
     /// The modules in it, as JSON (`CycloneDX`).
     Sbom,
+    /// What the modules of its plugins register, by module and version, as JSON. It is added
+    /// when somebody has asked for it, and signed by nobody.
+    Registrations,
 }
 
 impl Document {
     /// Every document there may be.
-    pub const ALL: [Self; 4] = [Self::Minisig, Self::Asc, Self::Provenance, Self::Sbom];
+    pub const ALL: [Self; 5] = [Self::Minisig, Self::Asc, Self::Provenance, Self::Sbom, Self::Registrations];
 
     /// The word, as in the table and in the API.
     #[must_use]
@@ -133,6 +136,7 @@ impl Document {
             Self::Asc => "asc",
             Self::Provenance => "provenance",
             Self::Sbom => "sbom",
+            Self::Registrations => "registrations",
         }
     }
 

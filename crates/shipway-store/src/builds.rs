@@ -284,6 +284,17 @@ impl Store {
         .await
     }
 
+    /// Adds what the plugins of a build register, in place of what was known of it; says whether
+    /// there is an artifact that it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    pub async fn put_registrations(&self, id: BuildId, text: &str) -> Result<bool, StoreError> {
+        let text = text.to_owned();
+        self.write(move |tx| Box::pin(tx.put_registrations(id, text))).await
+    }
+
     /// Which documents a build's artifact has.
     ///
     /// # Errors
@@ -483,6 +494,15 @@ impl Tx {
                 .await?;
         }
         Ok(())
+    }
+
+    async fn put_registrations(&mut self, id: BuildId, text: String) -> Result<bool, StoreError> {
+        let put = query(
+            "INSERT INTO document (build, kind, text) SELECT build, $2, $3 FROM artifact WHERE build = $1
+             ON CONFLICT (build, kind) DO UPDATE SET text = excluded.text",
+        );
+        let rows = put.bind(id.to_string()).bind(Document::Registrations.word()).bind(text).execute(self.db()).await?;
+        Ok(rows > 0)
     }
 
     async fn cancel_build(&mut self, project: ProjectName, id: BuildId, actor: String) -> Result<Build, StoreError> {

@@ -10,6 +10,7 @@ mod builds;
 mod database;
 mod file;
 mod janitor;
+mod notes;
 mod roles;
 mod settings;
 mod template;
@@ -22,9 +23,13 @@ use std::path::PathBuf;
 
 pub(crate) use builds::{BuildSettings, Enabled};
 pub(crate) use database::{HIDDEN, SECRET_KEYS};
+pub(crate) use notes::notes;
 pub(crate) use roles::Roles;
 pub(crate) use settings::SETTINGS;
 pub(crate) use values::{Config, ListenerConfig, LogFormat, OpenTo, ProxyUser, Serves};
+
+/// How the names of variables begin that nobody else has.
+const OWN_VARIABLES: &str = "SHIPWAY_";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +103,16 @@ pub(crate) struct Effective {
 pub(crate) fn load(sources: &Sources) -> Result<Effective, ConfigError> {
     let mut given: BTreeMap<&'static str, Given> =
         SETTINGS.iter().map(|row| (row.key, Given { text: row.default.to_owned(), origin: Origin::Default })).collect();
-    for (key, value) in file::read(sources)? {
-        set(&mut given, &key.0, value, Origin::File(key.1))?;
+    let file = file::read(sources)?;
+    for (key, value) in &file.values {
+        set(&mut given, key, value.clone(), Origin::File(file.path.clone()))?;
     }
     for row in SETTINGS {
-        let said = row.variables.iter().find_map(|name| Some((*name, sources.environment.get(*name)?)));
+        // What the file takes for another key is not meant for this one: `API_HOST` is a public
+        // name to one older system, and to another an address, which its file asks for.
+        let is_for_it = |name: &str| file.asked.get(name).is_none_or(|keys| keys.contains(row.key));
+        let variables = row.variables.iter().filter(|name| name.starts_with(OWN_VARIABLES) || is_for_it(name));
+        let said = variables.into_iter().find_map(|name| Some((*name, sources.environment.get(*name)?)));
         if let Some((name, value)) = said {
             set(&mut given, row.key, value.clone(), Origin::Environment(name))?;
         }
@@ -130,10 +140,10 @@ fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<()
     let known = |name: &str| {
         SETTINGS.iter().any(|row| row.variables.contains(&name)) || settings::CLIENT_VARIABLES.contains(&name)
     };
-    match environment.keys().find(|name| name.starts_with("SHIPWAY_") && !known(name)) {
+    match environment.keys().find(|name| name.starts_with(OWN_VARIABLES) && !known(name)) {
         None => Ok(()),
         Some(name) => {
-            let key = name["SHIPWAY_".len()..].to_lowercase().replace('_', ".");
+            let key = name[OWN_VARIABLES.len()..].to_lowercase().replace('_', ".");
             let nearest =
                 nearest(&key).and_then(|key| SETTINGS.iter().find(|row| row.key == key)?.variables.last().copied());
             let suggestion = nearest.map(str::to_owned);

@@ -47,11 +47,9 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
     let json = cli.global.json;
     match cli.command {
         Command::Proxy(_) => proxy::run()?,
-        Command::Serve(args) => {
-            let Effective { config, .. } = load_with(&args.platform, args.roles.map(|roles| ("roles", roles)))?;
-            logging::start(config.log_format, &config.log_level)?;
-            runtime()?.block_on(serve::serve(config))?;
-        }
+        Command::Serve(args) => serve(&args.platform, args.roles)?,
+        Command::Worker(args) => serve(&args, Some("worker".to_owned()))?,
+        Command::Janitor(args) => serve(&args, Some("janitor".to_owned()))?,
         Command::Upgrade(args) => upgrade::upgrade(&load(&args.platform)?.config, &args.to, json)?,
         Command::Facts => serde_json::to_writer(std::io::stdout(), &facts::Facts::own())?,
         Command::Install => install::install()?,
@@ -64,6 +62,12 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => return Ok(ExitCode::from(runtime()?.block_on(shipway_cli::run(cli, &surroundings())))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn serve(args: &PlatformArgs, roles: Option<String>) -> anyhow::Result<()> {
+    let Effective { config, .. } = load_with(args, roles.map(|roles| ("roles", roles)))?;
+    logging::start(config.log_format, &config.log_level)?;
+    runtime()?.block_on(serve::serve(config))
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -39,6 +39,7 @@ use crate::config::{Config, OpenTo, Serves};
 use crate::facts::Facts;
 use crate::program;
 use base::Base;
+pub(crate) use builds::toolchain;
 use edge::{Edge, Neighbour};
 use status::Status;
 use worker::Working;

@@ -41,7 +41,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proxy", &["model", "stdx"]),
     ("relay", &["api", "api-types", "model", "stdx"]),
     // Faces.
-    ("cli", &["api-types", "client", "oci", "stdx"]),
+    // artifacts: `verify` checks signatures where no server is; whoever signs knows what is good.
+    ("cli", &["api-types", "artifacts", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
     // Puts a worker together as `shipway` does, and a driver of its own under it.
     ("torture", &["driver", "fetch", "model", "plan", "preempt", "stdx", "store", "testkit", "worker"]),

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use http::{Method, Response};
-use serde_json::Value;
+use serde_json::{Value, json as given};
 use shipway_api::{ApiConfig, Contract, Contracts};
-use shipway_model::ProjectName;
+use shipway_model::{BuildId, ProjectName};
 use shipway_store::BuildFilter;
 
 use crate::world::builder::{CADDY, bytes_of};
@@ -373,7 +373,7 @@ async fn what_is_no_longer_kept_is_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_of_packages_is_what_was_built() {
     let world = World::start().await;
-    assert_eq!(text(&get(&world, "/api/packages").await), r#"{"result":[]}"#);
+    assert_eq!(paths(&world, true).await, Vec::<String>::new());
     assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/good")).await), "200");
     assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/good&p=example.com/major/v2")).await), "200");
     assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/broken")).await), "422");
@@ -383,9 +383,75 @@ async fn the_list_of_packages_is_what_was_built() {
         .unwrap()
         .iter()
         .map(|it| (it["path"].as_str().unwrap(), it["downloads"].as_u64().unwrap()))
+        .filter(|(_, downloads)| *downloads > 0)
         .collect();
     assert_eq!(packages, [("example.com/good", 2), ("example.com/major/v2", 1)]);
     assert_eq!(told["result"][0]["repo"], "https://example.com/good");
+}
+
+/// The packages listed, those that were built or the others.
+async fn paths(world: &World, built: bool) -> Vec<String> {
+    let told = json(&get(world, "/api/packages").await);
+    let of = |it: &&Value| (it["downloads"].as_u64().unwrap() > 0) == built;
+    told["result"].as_array().unwrap().iter().filter(of).map(|it| it["path"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn newest(world: &World) -> BuildId {
+    world.store.list_builds(&ProjectName::default(), &BuildFilter::default(), None, 1).await.unwrap()[0].id
+}
+
+async fn package(world: &World, path: &str) -> Value {
+    let told = json(&get(world, "/api/packages").await);
+    told["result"].as_array().unwrap().iter().find(|it| it["path"] == path).unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_tell_what_their_source_registers() {
+    let world = World::start().await;
+    assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/listed")).await), "200");
+    assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/listed/sub")).await), "200");
+    for path in ["example.com/listed", "example.com/listed/sub", "example.com/told"] {
+        wait_until("what it registers", async || package(&world, path).await["modules"] != given!([])).await;
+    }
+    let module = |package: &str, repo: &str| given!({"name": "http.handlers.t", "docs": "T does something.", "package": package, "repo": repo});
+    let listed = package(&world, "example.com/listed").await;
+    let repo = "https://example.com/listed";
+    let whole = [module("example.com/listed", repo), module("example.com/listed/sub", repo)];
+    assert_eq!(listed["modules"], given!(whole), "an id that nobody can read is left out");
+    let below = package(&world, "example.com/listed/sub").await;
+    assert_eq!((&below["modules"], &below["repo"]), (&given!([whole[1]]), &given!(repo)));
+    // Nobody has built these; one of them nobody has.
+    assert_eq!(paths(&world, false).await, ["example.com/told", "example.com/nowhere"]);
+    let told = package(&world, "example.com/told").await;
+    assert_eq!(
+        (&told["available"], &told["published"], &told["modules"].as_array().unwrap().len()),
+        (&given!(true), &given!(""), &2)
+    );
+    let nowhere = package(&world, "example.com/nowhere").await;
+    assert_eq!((&nowhere["available"], &nowhere["modules"]), (&given!(false), &given!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_is_kept_with_a_build_and_found_there() {
+    let world = World::start().await;
+    assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/listed")).await), "200");
+    let id = newest(&world).await;
+    // As if another process had looked, and seen something that is not in the source.
+    let kept = given!({"example.com/listed@v1.0.0": [
+        {"package": "example.com/listed", "name": "T", "id": "kept.before", "docs": "d"}]});
+    assert!(world.store.put_registrations(id, &kept.to_string()).await.unwrap());
+    wait_until("what is kept", async || package(&world, "example.com/listed").await["modules"] != given!([])).await;
+    assert_eq!(package(&world, "example.com/listed").await["modules"][0]["name"], "kept.before");
+    let path = format!("/v1/builds/{id}/artifact/registrations");
+    assert_eq!(json(&get(&world, &path).await), kept);
+
+    // What is found in the source is kept there as well.
+    assert_eq!(outcome(&get(&world, &format!("{COMPAT}&p=example.com/good")).await), "200");
+    let path = format!("/v1/builds/{}/artifact/registrations", newest(&world).await);
+    package(&world, "example.com/good").await;
+    wait_until("the document", async || outcome(&get(&world, &path).await) == "200").await;
+    let kept = text(&get(&world, &path).await);
+    assert!(kept.starts_with("{\"example.com/good@v") && kept.ends_with("\":[]}"), "{kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,13 +82,23 @@ pub fn verify(public_key: &str, signature: &str, bytes: impl Read + Seek) -> Res
     if signature.len() as u64 > TEXT_MAX || public_key.len() as u64 > TEXT_MAX {
         return Err(SignError::Bad("it is too long".to_owned()));
     }
-    let public = match PublicKeyBox::from_string(public_key) {
-        Ok(whole) if public_key.contains('\n') => whole.into_public_key().map_err(bad)?,
-        _ => PublicKey::from_base64(public_key.trim()).map_err(bad)?,
-    };
+    let public = read_public(public_key)?;
     let signature = SignatureBox::from_string(signature).map_err(bad)?;
     minisign::verify(&public, &signature, bytes, true, false, false).map_err(bad)?;
     signature.trusted_comment().map_err(bad)
+}
+
+/// A public key in the short form, whichever it is given in.
+pub(super) fn public_key(text: &str) -> Result<String, SignError> {
+    Ok(read_public(text)?.to_base64())
+}
+
+fn read_public(text: &str) -> Result<PublicKey, SignError> {
+    let bad = |error: minisign::PError| SignError::Bad(error.to_string());
+    match PublicKeyBox::from_string(text) {
+        Ok(whole) if text.contains('\n') => whole.into_public_key().map_err(bad),
+        _ => PublicKey::from_base64(text.trim()).map_err(bad),
+    }
 }
 
 /// Makes a key. When somebody else makes one at the same time, the first stays.

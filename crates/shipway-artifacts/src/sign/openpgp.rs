@@ -138,12 +138,12 @@ fn newest<'a>(about: &[&'a Signature]) -> Option<&'a Signature> {
     about.iter().copied().max_by_key(|signature| signature.created())
 }
 
-fn may_sign(about: &[&Signature]) -> bool {
+pub(super) fn may_sign(about: &[&Signature]) -> bool {
     newest(about).is_some_and(|signature| signature.key_flags().sign())
 }
 
 /// Whether a part is neither revoked nor expired.
-fn is_alive(created: Timestamp, about: &[&Signature], now: SystemTime) -> bool {
+pub(super) fn is_alive(created: Timestamp, about: &[&Signature], now: SystemTime) -> bool {
     let revokes = |signature: &&&Signature| {
         matches!(
             signature.typ(),

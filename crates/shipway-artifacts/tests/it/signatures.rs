@@ -6,7 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use shipway_artifacts::sign::{OpenPgpConfig, SignError, Signatures, Signers, SigningConfig, checksum, verify};
+use shipway_artifacts::sign::{
+    OpenPgpConfig, PublicKey, SignError, SignatureKind, Signatures, Signers, SigningConfig, checksum, verify,
+};
 use shipway_artifacts::{Secret, Stored};
 use tempfile::TempDir;
 
@@ -312,4 +314,97 @@ async fn a_key_that_cannot_be_used_is_found_out_at_the_start() {
     let gpg = Gpg::new();
     let only_certifies = ["--quick-gen-key", "Farm <farm@example.com>", "ed25519", "cert", "1d"];
     named(open(&desk, &gpg.key(&only_certifies, "", "--export-secret-keys"), None).await, FILE);
+}
+
+fn good(key: &PublicKey, signature: &str, file: &Path) -> bool {
+    key.verify(signature, fs::File::open(file).unwrap()).is_ok()
+}
+
+#[tokio::test]
+async fn a_public_key_of_either_kind_tells_ours_from_everything_else() {
+    let desk = Desk::new().await;
+    let (gpg, stranger) = (Gpg::new(), Gpg::new());
+    let make = ["--quick-gen-key", "Farm <farm@example.com>", "ed25519", "sign", "1d"];
+    let secret = gpg.key(&make, "p", "--export-secret-keys");
+    let signers = open(&desk, &secret, Some("p")).await.unwrap();
+    let signatures = desk.sign(&signers).await;
+    let minisign = PublicKey::parse(signers.minisign_public_key()).unwrap();
+    let openpgp = PublicKey::parse(signers.openpgp_public_key().unwrap()).unwrap();
+    let asc = signatures.openpgp.unwrap();
+    assert_eq!((minisign.kind(), openpgp.kind()), (SignatureKind::Minisign, SignatureKind::OpenPgp));
+    assert_eq!((SignatureKind::of(&signatures.minisign), SignatureKind::of(&asc)), (minisign.kind(), openpgp.kind()));
+    assert_eq!(minisign.name(), signers.minisign_public_key());
+    let whole = fs::read_to_string(desk.path("state/minisign.key.pub")).unwrap();
+    assert_eq!(PublicKey::parse(&whole).unwrap().name(), minisign.name());
+
+    let other = desk.write("other", "something else");
+    assert!(good(&minisign, &signatures.minisign, &desk.file) && good(&openpgp, &asc, &desk.file));
+    assert!(!good(&minisign, &signatures.minisign, &other) && !good(&openpgp, &asc, &other));
+    assert!(!good(&minisign, &asc, &desk.file) && !good(&openpgp, &signatures.minisign, &desk.file));
+    let secret = stranger.key(&make, "p", "--export-secret-keys");
+    let theirs = open(&desk, &secret, Some("p")).await.unwrap();
+    let theirs = PublicKey::parse(theirs.openpgp_public_key().unwrap()).unwrap();
+    assert!(!good(&theirs, &asc, &desk.file));
+
+    // What gpg itself signs, and what it signs too weakly.
+    let signed = |words: &[&str]| {
+        let to = text(&desk.path("gpg.asc"));
+        let file = text(&desk.file);
+        let all = [&["--passphrase", "p", "--armor", "-o", &to], words, &[&file]].concat();
+        done(gpg.run(&all));
+        fs::read_to_string(&to).unwrap()
+    };
+    assert!(good(&openpgp, &signed(&["--detach-sign"]), &desk.file));
+    assert!(!good(
+        &openpgp,
+        &signed(&["--allow-weak-digest-algos", "--digest-algo", "SHA1", "--detach-sign"]),
+        &desk.file
+    ));
+    assert!(!good(&openpgp, &signed(&["--textmode", "--detach-sign"]), &desk.file), "not of the bytes");
+}
+
+#[tokio::test]
+async fn a_subkeys_signature_is_good_and_so_is_one_of_before_its_key_expired() {
+    let desk = Desk::new().await;
+    let gpg = Gpg::new();
+    done(gpg.run(&["--passphrase", "p", "--quick-gen-key", "Farm <farm@example.com>", "ed25519", "cert", "1y"]));
+    let listed = done(gpg.run(&["--with-colons", "--list-keys"]));
+    let print = listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':').to_owned();
+    let secret = gpg.key(&["--quick-add-key", &print, "ed25519", "sign", "1y"], "p", "--export-secret-subkeys");
+    let signers = open(&desk, &secret, Some("p")).await.unwrap();
+    let asc = desk.sign(&signers).await.openpgp.unwrap();
+    let key = PublicKey::parse(signers.openpgp_public_key().unwrap()).unwrap();
+    assert!(good(&key, &asc, &desk.file));
+    assert_eq!(key.name().to_uppercase(), print, "people know the primary key");
+
+    // Made in 2020 for a day, with a signature of today.
+    let gpg = Gpg::new();
+    let then = ["--faked-system-time", "20200101T000000"];
+    done(gpg.run(
+        &[&then[..], &["--passphrase", "", "--quick-gen-key", "Old <o@example.com>", "ed25519", "sign", "1d"]].concat(),
+    ));
+    let public = text(&desk.path("old.pub"));
+    done(gpg.run(&["--armor", "-o", &public, "--export"]));
+    let key = PublicKey::parse(&fs::read_to_string(&public).unwrap()).unwrap();
+    let to = text(&desk.path("old.asc"));
+    done(gpg.run(&[&then[..], &["--armor", "-o", &to, "--detach-sign", &text(&desk.file)]].concat()));
+    assert!(good(&key, &fs::read_to_string(&to).unwrap(), &desk.file), "it was good when it was made");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn nothing_that_claims_to_be_a_key_or_armoured_is_harmful(noise in ".{0,300}", base64 in "[A-Za-z0-9+/]{0,300}") {
+        let armoured = |kind: &str, text: &str| {
+            format!("-----BEGIN PGP {kind}-----\n\n{text}\n-----END PGP {kind}-----\n")
+        };
+        let minisign = PublicKey::parse(KEY).unwrap();
+        for text in [&noise, &base64] {
+            proptest::prop_assert!(minisign.verify(&armoured("SIGNATURE", text), Cursor::new(b"test")).is_err());
+            if let Ok(key) = PublicKey::parse(&armoured("PUBLIC KEY BLOCK", text)) {
+                proptest::prop_assert!(key.verify(&armoured("SIGNATURE", text), Cursor::new(b"test")).is_err());
+            }
+        }
+    }
 }

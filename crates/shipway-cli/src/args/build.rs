@@ -58,6 +58,10 @@ pub struct BuildsArgs {
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=500))]
     pub limit: u32,
+    /// Show it again whenever it has changed, until interrupted; without a terminal, a line for
+    /// each change
+    #[arg(short, long)]
+    pub watch: bool,
 }
 
 /// How far a build has come.

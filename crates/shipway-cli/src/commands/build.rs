@@ -1,4 +1,4 @@
-//! `shipway caddy build`, `shipway k6 build`, `shipway builds`, `shipway build`.
+//! `shipway caddy build`, `shipway k6 build`, `shipway build`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,14 +6,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use shipway_api_types::{Build, BuildArtifact, BuildCreate, BuildState, Event};
-use shipway_client::{BuildQuery, Client, Error};
+use shipway_api_types::{Build, BuildArtifact, BuildCreate, Event};
+use shipway_client::{Client, Error};
 use tokio::io::AsyncWriteExt;
 
 use super::Context;
-use crate::args::{BuildCommand, BuildStateArg, BuildsArgs, ProgramBuildArgs};
+use crate::args::{BuildCommand, ProgramBuildArgs};
 use crate::failure::{DONE, Failure};
-use crate::output::Table;
 use crate::show::harmless;
 use crate::units;
 
@@ -185,49 +184,6 @@ async fn write(client: &Client, build: &Build, artifact: &BuildArtifact, aside: 
 
 fn unwritten(path: &Path, error: std::io::Error) -> Failure {
     Failure::Io(format!("cannot write {}", path.display()), error)
-}
-
-pub(super) async fn list(context: &mut Context, args: BuildsArgs) -> Result<u8, Failure> {
-    let client = context.client()?;
-    let query = BuildQuery { recipe: args.recipe.clone(), state: args.state.map(state), digest: None };
-    let page = context.during("listing".to_owned(), client.builds(&query, args.limit, None)).await?;
-    if context.globals.json {
-        context.print_json(&page.items)?;
-        return Ok(DONE);
-    }
-    if context.globals.quiet {
-        let ids: String = page.items.iter().map(|build| format!("{}\n", build.id)).collect();
-        context.print(&ids)?;
-        return Ok(DONE);
-    }
-    if page.items.is_empty() {
-        context.note("no such builds");
-        return Ok(DONE);
-    }
-    let mut table = Table::new(&["ID", "STATE", "PROGRAM", "PLATFORM", "PLUGINS", "ASKED FOR"]);
-    for build in &page.items {
-        let arm = build.arm.map(|arm| format!("/v{arm}")).unwrap_or_default();
-        table.row(vec![
-            build.id.clone(),
-            build.state.word().to_owned(),
-            format!("{} {}", build.recipe, build.program.rsplit('@').next().unwrap_or_default()),
-            format!("{}/{}{arm}", build.os, build.arch),
-            build.plugins.len().to_string(),
-            build.created_at.clone(),
-        ]);
-    }
-    context.print(&table.render(|_, _, cell| cell.to_owned()))?;
-    Ok(DONE)
-}
-
-const fn state(state: BuildStateArg) -> BuildState {
-    match state {
-        BuildStateArg::Pending => BuildState::Pending,
-        BuildStateArg::Building => BuildState::Building,
-        BuildStateArg::Success => BuildState::Success,
-        BuildStateArg::Failed => BuildState::Failed,
-        BuildStateArg::Cancelled => BuildState::Cancelled,
-    }
 }
 
 pub(super) async fn build(context: &mut Context, command: BuildCommand) -> Result<u8, Failure> {

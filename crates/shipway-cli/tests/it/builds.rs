@@ -1,10 +1,11 @@
 //! Builds at the command line.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::typed::typed;
+use crate::typed::{typed, typed_into_nothing, typed_until};
 use crate::world::World;
 use crate::world::builder::bytes_of;
 
@@ -45,4 +46,25 @@ async fn what_cannot_be_built_says_why() {
     let unknown = typed(&world, "caddy build --with example.com/nothing --os linux --arch amd64").await;
     assert!(unknown.code == 1 && unknown.err.contains("example.com/nothing"), "{unknown:?}");
     assert_eq!(typed(&world, "build cancel 3ffafdc6-d32d-42dd-9cf3-b7faa0884bcb").await.code, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_tells_each_change_and_ends_with_its_reader() {
+    let world = World::start().await;
+    world.at_builds.send_replace(false);
+    let asked = typed(&world, "caddy build --with example.com/broken --os linux --arch amd64 --detach -q").await;
+    let id = asked.out.trim().to_owned();
+    let watched = typed_until(&world, "builds --watch", |out| {
+        if out.contains("pending") {
+            world.at_builds.send_replace(true);
+        }
+        out.contains("failed")
+    });
+    let out = tokio::time::timeout(Duration::from_secs(60), watched).await.unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], format!("{id}  pending    caddy v2.11.9  linux/amd64"), "{out}");
+    let end = format!("{id}  failed     caddy v2.11.9  linux/amd64  it does not compile");
+    assert_eq!(lines[lines.len() - 1], end, "{out}");
+    let gone = typed_into_nothing(&world, "builds --watch");
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap(), 0);
 }

@@ -10,6 +10,7 @@ mod help;
 mod life;
 mod queue;
 mod typed;
+mod verify;
 
 #[path = "../../../shipway-api/tests/it/world.rs"]
 #[expect(dead_code, reason = "the API's own tests need more of it")]

@@ -63,6 +63,21 @@ pub(crate) async fn typed_at(url: &str, line: &str, input: &[u8]) -> Typed {
     Typed { code, out: out.text(), err: err.text() }
 }
 
+/// Types a command that does not end, and reads what it prints until that is enough.
+pub(crate) async fn typed_until(world: &World, line: &str, is_enough: impl Fn(&str) -> bool) -> String {
+    let out = Kept::default();
+    let env = env(Box::new(std::io::empty()), Box::new(out.clone()), Box::new(Kept::default()));
+    let url = world.address("admin");
+    let mut typed = std::pin::pin!(run(&url, line, env));
+    loop {
+        let a_moment = tokio::time::sleep(std::time::Duration::from_millis(20));
+        tokio::select! {
+            code = &mut typed => panic!("{line} ended with {code}: {}", out.text()),
+            () = a_moment => if is_enough(&out.text()) { return out.text() },
+        }
+    }
+}
+
 /// The exit status when whoever read the output has left.
 pub(crate) async fn typed_into_nothing(world: &World, line: &str) -> u8 {
     let env = env(Box::new(std::io::empty()), Box::new(Closed), Box::new(Kept::default()));

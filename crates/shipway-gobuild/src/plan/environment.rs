@@ -1,17 +1,21 @@
-//! The whole environment of each command: nothing of the host's gets in.
+//! The whole environment of each command: nothing of the host's gets in, and of an operator's own
+//! what the recipe carries (see [`crate::recipe::env`]).
 
 use std::collections::BTreeMap;
 
 use super::settings::Settings;
 use crate::platform::Platform;
 
+/// Variables of the recipe's, which its operator wants builds to have.
+type Variables = BTreeMap<String, String>;
+
 /// Environment of the go command where it may reach the module proxy.
 ///
 /// The platform is fixed to one, whatever is built for: which modules a program needs must not
 /// depend on where it will run.
-pub(super) fn download(settings: &Settings) -> BTreeMap<String, String> {
+pub(super) fn download(settings: &Settings, own: &Variables) -> BTreeMap<String, String> {
     let checksums = &settings.checksums;
-    let mut env = common(settings);
+    let mut env = common(settings, own);
     set(&mut env, "GOFLAGS", "-mod=mod -modcacherw");
     set(&mut env, "GOPROXY", &settings.proxy);
     set(&mut env, "GOSUMDB", &checksums.database);
@@ -22,8 +26,8 @@ pub(super) fn download(settings: &Settings) -> BTreeMap<String, String> {
 }
 
 /// Environment of the go command that compiles for `platform`, reaching nothing.
-pub(super) fn build(settings: &Settings, platform: &Platform) -> BTreeMap<String, String> {
-    let mut env = common(settings);
+pub(super) fn build(settings: &Settings, own: &Variables, platform: &Platform) -> BTreeMap<String, String> {
+    let mut env = common(settings, own);
     set(&mut env, "GOFLAGS", "-mod=readonly -modcacherw");
     set(&mut env, "GOPROXY", "off");
     set(&mut env, "GOSUMDB", "off");
@@ -51,9 +55,10 @@ pub(super) fn program(settings: &Settings) -> BTreeMap<String, String> {
     env
 }
 
-fn common(settings: &Settings) -> BTreeMap<String, String> {
+/// The operator's come first: whatever is set here stands, even if it should be among them.
+fn common(settings: &Settings, own: &Variables) -> BTreeMap<String, String> {
     let layout = &settings.layout;
-    let mut env = BTreeMap::new();
+    let mut env = own.clone();
     for (name, value) in [
         ("CGO_ENABLED", "0"),
         // Neither the user's nor the system's settings file.

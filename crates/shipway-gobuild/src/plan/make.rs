@@ -102,13 +102,13 @@ impl Maker<'_> {
             words.extend(["-ldflags", &ldflags]);
         }
         words.push(".");
-        let env = environment::build(self.settings, &self.resolved.platform);
+        let env = environment::build(self.settings, &self.recipe.env, &self.resolved.platform);
         let command = self.command(&self.go_path(), &words, env, Output::Log);
         self.build(StepName::Compile, command, self.settings.limits.compile)
     }
 
     fn verify(&self) -> Step {
-        let env = environment::build(self.settings, &self.resolved.platform);
+        let env = environment::build(self.settings, &self.recipe.env, &self.resolved.platform);
         let read = self.command(&self.go_path(), &["version", "-m", &self.output], env, Output::BuildInfo);
         let mut step = self.build(StepName::Verify, read, self.settings.limits.verify);
         if self.settings.host.as_ref() == Some(&self.resolved.platform) {
@@ -126,7 +126,7 @@ impl Maker<'_> {
 
     /// The go command of the download phase.
     fn go(&self, words: &[&str]) -> Command {
-        self.command(&self.go_path(), words, environment::download(self.settings), Output::Log)
+        self.command(&self.go_path(), words, environment::download(self.settings, &self.recipe.env), Output::Log)
     }
 
     fn command(&self, program: &str, words: &[&str], env: BTreeMap<String, String>, output: Output) -> Command {

@@ -97,6 +97,33 @@ fn every_command_is_an_absolute_program_with_a_closed_environment() {
 }
 
 #[test]
+fn variables_of_the_operator_reach_the_go_command_and_nothing_that_is_built() {
+    let resolved = resolved("caddy", "github.com/caddyserver/caddy/v2@v2.11.9", &[], "linux/amd64");
+    let mut recipe = Recipe::caddy();
+    // As if the check had let it through: what the plan sets stands.
+    for (name, value) in [("GOAMD64", "v3"), ("GOPROXY", "elsewhere"), ("GOOS", "plan9"), ("CGO_ENABLED", "1")] {
+        recipe.env.insert(name.to_owned(), value.to_owned());
+    }
+    let plan = Plan::make(&recipe, &resolved, &settings());
+    for command in plan.steps.iter().flat_map(|step| &step.commands) {
+        let value = |name: &str| command.env.get(name).map(String::as_str);
+        let is_go = command.output != Output::Program;
+        assert_eq!(value("GOAMD64"), is_go.then_some("v3"), "{command:?}");
+        assert!(value("GOPROXY") != Some("elsewhere") && value("GOOS") != Some("plan9"), "{command:?}");
+        assert_ne!(value("CGO_ENABLED"), Some("1"), "{command:?}");
+    }
+}
+
+#[test]
+fn the_key_of_a_recipe_without_variables_is_what_it_always_was() {
+    let json = serde_json::to_string(&Recipe::caddy()).unwrap();
+    assert!(!json.contains("\"env\""), "{json}");
+    let resolved = resolved("caddy", "github.com/caddyserver/caddy/v2@v2.11.9", &[], "linux/amd64");
+    let key = BuildKey::of(&Recipe::caddy(), &resolved, "1.26.8", 1);
+    assert_eq!(key.as_str(), "3d0c081b41e6480a1ebc869cdf0e768d4b4fa1b413b762a5af4a4579423df6c1");
+}
+
+#[test]
 fn the_key_changes_with_whatever_changes_the_bytes() {
     let base = || resolved("caddy", "github.com/caddyserver/caddy/v2@v2.11.9", &["x.test/a@v1.0.0"], "linux/arm");
     let key = |resolved: &Resolved, go: &str, sandbox: u32| BuildKey::of(&Recipe::caddy(), resolved, go, sandbox);
@@ -108,6 +135,8 @@ fn the_key_changes_with_whatever_changes_the_bytes() {
     let mut tags = Recipe::caddy();
     tags.tags.pop();
     others.push(BuildKey::of(&tags, &base(), "1.26.8", 1));
+    let v3 = BTreeMap::from([("GOAMD64".to_owned(), "v3".to_owned())]);
+    others.push(BuildKey::of(&Recipe::caddy().with_env(v3).unwrap(), &base(), "1.26.8", 1));
     let mut changed = |change: &dyn Fn(&mut Resolved)| {
         let mut resolved = base();
         change(&mut resolved);

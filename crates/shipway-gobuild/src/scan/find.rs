@@ -2,30 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Registered;
 use super::words::{Word, cut};
+use super::{FOUND_MAX, Registered};
 use crate::recipe::Registration;
 
 /// Most words of an id's expression.
 const ID_WORDS_MAX: usize = 32;
-/// Most letters kept of an author's words.
+/// Most letters kept of an author's words, and lines looked at for them.
 const DOCS_CHARS_MAX: usize = 4_000;
+const DOCS_LINES_MAX: usize = 200;
+/// Most methods of one package that are looked into, and words of one: an id stands near its
+/// beginning. Without them, a package of nothing but methods without an end would be read again for each.
+const METHODS_MAX: usize = 4 * FOUND_MAX;
+const BODY_WORDS_MAX: usize = 10_000;
+/// Most words back from a method's name to its receiver's type, which may have parameters of its own.
+const RECEIVER_WORDS_MAX: usize = 64;
 
 /// Lists what the sources of one package register.
 pub(super) fn in_package(package: &str, sources: &[String], registration: &Registration) -> Vec<Registered> {
     let files: Vec<Vec<Word<'_>>> = sources.iter().map(|source| cut(source)).collect();
-    let names: BTreeSet<&str> = files.iter().flat_map(|words| registered(words, &registration.function)).collect();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for name in files.iter().flat_map(|words| registered(words, &registration.function)) {
+        if names.len() < FOUND_MAX {
+            names.insert(name);
+        }
+    }
     if names.is_empty() {
         return Vec::new();
     }
     let constants: BTreeMap<&str, &str> = files.iter().flat_map(|words| constants(words)).collect();
+    let methods = files.iter().flat_map(|words| methods(words, &registration.method));
+    let of_ours = methods.filter(|(receiver, _)| names.contains(receiver)).take(METHODS_MAX);
     let ids: BTreeMap<&str, Option<String>> =
-        files.iter().flat_map(|words| ids(words, registration, &constants)).collect();
+        of_ours.map(|(receiver, after)| (receiver, id(body(after), &registration.field, &constants))).collect();
+    let docs = docs(sources, &names);
     let each = |name: &&str| Registered {
         package: package.to_owned(),
         name: (*name).to_owned(),
         id: ids.get(*name).cloned().flatten(),
-        docs: sources.iter().find_map(|source| docs(source, name)).unwrap_or_default(),
+        docs: docs.get(*name).cloned().unwrap_or_default(),
     };
     names.iter().map(each).collect()
 }
@@ -68,27 +83,25 @@ fn constants<'a>(words: &'a [Word<'a>]) -> impl Iterator<Item = (&'a str, &'a st
     })
 }
 
-/// For each type with the method: the id in it.
-fn ids<'a>(
-    words: &'a [Word<'a>],
-    registration: &'a Registration,
-    constants: &'a BTreeMap<&'a str, &'a str>,
-) -> impl Iterator<Item = (&'a str, Option<String>)> {
-    let methods = words
+/// The types with the method, each with what stands behind the method's name.
+fn methods<'a>(words: &'a [Word<'a>], method: &'a str) -> impl Iterator<Item = (&'a str, &'a [Word<'a>])> {
+    let named = words
         .windows(2)
         .enumerate()
-        .filter(|(_, pair)| pair[0] == Word::Sign(')') && pair[1] == Word::Name(registration.method.as_str()));
-    methods.filter_map(move |(at, _)| {
-        let receiver = words[..at].iter().rev().find_map(|word| match word {
+        .filter(move |(_, pair)| pair[0] == Word::Sign(')') && pair[1] == Word::Name(method));
+    named.filter_map(move |(at, _)| {
+        // `(t *T)`: the type is the last name in it.
+        let receiver = words[..at].iter().rev().take(RECEIVER_WORDS_MAX).find_map(|word| match word {
             Word::Name(name) => Some(*name),
             _ => None,
         })?;
-        Some((receiver, id(body(&words[at + 2..]), &registration.field, constants)))
+        Some((receiver, &words[at + 2..]))
     })
 }
 
 /// The words of the first block.
 fn body<'a>(words: &'a [Word<'a>]) -> &'a [Word<'a>] {
+    let words = &words[..words.len().min(BODY_WORDS_MAX)];
     let Some(start) = words.iter().position(|word| *word == Word::Sign('{')) else { return &[] };
     let mut depth = 0_usize;
     for (at, word) in words.iter().enumerate().skip(start) {
@@ -120,15 +133,30 @@ fn id(body: &[Word<'_>], field: &str, constants: &BTreeMap<&str, &str>) -> Optio
     (!id.is_empty()).then_some(id)
 }
 
-/// The comment right above `type name`.
-fn docs(source: &str, name: &str) -> Option<String> {
-    let lines: Vec<&str> = source.lines().collect();
-    let declares = |line: &&str| {
-        let rest = line.strip_prefix("type ").and_then(|rest| rest.strip_prefix(name));
-        rest.is_some_and(|rest| rest.starts_with([' ', '\t', '[', '{']))
-    };
-    let at = lines.iter().position(declares)?;
-    let above = lines[..at].iter().rev().take_while(|line| line.starts_with("//")).count();
-    let words = lines[at - above..at].iter().map(|line| line.trim_start_matches('/').trim());
-    Some(words.collect::<Vec<_>>().join("\n").trim().chars().take(DOCS_CHARS_MAX).collect())
+/// The comments right above `type name`, of each of these names.
+fn docs(sources: &[String], names: &BTreeSet<&str>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for source in sources {
+        let lines: Vec<&str> = source.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let Some(name) = declared(line).filter(|name| names.contains(name)) else { continue };
+            if !found.contains_key(name) {
+                found.insert(name.to_owned(), above(&lines[..at]));
+            }
+        }
+    }
+    found
+}
+
+fn declared(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("type ")?;
+    let end = rest.find([' ', '\t', '[', '{'])?;
+    Some(&rest[..end])
+}
+
+/// The comment that the lines end with.
+fn above(lines: &[&str]) -> String {
+    let count = lines.iter().rev().take(DOCS_LINES_MAX).take_while(|line| line.starts_with("//")).count();
+    let words = lines[lines.len() - count..].iter().map(|line| line.trim_start_matches('/').trim());
+    words.collect::<Vec<_>>().join("\n").trim().chars().take(DOCS_CHARS_MAX).collect()
 }

@@ -115,3 +115,50 @@ proptest! {
         scan(&[("a.go", &text)]).unwrap();
     }
 }
+
+/// Sources whose every part, looked at again for each other part, would take hours.
+#[test]
+fn a_package_that_wants_to_be_read_for_ever_is_not() {
+    let begun = std::time::Instant::now();
+    let of = |piece: &dyn Fn(usize) -> String| {
+        let mut text = String::from("package a\n");
+        for number in 0.. {
+            let more = piece(number);
+            if text.len() + more.len() > 1 << 20 {
+                break;
+            }
+            text.push_str(&more);
+        }
+        text
+    };
+    let methods = of(&|_| "func (T) CaddyModule() {\n".to_owned());
+    let calls = of(&|number| format!("f.RegisterModule(T{number}{{}})\ntype T{number} struct{{\n"));
+    let comments = of(&|number| format!("//\ntype T{number} int\n"));
+    let constants = of(&|number| format!("c{number} = \"x\"\n"));
+    let open = format!("func init() {{ f.RegisterModule(T{{}}) }}\n{}", "(".repeat(1 << 19));
+    let files = [("a.go", &*methods), ("b.go", &calls), ("c.go", &comments), ("d.go", &constants), ("e/a.go", &open)];
+    let found = scan(&files).unwrap();
+    assert!(found.len() <= FOUND_MAX && found.len() > 100, "{}", found.len());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{:?}", begun.elapsed());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// An archive of strangers: whatever its files are called and hold, looking through it ends.
+    #[test]
+    fn no_archive_is_too_strange(
+        names in proptest::collection::vec("(\\PC|/|\\.\\.|\\.go|a|_|vendor){0,40}", 0..12),
+        contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 12),
+    ) {
+        let files = names.iter().zip(&contents).map(|(name, content)| {
+            let content = [b"package a\nfunc init() { x.RegisterModule(&T{}) }\n", &content[..]].concat();
+            (format!("x.com/a@v1.0.0/{name}"), content)
+        });
+        if let Ok(mut archive) = Archive::open(Cursor::new(archive(files.collect()))) {
+            let (path, version) = (ModulePath::parse("x.com/a").unwrap(), Version::parse("v1.0.0").unwrap());
+            let found = module(&mut archive, &path, &version, &Recipe::caddy().registration.unwrap());
+            prop_assert!(found.is_ok_and(|found| found.len() <= names.len()));
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! The plan's commands, run on this host without a sandbox: they do make a binary that works.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use shipway_gobuild::buildinfo::BuildInfo;
 use shipway_gobuild::plan::{Checksums, Layout, Limits, Output, Settings};
 use shipway_gobuild::testing::{ModuleProxy, recipe};
-use shipway_gobuild::{ModulePath, Phase, Plan, Platform, Resolved, StepName, Version, scan};
+use shipway_gobuild::{ModulePath, Phase, Plan, Platform, Recipe, Resolved, StepName, Version, scan};
 
 use crate::support::{proxies, request_for, resolver, toolchain};
 
@@ -53,9 +54,13 @@ fn settings(proxy: &ModuleProxy, directory: &Path) -> Settings {
 }
 
 fn run(proxy: &ModuleProxy, resolved: &Resolved) -> Ran {
+    run_as(&recipe(), proxy, resolved)
+}
+
+fn run_as(recipe: &Recipe, proxy: &ModuleProxy, resolved: &Resolved) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(proxy, directory.path());
-    let plan = Plan::make(&recipe(), resolved, &settings);
+    let plan = Plan::make(recipe, resolved, &settings);
     for name in ["mod", "src", "home", "out"] {
         std::fs::create_dir(directory.path().join(name)).unwrap();
     }
@@ -114,6 +119,18 @@ async fn a_program_with_plugins_is_built_and_runs() {
     let second = run(&proxy, &resolved);
     let bytes = |ran: &Ran| std::fs::read(&ran.output).unwrap();
     assert!(bytes(&first) == bytes(&second), "the same plan in another directory gives the same bytes");
+}
+
+#[tokio::test]
+async fn variables_of_the_operator_decide_what_comes_out() {
+    let proxy = ModuleProxy::with_examples();
+    let resolved = settled(&proxy, "v1.0.0", "linux", "amd64").await;
+    let v2 = BTreeMap::from([("GOAMD64".to_owned(), "v2".to_owned())]);
+    let ran = run_as(&recipe().with_env(v2).unwrap(), &proxy, &resolved);
+    assert_eq!((ran.failed, ran.said.as_str()), (None, "app.standard\n"));
+    let info = BuildInfo::parse(&ran.info).unwrap();
+    assert!(info.settings.contains(&("GOAMD64".to_owned(), "v2".to_owned())), "{:?}", info.settings);
+    assert_eq!(info.difference(&resolved), None);
 }
 
 #[tokio::test]

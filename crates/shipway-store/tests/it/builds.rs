@@ -111,6 +111,13 @@ async fn an_artifact_is_published_with_all_that_belongs_to_it() {
     assert_eq!(world.list_documents(build.id).await.unwrap(), [Document::Minisig, Document::Sbom]);
     assert_eq!(world.find_document(build.id, Document::Minisig).await.unwrap().as_deref(), Some("sig"));
     assert_eq!(world.find_document(build.id, Document::Asc).await.unwrap(), None);
+    for text in ["{}", "{\"a\":[]}"] {
+        assert!(world.put_registrations(build.id, text).await.unwrap());
+        let found = world.find_document(build.id, Document::Registrations).await.unwrap();
+        assert_eq!(found.as_deref(), Some(text));
+    }
+    let nobody = "3ffafdc6-d32d-42dd-9cf3-b7faa0884bcb".parse().unwrap();
+    assert!(!world.put_registrations(nobody, "{}").await.unwrap(), "there is no such artifact");
     let task = world.find_task(lease.task.id).await.unwrap().unwrap();
     assert!(matches!(task.state, shipway_model::TaskState::Ended(Outcome::Done { release: None, changed: true })));
     let told = timeline(&world.store, &build).await;

@@ -1,14 +1,20 @@
 //! The settings of builds: whether any are made, with what, and where artifacts are kept. The
 //! keys are those of the Caddy build server's configuration, as far as that has them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use shipway_artifacts::sign::OpenPgpConfig;
 use shipway_artifacts::{ArtifactsConfig, S3Config, S3Limits, Secret};
+use shipway_gobuild::recipe;
+use shipway_gobuild::request::{Plugin, parse_plugin};
 
 use super::ConfigError;
 use super::values::Field;
+
+/// Most packages told of that nobody has built: each is looked for once an hour.
+const PACKAGES_MAX: usize = 200;
 
 /// How builds are made and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,12 @@ pub(crate) struct BuildSettings {
     /// Longest a build may take in all.
     pub(crate) limit: Duration,
     pub(crate) plugins_max: usize,
+    /// Packages told of although nobody has built them.
+    pub(crate) packages: Vec<Plugin>,
+    /// Variables of the operator's own for the go command.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Where disks and caches of builds are; below the state directory if nothing is said.
+    pub(crate) folder: Option<PathBuf>,
     /// Where artifacts are kept; below the state directory if none is named.
     pub(crate) storage: Option<ArtifactsConfig>,
     pub(crate) openpgp: Option<OpenPgpConfig>,
@@ -65,10 +77,45 @@ pub(super) fn parse<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Bu
         disk_bytes: field("builds.disk_bytes").number(64 << 20, 1 << 44)?,
         limit: Duration::from_secs(field("builds.limit_seconds").number(10, 24 * 3600)?),
         plugins_max: field("builds.plugins_max").number(0, 10_000)?,
+        packages: packages(&field("builds.packages"))?,
+        env: env(&field("worker.build_env"))?,
+        folder: build_path(&field("worker.build_path"))?,
         storage: storage(field)?,
         openpgp: openpgp(truth("worker.signing.enabled")?, field)?,
         contract: truth("api.contracts.caddy_build")?,
     })
+}
+
+/// A mapping, which the file's is by now in JSON, or words `NAME=value`.
+fn env(field: &Field<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
+    let Some(text) = field.text_if_any() else { return Ok(BTreeMap::new()) };
+    let expected = || field.bad("a mapping of names to values is expected, or words NAME=value");
+    let variables: BTreeMap<String, String> = if text.starts_with('{') {
+        serde_json::from_str(text).map_err(|_| expected())?
+    } else {
+        let pairs = text.split_whitespace().map(|word| word.split_once('=').ok_or_else(expected));
+        pairs.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect::<Result<_, _>>()?
+    };
+    recipe::env::check(&variables).map_err(|error| field.bad(error.to_string()))?;
+    Ok(variables)
+}
+
+/// Packages of a list, each `package[@version]`.
+fn packages(field: &Field<'_>) -> Result<Vec<Plugin>, ConfigError> {
+    let all: Vec<Plugin> =
+        field.words().map(parse_plugin).collect::<Result<_, _>>().map_err(|error| field.bad(error.to_string()))?;
+    if all.len() > PACKAGES_MAX {
+        return Err(field.bad(format!("at most {PACKAGES_MAX} packages are told of")));
+    }
+    Ok(all)
+}
+
+fn build_path(field: &Field<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    let path = field.text_if_any().map(PathBuf::from);
+    match path {
+        Some(path) if !path.is_absolute() => Err(field.bad("an absolute path is expected")),
+        path => Ok(path),
+    }
 }
 
 /// `2.0`, as Docker has it; nothing is all there are.

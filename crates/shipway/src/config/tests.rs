@@ -1,3 +1,5 @@
+mod old;
+
 use super::*;
 use std::path::Path;
 

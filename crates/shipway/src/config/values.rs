@@ -14,6 +14,8 @@ use super::roles::Roles;
 use super::worker::{self, WorkerSettings};
 use super::{ConfigError, Given};
 
+/// Where Shipway listens, unless told.
+const USUAL_PORT: u16 = 8080;
 /// Where a resolver listens, unless told.
 const NAMES_PORT: u16 = 53;
 /// As many as the forwarder makes use of.
@@ -185,7 +187,7 @@ impl Config {
             state_dir: field("state_dir").folder()?,
             run_dir: field("run_dir").folder()?,
             database_url,
-            listeners: listeners(&field("listen"), &field("port"))?,
+            listeners: listeners(&field)?,
             host,
             api_host,
             api_open: field("api.open").word(&[("off", OpenTo::Nobody), ("loopback", OpenTo::Loopback)])?,
@@ -278,19 +280,42 @@ fn proxy_user(field: &Field<'_>) -> Result<ProxyUser, ConfigError> {
     }
 }
 
-fn listeners(listen: &Field<'_>, port: &Field<'_>) -> Result<Vec<ListenerConfig>, ConfigError> {
-    if !port.given.text.is_empty() {
+/// Where to listen: as `listen` says, or `port`, or the older configuration's `api`.
+fn listeners<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Vec<ListenerConfig>, ConfigError> {
+    let (listen, port) = (field("listen"), field("port"));
+    let is_default = listen.given.origin == super::Origin::Default || listen.text_if_any().is_none();
+    if port.text_if_any().is_some() {
         let port = port.number(1, u16::MAX)?;
-        if listen.given.origin == super::Origin::Default {
+        if is_default {
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
             return Ok(vec![ListenerConfig { address, serves: Serves::Both }]);
         }
     }
-    let listeners: Vec<ListenerConfig> = listen.words().map(|text| listener(text, listen)).collect::<Result<_, _>>()?;
+    let of_api = api_listener(&field("api.host"), &field("api.port"))?;
+    if let Some(listener) = of_api.filter(|_| is_default && port.text_if_any().is_none()) {
+        return Ok(vec![listener]);
+    }
+    let listeners: Vec<ListenerConfig> =
+        listen.words().map(|text| listener(text, &listen)).collect::<Result<_, _>>()?;
     if listeners.is_empty() {
         return Err(listen.bad("at least one address is expected, such as 127.0.0.1:8080"));
     }
     Ok(listeners)
+}
+
+/// The Caddy build server's `api.host` and `api.port`. It had no services, so where others reach
+/// it, only the API is served; loopback is what it always is.
+fn api_listener(host: &Field<'_>, port: &Field<'_>) -> Result<Option<ListenerConfig>, ConfigError> {
+    let address: IpAddr = match host.text_if_any() {
+        None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(_) => host.parsed("an address such as 0.0.0.0 or 10.0.0.7, or localhost, is expected")?,
+    };
+    let number: Option<u16> = port.text_if_any().map(|_| port.number(0, u16::MAX)).transpose()?;
+    if number.is_none() && host.text_if_any().is_none() {
+        return Ok(None);
+    }
+    let serves = if address.is_loopback() { Serves::Both } else { Serves::Api };
+    Ok(Some(ListenerConfig { address: SocketAddr::new(address, number.unwrap_or(USUAL_PORT)), serves }))
 }
 
 fn listener(text: &str, field: &Field<'_>) -> Result<ListenerConfig, ConfigError> {

@@ -67,7 +67,8 @@ pub(super) fn parse<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Wo
 
 fn preemption<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Option<PreemptionSettings>, ConfigError> {
     let settings = PreemptionSettings {
-        provider: field("worker.preemption.provider").parsed("one of signal, azure, aws, gcp is expected")?,
+        provider: field("worker.preemption.provider")
+            .parsed("one of signal (or sigusr1), azure, aws, gcp is expected")?,
         poll_interval: Duration::from_secs(field("worker.preemption.poll_interval").number(1, 3600)?),
         address: field("worker.preemption.address").text_if_any().map(str::to_owned),
     };

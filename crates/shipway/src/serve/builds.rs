@@ -1,6 +1,8 @@
 //! Builds: what the api needs to accept them, and the worker to make them.
 
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -38,6 +40,10 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 #[derive(Debug)]
 pub(super) struct Ground {
     artifacts: Artifacts,
+    /// What can be built, with the operator's variables.
+    recipes: Vec<Recipe>,
+    /// Where disks, caches and unfinished binaries of builds are.
+    folder: PathBuf,
     proxies: Proxies,
     checksums: Checksums,
     /// The tool chain that builds here.
@@ -81,7 +87,10 @@ impl Ground {
         let storage = storage.unwrap_or_else(|| ArtifactsConfig::Directory(base.state.join("artifacts")));
         let artifacts = Artifacts::open(&storage).await?;
         let signers = if roles.worker { Some(Signers::open(&signing(base)).await?) } else { None };
-        Ok(Self { artifacts, proxies, checksums, go, signers })
+        let with_env = |recipe: Recipe| recipe.with_env(settings.env.clone()).context("`worker.build_env`");
+        let recipes = [Recipe::caddy(), Recipe::k6()].into_iter().map(with_env).collect::<anyhow::Result<_>>()?;
+        let folder = folder(base)?;
+        Ok(Self { artifacts, recipes, folder, proxies, checksums, go, signers })
     }
 
     /// Where what builds make is kept.
@@ -103,10 +112,12 @@ impl Ground {
         });
         BuildParts {
             resolver: Resolver::new(self.proxies.clone(), RESOLVE_LIMIT),
-            recipes: vec![Recipe::caddy(), Recipe::k6()],
+            recipes: self.recipes.clone(),
             artifacts: self.artifacts.clone(),
             plugins_max: base.config.builds.plugins_max,
             go: self.go.as_ref().map(|go| go.version.to_string()),
+            packages: base.config.builds.packages.clone(),
+            scratch: base.state.join("builds/scan"),
             keys: keys.unwrap_or_default(),
         }
     }
@@ -114,7 +125,7 @@ impl Ground {
     /// What the engine's sandbox for builds is to be; none where there is no Go to build with.
     pub(super) fn benches(&self, base: &Base) -> Option<BenchConfig> {
         let (go, settings) = (self.go.as_ref()?, &base.config.builds);
-        let usual = BenchConfig::new(base.state.join("builds/benches"));
+        let usual = BenchConfig::new(self.folder.join("benches"));
         Some(BenchConfig {
             disks: DiskLimits { count: settings.at_once, bytes: settings.disk_bytes, ..usual.disks },
             cpu_millis: settings.cpu_millis.unwrap_or(usual.cpu_millis),
@@ -147,14 +158,14 @@ impl Ground {
             limits: FarmLimits::default(),
         };
         let farm = Farm::new(Arc::clone(&sandbox), Arc::new(HostClock), farm);
-        let caches = Caches::open(&base.state.join("builds/cache"), sandbox).await?;
+        let caches = Caches::open(&self.folder.join("cache"), sandbox).await?;
         Ok(Some(Farming {
             farm,
             caches: Arc::new(caches),
             artifacts: self.artifacts.clone(),
             signers: signers.clone(),
             settings: plan,
-            folder: base.state.join("builds/out"),
+            folder: self.folder.join("out"),
             at_once: settings.at_once,
             seats: Seats::default(),
             limit: settings.limit,
@@ -177,11 +188,43 @@ impl Ground {
     }
 }
 
-fn toolchain(settings: &BuildSettings) -> anyhow::Result<Option<Toolchain>> {
+/// The tool chain that builds are made with on this machine, if there is one.
+pub(crate) fn toolchain(settings: &BuildSettings) -> anyhow::Result<Option<Toolchain>> {
     match &settings.go {
         Some(root) => Ok(Some(Toolchain::at(root).context("`builds.go`")?)),
         None => Ok(Toolchain::on_this_machine(USUAL_PATH).into_iter().next()),
     }
+}
+
+/// Where builds are made: a place of this installation's own, also where others have theirs.
+fn folder(base: &Base) -> anyhow::Result<PathBuf> {
+    let Some(path) = &base.config.builds.folder else { return Ok(base.state.join("builds")) };
+    if base.config.roles.worker {
+        own(path).with_context(|| format!("`worker.build_path`: {}", path.display()))?;
+    }
+    Ok(path.join(format!("shipway-{}", base.places.instance)))
+}
+
+/// Makes a folder, if it is not there, that nobody else can change: what builds stand on is in it.
+fn own(path: &Path) -> anyhow::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+        _ => {}
+    }
+    let found = std::fs::symlink_metadata(path)?;
+    anyhow::ensure!(found.is_dir(), "it is no folder");
+    let own = rustix::process::geteuid().as_raw();
+    anyhow::ensure!(
+        found.uid() == own && found.mode() & 0o022 == 0,
+        "others can change it (user {}, mode {:o}), and with it what builds are made of; make it user {own}'s alone, or name \
+         another",
+        found.uid(),
+        found.mode() & 0o7777
+    );
+    Ok(())
 }
 
 fn proxies(settings: &BuildSettings, told: Option<&Defaults>) -> anyhow::Result<Proxies> {

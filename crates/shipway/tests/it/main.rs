@@ -12,6 +12,7 @@ mod hostile;
 mod images;
 mod killed;
 mod life;
+mod moved_over;
 mod nginx;
 mod old_contract;
 mod on_postgres;

@@ -65,8 +65,12 @@ static DOCUMENT: Rules = Rules {
         tag: "builds",
         summary: "Fetch a signature, the checksum, the provenance or the list of modules",
         description: "`minisig` (for `minisign -V`), `asc` (for `gpg --verify`, when a keyring is configured), `sha256` \
-            (for `sha256sum -c`), `provenance` (in-toto, SLSA), `sbom` (CycloneDX).",
-        parameters: &[BUILD, Parameter::path("document", "`minisig`, `asc`, `sha256`, `provenance` or `sbom`.")],
+            (for `sha256sum -c`), `provenance` (in-toto, SLSA), `sbom` (CycloneDX); and \
+            `registrations`: what its plugins register, once `/api/packages` has looked for it.",
+        parameters: &[
+            BUILD,
+            Parameter::path("document", "`minisig`, `asc`, `sha256`, `provenance`, `sbom` or `registrations`."),
+        ],
         request: None,
         answers: &[Answer {
             status: 200,
@@ -142,6 +146,7 @@ const fn media(document: Document) -> &'static str {
         Document::Asc => "application/pgp-signature",
         Document::Provenance => "application/vnd.in-toto+json",
         Document::Sbom => "application/vnd.cyclonedx+json",
+        Document::Registrations => "application/json",
     }
 }
 
@@ -151,6 +156,7 @@ const fn suffix(document: Document) -> &'static str {
         Document::Asc => "asc",
         Document::Provenance => "provenance.json",
         Document::Sbom => "sbom.json",
+        Document::Registrations => "registrations.json",
     }
 }
 

@@ -1,9 +1,11 @@
-//! `GET /api/packages`: the plugins that this farm has built, newest first.
+//! `GET /api/packages`: the plugins that this farm has built, newest first, and those it was told of.
 //!
-//! The download page lists what somebody has registered; a farm knows what it has built. Its
-//! builds are the list, so it is bounded by how long they are kept.
+//! The download page lists what somebody has registered; a farm knows what it has built, and what its
+//! operator names (`builds.packages`). Its builds are the list, so it is bounded by how long they are kept.
+//! What the packages register is found in their source; what is not known yet is in the list without it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +14,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shipway_api_types::ProblemCode;
 use shipway_gobuild::Spec;
+use shipway_gobuild::request::Plugin;
 use shipway_model::Build;
 use shipway_stdx::clock::rfc3339;
 use shipway_store::BuildFilter;
@@ -19,10 +22,14 @@ use shipway_store::BuildFilter;
 use super::words::RECIPE;
 use crate::access::{Access, Action, Caller};
 use crate::app::App;
+use crate::builds::ask::recipe;
 use crate::builds::parts;
+use crate::builds::registrations::{Found, Sources, Wanted};
 use crate::endpoint::{Answer, Content, Doc, Endpoint, Pace, Rules, Verb};
 use crate::reply::{ErrorStyle, Reject};
 
+/// Longest that what the packages register is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Builds that are looked through, the newest ones.
 const BUILDS_MAX: usize = 2_000;
 /// Read at once.
@@ -41,8 +48,9 @@ static PACKAGES: Rules = Rules {
     doc: Doc {
         id: "caddy_packages",
         tag: "caddy build server",
-        summary: "List the plugins this farm has built",
-        description: "In the form of Caddy's download page.",
+        summary: "List the plugins this farm has built, or was told of",
+        description: "In the form of Caddy's download page. Modules are found in the source of the plugins, in the background: who \
+            asks first may get fewer than who asks a little later.",
         parameters: &[],
         request: None,
         answers: &[Answer { status: 200, doc: "The packages.", content: Some(Content::json("CaddyPackages")) }],
@@ -64,17 +72,17 @@ pub(crate) struct CaddyPackage {
     id: String,
     /// The import path.
     path: String,
-    /// When it was first built, RFC 3339.
+    /// When it was first built, RFC 3339; empty if it was not.
     published: String,
     /// Always true.
     listed: bool,
-    /// Always true.
+    /// Whether it was built, or would be found.
     available: bool,
     /// How many builds have it.
     downloads: u64,
     /// The module that holds it, as a URL.
     repo: String,
-    /// Its modules; none are told of yet.
+    /// What it registers, as far as that is known: the first who asks may be too early.
     modules: Vec<CaddyModule>,
 }
 
@@ -91,24 +99,79 @@ pub(crate) struct CaddyModule {
     repo: String,
 }
 
+/// A package on its way into the list.
+struct Seen {
+    package: CaddyPackage,
+    wanted: Wanted,
+}
+
 async fn packages(State(app): State<App>, caller: Caller) -> Result<Response, Reject> {
-    parts(&app)?;
-    let mut found: Vec<CaddyPackage> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for build in built(&app, &caller).await? {
+    let parts = parts(&app)?;
+    let mut seen = seen(&built(&app, &caller).await?);
+    for plugin in &parts.packages {
+        if !seen.iter().any(|seen| seen.package.path == plugin.package.as_str()) {
+            seen.push(told(plugin));
+        }
+    }
+    let sources = Sources {
+        store: app.parts.store.clone(),
+        resolver: parts.resolver.clone(),
+        recipe: recipe(parts, RECIPE)?.clone(),
+        scratch: parts.scratch.clone(),
+    };
+    let wanted: Vec<Wanted> = seen.iter().map(|seen| seen.wanted.clone()).collect();
+    let found = app.builds.registrations.of(&sources, &wanted, PATIENCE).await;
+    let result = seen.into_iter().zip(found).map(|(seen, found)| with_modules(seen, found.as_deref())).collect();
+    Ok(Json(CaddyPackages { result }).into_response())
+}
+
+/// The packages of these builds, what was built last first.
+fn seen(builds: &[Build]) -> Vec<Seen> {
+    let (mut seen, mut places): (Vec<Seen>, BTreeMap<String, usize>) = (Vec::new(), BTreeMap::new());
+    for build in builds {
         let Ok(spec) = Spec::parse(&build.spec) else { continue };
         for plugin in spec.resolved.plugins {
             let path = plugin.package.to_string();
             let place = *places.entry(path.clone()).or_insert_with(|| {
-                found.push(package(path, plugin.module.as_str()));
-                found.len() - 1
+                let (module, version) = (plugin.module.clone(), plugin.version.clone());
+                let package = package(path, module.as_str());
+                seen.push(Seen { package, wanted: Wanted::Built { module, version, build: build.id } });
+                seen.len() - 1
             });
-            found[place].downloads += 1;
-            // The last one that is seen is the oldest.
-            found[place].published = rfc3339(build.created_at);
+            let seen = &mut seen[place];
+            seen.package.downloads += 1;
+            // The last one that is seen is the oldest, and keeps what is found for all later ones.
+            seen.package.published = rfc3339(build.created_at);
+            if let Wanted::Built { version, build: keeper, .. } = &mut seen.wanted
+                && *version == plugin.version
+            {
+                *keeper = build.id;
+            }
         }
     }
-    Ok(Json(CaddyPackages { result: found }).into_response())
+    seen
+}
+
+/// One that nobody has built.
+fn told(plugin: &Plugin) -> Seen {
+    let path = plugin.package.to_string();
+    let package = package(path.clone(), &path);
+    Seen { package: CaddyPackage { available: false, ..package }, wanted: Wanted::Told(plugin.clone()) }
+}
+
+fn with_modules(seen: Seen, found: Option<&Found>) -> CaddyPackage {
+    let Some(found) = found else { return seen.package };
+    let repo = format!("https://{}", found.module);
+    let path = seen.package.path.clone();
+    let is_of_it = |package: &str| {
+        package.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let ours = found.registered.iter().filter(|one| is_of_it(&one.package));
+    let modules = ours.filter_map(|one| {
+        let name = one.id.clone()?;
+        Some(CaddyModule { name, docs: one.docs.clone(), package: one.package.clone(), repo: repo.clone() })
+    });
+    CaddyPackage { available: true, modules: modules.collect(), repo: repo.clone(), ..seen.package }
 }
 
 /// Successful builds, the newest first.

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use shipway_api::{BuildParts, PublicKeys};
+use shipway_artifacts::provenance::Provenance;
 use shipway_artifacts::sign::{Signers, SigningConfig};
 use shipway_artifacts::{Artifacts, ArtifactsConfig};
+use shipway_gobuild::request::parse_plugin;
 use shipway_gobuild::resolve::Resolver;
 use shipway_gobuild::testing::ModuleProxy;
 use shipway_gobuild::{Proxies, ProxiesConfig, ProxyList, Recipe, Spec};
 use shipway_model::task::BUILDS;
-use shipway_model::{Build, Document, EventKind, Failure, FailureCode, Made, Outcome};
+use shipway_model::{Build, Digest, Document, EventKind, Failure, FailureCode, Made, Outcome};
 use shipway_store::{Lease, Store};
 
 /// The Go of the world.
@@ -20,6 +23,12 @@ pub(crate) const GO: &str = "1.26.8";
 /// Newest Caddy there is.
 pub(crate) const CADDY: &str = "v2.11.9";
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A package that registers something.
+const PLUGIN: &str = "package a\n\nfunc init() { caddy.RegisterModule(&T{}) }\n\n// T does something.\ntype T struct{}\n\n\
+    func (*T) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: \"http.handlers.t\", New: nil} }\n";
+/// One whose id nobody can read.
+const SILENT: &str = "package b\n\nfunc init() { caddy.RegisterModule(T{}) }\n";
 
 /// What builds are made with.
 #[derive(Clone)]
@@ -36,6 +45,13 @@ pub(super) fn proxy() -> ModuleProxy {
     for version in ["v2.10.0", CADDY] {
         let path = "github.com/caddyserver/caddy/v2";
         proxy.add(path, version, &[("go.mod", &caddy(path)), ("caddy.go", "package caddy\n")]);
+    }
+    for module in ["example.com/listed", "example.com/told"] {
+        proxy.add(
+            module,
+            "v1.0.0",
+            &[("go.mod", &caddy(module)), ("a.go", PLUGIN), ("sub/a.go", PLUGIN), ("b/b.go", SILENT)],
+        );
     }
     proxy.add("go.k6.io/k6", "v1.8.1", &[("go.mod", &caddy("go.k6.io/k6")), ("k6.go", "package k6\n")]);
     proxy
@@ -63,6 +79,8 @@ impl Workshop {
             artifacts: self.artifacts.clone(),
             plugins_max: 100,
             go: Some(GO.to_owned()),
+            packages: vec![parse_plugin("example.com/told@v1").unwrap(), parse_plugin("example.com/nowhere").unwrap()],
+            scratch: self.folder.join("scratch"),
             keys: PublicKeys { minisign, openpgp: None },
         }
     }
@@ -109,12 +127,39 @@ impl Workshop {
         let documents = BTreeMap::from([
             (Document::Minisig, signed.minisign),
             (Document::Asc, "-----BEGIN PGP SIGNATURE-----\n".to_owned()),
-            (Document::Provenance, "{\"predicateType\":\"https://slsa.dev/provenance/v1\"}".to_owned()),
-            (Document::Sbom, "{\"bomFormat\":\"CycloneDX\"}".to_owned()),
+            (Document::Provenance, provenance(build, spec, &stored.digest, &file_name)),
+            (Document::Sbom, sbom(&stored.digest)),
         ]);
         let (digest, size_bytes, chunks) = (stored.digest, stored.size_bytes, Some(stored.chunks));
         Made { digest, size_bytes, file_name, chunks, documents }
     }
+}
+
+fn provenance(build: &Build, spec: &Spec, digest: &Digest, file_name: &str) -> String {
+    let plugins: Vec<String> =
+        spec.resolved.plugins.iter().map(|plugin| format!("{}@{}", plugin.package, plugin.version)).collect();
+    let outside = [("program", json!(spec.resolved.program.to_string())), ("plugins", json!(plugins))];
+    let inside = [("go", json!(spec.go)), ("recipe", json!(spec.recipe))];
+    let owned = |(name, value): (&str, Value)| (name.to_owned(), value);
+    Provenance {
+        name: file_name.to_owned(),
+        subject: digest.clone(),
+        build_type: "urn:shipway:go-build:v1".to_owned(),
+        external_parameters: outside.map(owned).into(),
+        internal_parameters: inside.map(owned).into(),
+        resolved_dependencies: Vec::new(),
+        builder_id: "urn:shipway:installation:world".to_owned(),
+        builder_version: BTreeMap::new(),
+        invocation_id: build.id.to_string(),
+        started_at: 0,
+        finished_at: 1,
+    }
+    .to_json()
+}
+
+fn sbom(digest: &Digest) -> String {
+    let hashes = json!([{"alg": "SHA-256", "content": digest.hex()}]);
+    json!({"bomFormat": "CycloneDX", "metadata": {"component": {"hashes": hashes}}, "components": [{}, {}]}).to_string()
 }
 
 /// What the world makes of a key: some bytes, always the same.

@@ -1,55 +1,26 @@
 //! `shipway tasks --watch`: the queue as it changes.
-//!
-//! A person at a terminal gets the table, drawn anew; everybody else gets a line for each
-//! task when it is first seen and when it changes, so that it can be piped and kept.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use shipway_api_types::Task;
-use shipway_client::{Error, TaskQuery};
-use tokio::time::Instant;
+use shipway_client::TaskQuery;
 
 use super::{service, table, why};
 use crate::commands::Context;
+use crate::commands::watch::{self, CLEAR};
 use crate::failure::Failure;
 use crate::show::harmless;
-
-/// Between two looks.
-const EVERY: Duration = Duration::from_secs(1);
-/// Looks in a row that bring nothing: about as long as an upgrade may take.
-const FAILURES_MAX: u32 = 60;
-/// Clears a terminal and goes to its beginning.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Looks again and again, until the reader is gone.
 pub(super) async fn watch(context: &mut Context, query: &TaskQuery, limit: u32) -> Result<u8, Failure> {
     let client = context.client()?;
-    let began = Instant::now();
-    let (mut seen, mut failures) = (HashMap::new(), None);
-    loop {
-        match client.tasks(query, limit, None).await {
-            Ok(page) => {
-                failures = Some(0);
-                let passed = i64::try_from(began.elapsed().as_secs()).unwrap_or(0);
-                draw(context, &page.items, &mut seen, context.env.now_seconds + passed)?;
-            }
-            // A server that is being upgraded comes back; one that never was there does not.
-            Err(error) if passes(&error) && failures.is_some_and(|so_far| so_far < FAILURES_MAX) => {
-                failures = failures.map(|so_far| so_far + 1);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        tokio::time::sleep(EVERY).await;
-    }
-}
-
-const fn passes(error: &Error) -> bool {
-    match error {
-        Error::Broken(_) | Error::Unreachable { .. } => true,
-        Error::Refused(problem) => problem.status == 503,
-        _ => false,
-    }
+    let mut seen = HashMap::new();
+    let ask = async || client.tasks(query, limit, None).await;
+    let show = |context: &mut Context, page: shipway_api_types::Page<Task>, passed: std::time::Duration| {
+        let passed = i64::try_from(passed.as_secs()).unwrap_or(0);
+        draw(context, &page.items, &mut seen, context.env.now_seconds + passed)
+    };
+    watch::watch(context, ask, show).await
 }
 
 fn draw(

@@ -101,13 +101,14 @@ impl Ground {
             minisign: Some(signers.minisign_public_key().to_owned()),
             openpgp: signers.openpgp_public_key().map(str::to_owned),
         });
+        let keys = keys.unwrap_or_else(|| PublicKeys { minisign: key_of_the_farm(base), openpgp: None });
         BuildParts {
             resolver: Resolver::new(self.proxies.clone(), RESOLVE_LIMIT),
             recipes: vec![Recipe::caddy(), Recipe::k6()],
             artifacts: self.artifacts.clone(),
             plugins_max: base.config.builds.plugins_max,
             go: self.go.as_ref().map(|go| go.version.to_string()),
-            keys: keys.unwrap_or_default(),
+            keys,
         }
     }
 
@@ -150,6 +151,7 @@ impl Ground {
         let caches = Caches::open(&base.state.join("builds/cache"), sandbox).await?;
         Ok(Some(Farming {
             farm,
+            proxies: self.proxies.clone(),
             caches: Arc::new(caches),
             artifacts: self.artifacts.clone(),
             signers: signers.clone(),
@@ -215,6 +217,14 @@ fn database(checksums: &Checksums) -> anyhow::Result<Option<Proxies>> {
 fn signing(base: &Base) -> SigningConfig {
     let minisign_key: PathBuf = base.state.join("signing/minisign.key");
     SigningConfig { minisign_key, openpgp: base.config.builds.openpgp.clone() }
+}
+
+/// The public key that the workers of this farm sign with, where no worker is: an operator has
+/// laid it where a worker's own is.
+fn key_of_the_farm(base: &Base) -> Option<String> {
+    let text = std::fs::read_to_string(base.state.join("signing/minisign.key.pub")).ok()?;
+    // A comment and the key.
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// What this machine is, in Go's words: binaries for it are run once, to see that they do.

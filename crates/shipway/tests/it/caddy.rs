@@ -208,7 +208,7 @@ fn the_real_caddy_fetches_its_successors_here() {
     story.fails(&["upgrade"], &["download failed: secure request failed"]);
     story.front.cut_after(u64::MAX);
     story.platform.kill().unwrap();
-    story.fails(&["upgrade"], &[failed, "503"]);
+    story.fails(&["upgrade"], &[failed, "503", "the API is not available"]);
     story.platform.restart().unwrap();
 
     story.well(&["remove-package", "example.com/good"]);

@@ -10,8 +10,8 @@
 
 mod farming;
 mod papers;
-mod plugins;
 mod patience;
+mod plugins;
 mod telling;
 mod trouble;
 

@@ -16,6 +16,9 @@ use crate::config::Config;
 use crate::proxy_user::{self, Ids};
 use crate::state_dir::StateDir;
 
+/// Where builds are carried out, in the state directory.
+pub(crate) const BENCHES: &str = "builds/benches";
+
 /// In the run directory: the API, for root.
 pub(crate) const ADMIN_SOCKET: &str = "api.sock";
 /// In the run directory: the addresses that are listened on, for programs.

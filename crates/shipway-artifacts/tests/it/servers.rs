@@ -106,7 +106,12 @@ fn start_s3s() -> Server {
     let said = lines.find_map(|line| line.split_once("! ").map(|(_, said)| said.to_owned()));
     let said = said.expect("s3s says where it is");
     let (address, folder) = said.split_once(' ').unwrap();
-    Server { name: "s3s", address: address.parse().unwrap(), folder: Some(folder.into()), process: Process::S3s { _child: child } }
+    Server {
+        name: "s3s",
+        address: address.parse().unwrap(),
+        folder: Some(folder.into()),
+        process: Process::S3s { _child: child },
+    }
 }
 
 /// A folder for buckets, locked by its server; those of servers that were killed are removed.

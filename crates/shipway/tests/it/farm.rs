@@ -260,6 +260,17 @@ fn the_database_is_away_in_the_middle(farm: &Farm) {
     }
 }
 
+/// Also when nobody was there to put it away.
+fn nothing_of_a_killed_worker_stays_mounted(mut worker: Platform) {
+    let state = worker.state_dir().display().to_string();
+    let mounted = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&state);
+    assert!(mounted(), "its disks are");
+    worker.kill().unwrap();
+    let output = worker.down().unwrap();
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(!mounted(), "they are unmounted");
+}
+
 #[test]
 fn a_farm_loses_nothing_and_makes_the_same_everywhere() {
     let mut farm = Farm::start(3);
@@ -267,4 +278,5 @@ fn a_farm_loses_nothing_and_makes_the_same_everywhere() {
     another_worker_makes_the_same(&farm, &build, elsewhere);
     s3_is_away_when_it_is_to_be_kept(&farm);
     the_database_is_away_in_the_middle(&farm);
+    nothing_of_a_killed_worker_stays_mounted(farm.workers.remove(0));
 }

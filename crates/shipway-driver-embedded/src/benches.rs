@@ -76,6 +76,17 @@ impl BenchConfig {
         }
     }
 
+    /// Unmounts and removes the disks that a killed owner left; fine when there are none. For
+    /// whoever ends everything: the next owner does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// One is in use, or what the file system says.
+    pub fn clear(&self) -> std::io::Result<()> {
+        let folder = self.disks_folder();
+        if folder.exists() { disks::unmake_all(&folder) } else { Ok(()) }
+    }
+
     fn disks_folder(&self) -> PathBuf {
         self.folder.join("disks")
     }

@@ -6,7 +6,7 @@
 //! registration itself is still seen. The source is hostile: words are cut by a bounded lexer
 //! that cannot fail, and files, bytes and findings are counted.
 //!
-//! Reading order: [`fetched`] (a version), [`module()`] (an archive), [`Registered`], `words` (the lexer), `find`.
+//! Reading order: [`fetched`] and [`imports`] (a version), [`module()`] (an archive), [`Registered`], `words` (the lexer), `find`.
 
 mod find;
 mod words;
@@ -96,6 +96,30 @@ pub async fn fetched(
     let looking = tokio::task::spawn_blocking(move || {
         let mut archive = Archive::open(file)?;
         module(&mut archive, &path, &version, &registration)
+    });
+    Ok(looking.await.map_err(|_| ScanError::Ended)??)
+}
+
+/// Fetches a module's archive, as [`fetched`] does, and says whether anything in it imports a package of
+/// `program`. What does not cannot register itself with it, by whichever of its functions.
+///
+/// # Errors
+///
+/// See [`ScanError`].
+pub async fn imports(
+    proxies: &Proxies,
+    path: &ModulePath,
+    version: &Version,
+    program: &ModulePath,
+    directory: &Path,
+) -> Result<bool, ScanError> {
+    let file = download(proxies, path, version, directory).await?;
+    let prefix = format!("{path}@{version}/");
+    let wanted = [format!("\"{program}\""), format!("\"{program}/"), format!("`{program}`"), format!("`{program}/")];
+    let looking = tokio::task::spawn_blocking(move || {
+        let packages = packages(&mut Archive::open(file)?, &prefix)?;
+        let mut sources = packages.values().flatten();
+        Ok::<bool, ZipError>(sources.any(|source| wanted.iter().any(|import| source.contains(import))))
     });
     Ok(looking.await.map_err(|_| ScanError::Ended)??)
 }

@@ -175,16 +175,20 @@ impl Failure {
         if matches!(self, Self::ApiAway) { self.problem(id) } else { format!("{self}\nrequest id: {id}\n") }
     }
 
-    /// RFC 9457, with the fields that the API's own problems have.
+    /// RFC 9457, with the fields that the API's own problems have, and those in which the `caddy`
+    /// command looks for a reason.
     fn problem(&self, id: &str) -> String {
         let status = self.status();
+        let detail = format!("{self}; services are not affected, try again in a second");
         serde_json::json!({
             "type": "about:blank",
             "title": "API unavailable",
             "status": status.as_u16(),
             "code": "api_unavailable",
-            "detail": format!("{self}; services are not affected, try again in a second"),
+            "detail": detail,
             "request_id": id,
+            "status_code": status.as_u16(),
+            "error": { "message": detail, "id": id },
         })
         .to_string()
     }

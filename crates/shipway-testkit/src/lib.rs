@@ -2,16 +2,18 @@
 //!
 //! [`Platform`] starts `shipway serve` in a directory of its own on a free port,
 //! and ends all of it when dropped. [`FileServer`] is the internet in small: what
-//! a URL points at. [`Postgres`] is a database server, [`Pooler`] stands before one. [`http`] asks as a visitor would. Needs root, as Shipway does.
+//! a URL points at. [`Postgres`] is a database server, [`Pooler`] stands before one; [`Moto`] is an S3. [`http`] asks as a visitor would. Needs root, as Shipway does.
 
 mod file_server;
 pub mod http;
+mod moto;
 mod platform;
 mod pooler;
 mod postgres;
 mod wait;
 
 pub use file_server::FileServer;
+pub use moto::Moto;
 pub use platform::{Output, Platform, Settings};
 pub use pooler::Pooler;
 pub use postgres::{Postgres, Stop};

@@ -11,6 +11,7 @@
 mod farming;
 mod papers;
 mod patience;
+mod plugins;
 mod telling;
 mod trouble;
 
@@ -149,6 +150,7 @@ impl BuildJob {
             // It would be another program under this key.
             return Err(Trouble::failed(FailureCode::BuildUnusable, difference));
         }
+        plugins::check(farming, spec).await?;
         let stored = self.keep(farming, file).await?;
         let binary = Binary { file, stored, info: info.as_ref(), began_at };
         let made = self.made(farming, build, spec, plan, &binary).await?;

@@ -1,7 +1,7 @@
 //! `shipway down`: everything of this platform on this machine is ended.
 //!
 //! In order: `serve`, which would restart what dies; the proxies; the containers;
-//! what the engine holds of the kernel's. The state directory is kept, so the
+//! what the engine holds of the kernel's, and the disks of builds. The state directory is kept, so the
 //! next `serve` finds its services and brings back what was wanted.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use shipway_driver::{Driver as _, Phase};
+use shipway_driver_embedded::BenchConfig;
 use shipway_proxy::FeedClient;
 
 use crate::config::Config;
@@ -101,5 +102,6 @@ async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> a
         ended.context("cannot end a container")?;
     }
     driver.close().await;
-    Ok(())
+    let benches = BenchConfig::new(places.builds(config, state).join(platform::BENCHES));
+    benches.clear().context("cannot unmount the disks of builds")
 }

@@ -16,6 +16,9 @@ use crate::config::Config;
 use crate::proxy_user::{self, Ids};
 use crate::state_dir::StateDir;
 
+/// Where builds are carried out, in the folder of builds.
+pub(crate) const BENCHES: &str = "benches";
+
 /// In the run directory: the API, for root.
 pub(crate) const ADMIN_SOCKET: &str = "api.sock";
 /// In the run directory: the addresses that are listened on, for programs.
@@ -33,6 +36,14 @@ pub(crate) struct Places {
 }
 
 impl Places {
+    /// The folder of builds: a place of this installation's own, also where others have theirs.
+    pub(crate) fn builds(&self, config: &Config, state: &StateDir) -> PathBuf {
+        match &config.builds.folder {
+            Some(path) => path.join(format!("shipway-{}", self.instance)),
+            None => state.join("builds"),
+        }
+    }
+
     /// Makes the run directory and finds out who the proxy is.
     pub(crate) fn open(config: &Config, state: &StateDir) -> anyhow::Result<Self> {
         let instance = instance(&state.join("instance"))?;

@@ -10,6 +10,8 @@ use std::io::{self, Read, Seek, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minisign::{KeyPair, PublicKey, PublicKeyBox, SecretKey, SecretKeyBox, SignatureBox};
 use shipway_stdx::fs::{Durability, sync_folder, write_atomic};
 use uuid::Uuid;
@@ -20,6 +22,8 @@ use crate::layout::Stored;
 const SETTING: &str = "the minisign key";
 /// Most bytes of a key or a signature that are looked at.
 const TEXT_MAX: u64 = 16 << 10;
+/// The end of a secret key.
+const CHECKSUM_BYTES: usize = 32;
 
 /// A key that signs.
 pub(super) struct Minisign {
@@ -46,8 +50,7 @@ impl Minisign {
         let mut text = String::new();
         let file = File::open(path).map_err(|error| key(path, &error))?;
         file.take(TEXT_MAX).read_to_string(&mut text).map_err(|error| key(path, &error))?;
-        let secret = SecretKeyBox::from_string(&text).and_then(SecretKeyBox::into_unencrypted_secret_key);
-        let secret = secret.map_err(|error| key(path, &error))?;
+        let secret = read(&text).map_err(|error| key(path, &error))?;
         let public = PublicKey::from_secret_key(&secret).map_err(|error| key(path, &error))?;
         let shown = public.to_base64();
         let beside = with_suffix(path, ".pub");
@@ -102,6 +105,18 @@ fn read_public(text: &str) -> Result<PublicKey, SignError> {
 }
 
 /// Makes a key. When somebody else makes one at the same time, the first stays.
+/// Reads a key without a password: one of ours, or one that `minisign -GW` made, which leaves out the
+/// checksum that a password is checked by.
+fn read(text: &str) -> minisign::Result<SecretKey> {
+    let of_minisign = || {
+        let secret = SecretKey::from_bytes(&STANDARD.decode(text.lines().nth(1)?.trim()).ok()?).ok()?;
+        let is_without = secret.to_bytes().ends_with(&[0; CHECKSUM_BYTES]);
+        (is_without && !secret.is_encrypted()).then_some(secret)
+    };
+    let whole = SecretKeyBox::from_string(text).and_then(SecretKeyBox::into_unencrypted_secret_key);
+    whole.or_else(|error| of_minisign().ok_or(error))
+}
+
 fn make(path: &Path) -> Result<(), SignError> {
     let pair = KeyPair::generate_unencrypted_keypair().map_err(|error| key(path, &error))?;
     let text = pair.sk.to_box(Some("shipway's minisign key, without a password"));

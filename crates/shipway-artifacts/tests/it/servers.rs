@@ -1,5 +1,5 @@
 //! Two real S3 servers, each a process of its own: `s3s-fs` (this binary again, with a role to play) and
-//! `moto` (Python's, which `scripts/setup.sh` installs).
+//! `moto` (Python's, of the testkit).
 //!
 //! Each is started once, serves every test with a bucket of the test's own, and ends when its standard
 //! input does, that is with us, however we end.
@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use shipway_artifacts::{ArtifactsConfig, S3Config, S3Limits, Secret};
+use shipway_testkit::Moto;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -28,7 +29,13 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Where it keeps its buckets, if they are folders.
     folder: Option<PathBuf>,
-    _child: Child,
+    process: Process,
+}
+
+/// What ends with us.
+enum Process {
+    Moto(Moto),
+    S3s { _child: Child },
 }
 
 impl Server {
@@ -55,9 +62,9 @@ impl Server {
 
     /// Makes a bucket and says how to use it, at the server itself or at a proxy before it.
     pub(crate) fn bucket(&self, name: &str, at: SocketAddr) -> ArtifactsConfig {
-        match &self.folder {
-            Some(folder) => fs::create_dir(folder.join(name)).unwrap(),
-            None => assert_eq!(put(&format!("http://{}/{name}", self.address)), 200),
+        match &self.process {
+            Process::S3s { .. } => fs::create_dir(self.folder().join(name)).unwrap(),
+            Process::Moto(moto) => moto.make_bucket(name).unwrap(),
         }
         ArtifactsConfig::S3(config(name, at))
     }
@@ -82,35 +89,9 @@ pub(crate) fn config(bucket: &str, at: SocketAddr) -> S3Config {
     }
 }
 
-/// `PUT` without a body; the answer's status. Moto asks for no signature.
-fn put(url: &str) -> u16 {
-    let out = Command::new("curl").args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT", url]).output();
-    let out = out.unwrap();
-    String::from_utf8(out.stdout).unwrap().parse().unwrap()
-}
-
 fn start_moto() -> Server {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/moto/bin/python");
-    assert!(python.exists(), "there is no moto: run scripts/setup.sh test");
-    let program = "import os, sys, threading\n\
-        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n\
-        from moto.server import main\n\
-        main(['-H', '127.0.0.1', '-p', '0'])\n";
-    let mut child = Command::new(python)
-        .args(["-c", program])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .find_map(|line| line.split_once("Running on http://").map(|(_, address)| address.trim().parse().unwrap()));
-    // It tells of each request: somebody has to listen, or it stops.
-    std::thread::spawn(move || lines.for_each(drop));
-    Server { name: "moto", address: address.expect("moto says where it is"), folder: None, _child: child }
+    let moto = Moto::start().unwrap();
+    Server { name: "moto", address: moto.address(), folder: None, process: Process::Moto(moto) }
 }
 
 fn start_s3s() -> Server {
@@ -125,7 +106,12 @@ fn start_s3s() -> Server {
     let said = lines.find_map(|line| line.split_once("! ").map(|(_, said)| said.to_owned()));
     let said = said.expect("s3s says where it is");
     let (address, folder) = said.split_once(' ').unwrap();
-    Server { name: "s3s", address: address.parse().unwrap(), folder: Some(folder.into()), _child: child }
+    Server {
+        name: "s3s",
+        address: address.parse().unwrap(),
+        folder: Some(folder.into()),
+        process: Process::S3s { _child: child },
+    }
 }
 
 /// A folder for buckets, locked by its server; those of servers that were killed are removed.

@@ -148,6 +148,10 @@ async fn we_accept_what_minisign_itself_signs() {
     let signature = fs::read_to_string(&signed).unwrap();
     let whole = fs::read_to_string(&public).unwrap();
     assert_eq!(verify(&whole, &signature, fs::File::open(&desk.file).unwrap()).unwrap(), "it is mine");
+    // We sign with a key that it has made.
+    let config = SigningConfig { minisign_key: desk.path("tool.key"), openpgp: None };
+    let signature = desk.sign(&Signers::open(&config).await.unwrap()).await.minisign;
+    verify(&whole, &signature, fs::File::open(&desk.file).unwrap()).unwrap();
     // And it signs with the key that we have made.
     let signers = Signers::open(&desk.config(None)).await.unwrap();
     let ours = text(&desk.path("state/minisign.key"));

@@ -266,7 +266,7 @@ fn clear(mount: &Path) -> io::Result<()> {
 
 /// Unmounts and removes everything in `folder`; who still works on a disk keeps it until
 /// the end.
-fn unmake_all(folder: &Path) -> io::Result<()> {
+pub(super) fn unmake_all(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if !path.is_dir() {

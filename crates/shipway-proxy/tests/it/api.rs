@@ -95,6 +95,8 @@ fn without_the_control_plane_the_api_is_a_problem() {
     assert!(head.contains("retry-after: 1"), "{answer}");
     let problem: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(503), Some("api_unavailable")));
+    // Where the caddy command looks for a reason.
+    assert_eq!((problem["status_code"].as_u64(), &problem["error"]["message"]), (Some(503), &problem["detail"]));
     assert_eq!(status(&world.get("hello.localhost")), "200");
 }
 

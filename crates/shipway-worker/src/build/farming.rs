@@ -8,7 +8,7 @@ use std::time::Duration;
 use shipway_artifacts::Artifacts;
 use shipway_artifacts::sign::Signers;
 use shipway_gobuild::plan::Settings;
-use shipway_gobuild::{Plan, Spec};
+use shipway_gobuild::{Plan, Proxies, Spec};
 use shipway_gofarm::Farm;
 use shipway_gofarm::caches::Caches;
 use shipway_model::{Build, FailureCode};
@@ -22,6 +22,8 @@ use crate::trouble::Trouble;
 pub struct Farming {
     /// Carries plans out.
     pub farm: Farm,
+    /// Where modules come from.
+    pub proxies: Proxies,
     /// What they stand on.
     pub caches: Arc<Caches>,
     /// Where what they make is kept.

@@ -29,6 +29,7 @@ use shipway_worker::{Farming, Seats};
 
 use super::base::Base;
 use crate::config::{BuildSettings, Enabled};
+use crate::platform::BENCHES;
 
 /// Longest the versions of one request are looked for.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(120);
@@ -110,6 +111,7 @@ impl Ground {
             minisign: Some(signers.minisign_public_key().to_owned()),
             openpgp: signers.openpgp_public_key().map(str::to_owned),
         });
+        let keys = keys.unwrap_or_else(|| PublicKeys { minisign: key_of_the_farm(base), openpgp: None });
         BuildParts {
             resolver: Resolver::new(self.proxies.clone(), RESOLVE_LIMIT),
             recipes: self.recipes.clone(),
@@ -118,16 +120,17 @@ impl Ground {
             go: self.go.as_ref().map(|go| go.version.to_string()),
             packages: base.config.builds.packages.clone(),
             scratch: base.state.join("builds/scan"),
-            keys: keys.unwrap_or_default(),
+            keys,
         }
     }
 
     /// What the engine's sandbox for builds is to be; none where there is no Go to build with.
     pub(super) fn benches(&self, base: &Base) -> Option<BenchConfig> {
         let (go, settings) = (self.go.as_ref()?, &base.config.builds);
-        let usual = BenchConfig::new(self.folder.join("benches"));
+        let usual = BenchConfig::new(self.folder.join(BENCHES));
         Some(BenchConfig {
-            disks: DiskLimits { count: settings.at_once, bytes: settings.disk_bytes, ..usual.disks },
+            // One more than builds: while a cache is made, minutes, no build waits for its disk.
+            disks: DiskLimits { count: settings.at_once + 1, bytes: settings.disk_bytes, ..usual.disks },
             cpu_millis: settings.cpu_millis.unwrap_or(usual.cpu_millis),
             pids: settings.pids,
             toolchains: vec![go.root.clone()],
@@ -161,6 +164,7 @@ impl Ground {
         let caches = Caches::open(&self.folder.join("cache"), sandbox).await?;
         Ok(Some(Farming {
             farm,
+            proxies: self.proxies.clone(),
             caches: Arc::new(caches),
             artifacts: self.artifacts.clone(),
             signers: signers.clone(),
@@ -196,13 +200,12 @@ pub(crate) fn toolchain(settings: &BuildSettings) -> anyhow::Result<Option<Toolc
     }
 }
 
-/// Where builds are made: a place of this installation's own, also where others have theirs.
+/// Where builds are made; nobody else may change it.
 fn folder(base: &Base) -> anyhow::Result<PathBuf> {
-    let Some(path) = &base.config.builds.folder else { return Ok(base.state.join("builds")) };
-    if base.config.roles.worker {
+    if let Some(path) = base.config.builds.folder.as_ref().filter(|_| base.config.roles.worker) {
         own(path).with_context(|| format!("`worker.build_path`: {}", path.display()))?;
     }
-    Ok(path.join(format!("shipway-{}", base.places.instance)))
+    Ok(base.places.builds(&base.config, &base.state))
 }
 
 /// Makes a folder, if it is not there, that nobody else can change: what builds stand on is in it.
@@ -258,6 +261,14 @@ fn database(checksums: &Checksums) -> anyhow::Result<Option<Proxies>> {
 fn signing(base: &Base) -> SigningConfig {
     let minisign_key: PathBuf = base.state.join("signing/minisign.key");
     SigningConfig { minisign_key, openpgp: base.config.builds.openpgp.clone() }
+}
+
+/// The public key that the workers of this farm sign with, where no worker is: an operator has
+/// laid it where a worker's own is.
+fn key_of_the_farm(base: &Base) -> Option<String> {
+    let text = std::fs::read_to_string(base.state.join("signing/minisign.key.pub")).ok()?;
+    // A comment and the key.
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// What this machine is, in Go's words: binaries for it are run once, to see that they do.

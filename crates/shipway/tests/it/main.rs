@@ -7,7 +7,9 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod bad_input;
+mod caddy;
 mod egress;
+mod farm;
 mod hostile;
 mod images;
 mod killed;

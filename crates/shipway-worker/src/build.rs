@@ -71,7 +71,8 @@ impl BuildJob {
             () = stop.cancelled() => self.core.give_back(&self.lease, Duration::ZERO, false).await,
         };
         measure::task(self.lease.task.payload.kind(), left);
-        tracing::info!(build.id = %self.build, task.id = %self.lease.task.id, ?left, "build left");
+        let (task, token) = (self.lease.task.id, self.lease.token);
+        tracing::info!(build.id = %self.build, task.id = %task, lease.token = token, ?left, "build left");
     }
 
     async fn work(&self) -> Left {
@@ -148,7 +149,7 @@ impl BuildJob {
             // It would be another program under this key.
             return Err(Trouble::failed(FailureCode::BuildUnusable, difference));
         }
-        let stored = farming.artifacts.put(file).await?;
+        let stored = keep(farming, file).await?;
         let binary = Binary { file, stored, info: info.as_ref(), began_at };
         let made = self.made(farming, build, spec, plan, &binary).await?;
         self.core.store.publish_build(&self.lease, &made).await?;
@@ -171,4 +172,13 @@ impl BuildJob {
         let documents = papers::all(farming, build, spec, binary, signatures, self.core.now());
         Ok(Made { digest, size_bytes, file_name: plan.file_name.clone(), chunks: Some(chunks), documents })
     }
+}
+
+/// Puts the binary where artifacts are kept; it is there when this returns.
+async fn keep(farming: &Farming, file: &Path) -> Result<Stored, Trouble> {
+    #[cfg(feature = "mutants")]
+    if crate::mutants::is_left_out() {
+        return crate::mutants::keep_later(farming, file).await;
+    }
+    Ok(farming.artifacts.put(file).await?)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use shipway_artifacts::{ArtifactError, Artifacts, ArtifactsConfig, S3Config, S3Limits, Secret, Stored};
+use shipway_testkit::s3::{Fault, Proxy, Seen};
 
 use crate::fixtures::{MIB, World, collect, content, fresh_name};
-use crate::proxy::{Fault, Proxy, Seen};
 use crate::servers::{SECRET_KEY, Server, config};
 
 /// A place behind a proxy.

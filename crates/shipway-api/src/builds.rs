@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Reading order: [`ask`] (from a request to a build), `memo` (what was settled a moment ago),
-//! `toolchain` (which Go), `waits` (many who wait for one), [`download`] (its bytes over HTTP),
+//! `toolchain` (which Go), `waits` (many who wait for one), [`download`] (its bytes over HTTP), `gone` (when they are not there),
 //! [`present`] (as JSON), [`trouble`] (what went wrong, as a problem).
 
 use shipway_api_types::ProblemCode;
@@ -19,6 +19,7 @@ use crate::reply::Reject;
 
 pub(crate) mod ask;
 pub(crate) mod download;
+mod gone;
 mod memo;
 pub(crate) mod present;
 mod toolchain;
@@ -30,6 +31,7 @@ mod waits;
 pub(crate) struct Builds {
     memo: memo::Memo,
     pub(crate) waits: waits::Waits,
+    pub(crate) gone: gone::Gone,
 }
 
 /// What builds are made with, if this platform makes any.

@@ -44,6 +44,9 @@ pub struct ApiConfig {
     /// A worker that was not heard of for so long is called silent. 20 s unless told, like
     /// the heartbeat of a lease.
     pub silent_after: Duration,
+    /// Longest one request waits for its build, where it is answered with the binary. 30 min
+    /// unless told, as the Caddy build server had it.
+    pub build_wait: Duration,
 }
 
 impl Default for ApiConfig {
@@ -58,6 +61,7 @@ impl Default for ApiConfig {
             image_bytes_max: 4 << 30,
             project_max: None,
             silent_after: Duration::from_secs(20),
+            build_wait: Duration::from_secs(30 * 60),
         }
     }
 }

@@ -13,9 +13,13 @@
 //!
 //! Which one is present is one small file, replaced by a rename: killed anywhere, there is
 //! the old one or the new one, and whatever is neither is removed at the next start.
+//!
+//! Every byte of it is read before the first build after a start, and before the first of each
+//! day: seconds for a gigabyte, once a day, for the certainty that nobody has changed it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shipway_gobuild::plan::Plan;
@@ -23,6 +27,7 @@ use shipway_model::Digest;
 use shipway_stdx::fs::{Durability, write_atomic};
 use shipway_stdx::shutdown::Shutdown;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::event::BuildEvent;
 use crate::failure::{Failure, FailureKind};
@@ -32,6 +37,9 @@ use crate::sandbox::{Sandbox, SandboxError};
 const CURRENT_FILE: &str = "current.json";
 /// Version of that file.
 const VERSION: u32 = 1;
+
+/// How long one look at every byte is good for.
+const CHECKED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The present cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +59,8 @@ pub struct Caches {
     folder: PathBuf,
     sandbox: Arc<dyn Sandbox>,
     present: Mutex<Option<Present>>,
+    /// When every byte of the present one was last read; whoever comes meanwhile waits for the end.
+    checked: tokio::sync::Mutex<Option<Instant>>,
     /// One warmer at a time.
     warming: tokio::sync::Mutex<()>,
 }
@@ -69,16 +79,31 @@ impl Caches {
             folder: folder.to_owned(),
             sandbox,
             present: Mutex::new(present),
+            checked: tokio::sync::Mutex::new(None),
             warming: tokio::sync::Mutex::new(()),
         };
         caches.remove_others().await?;
         Ok(caches)
     }
 
-    /// The cache for builds by this Go (`1.26.8`), if there is one.
-    #[must_use]
-    pub fn present(&self, go: &str) -> Option<Digest> {
+    /// The cache for builds by this Go (`1.26.8`), if there is one and it is what it was made.
+    /// Takes seconds when it is time to look.
+    pub async fn present(&self, go: &str) -> Option<Digest> {
+        if let Err(error) = self.check_daily().await {
+            tracing::warn!(%error, "the cache of builds cannot be looked at; this build does without");
+            return None;
+        }
         self.slot().as_ref().filter(|present| present.go == go).map(|present| present.cache.clone())
+    }
+
+    async fn check_daily(&self) -> Result<(), SandboxError> {
+        let mut checked = self.checked.lock().await;
+        if checked.is_some_and(|at| at.elapsed() < CHECKED_FOR) {
+            return Ok(());
+        }
+        self.check().await?;
+        *checked = Some(Instant::now());
+        Ok(())
     }
 
     /// All that is known of the present cache.
@@ -89,7 +114,6 @@ impl Caches {
 
     /// Reads every byte of the present cache; one that is not what it was is given up at once.
     /// Says whether all is well; if not, what was built since the last look is better built anew.
-    /// For the start of a worker, and once a day.
     ///
     /// # Errors
     ///
@@ -99,10 +123,13 @@ impl Caches {
         if self.sandbox.is_intact(&present.cache).await? {
             return Ok(true);
         }
-        tracing::error!(cache = %present.cache, "the cache of builds has been changed by somebody; it is given up");
+        tracing::error!(cache = %present.cache, "the cache of builds has been changed by somebody; it is given up. Make anew what was built since the last look");
         // At once, not after a warmer that may be at work for minutes.
         self.give_up(&present.cache)?;
-        self.sweep().await?;
+        // A warmer at work removes it when it is done; builds do not wait for that.
+        if let Ok(_turn) = self.warming.try_lock() {
+            self.remove_others().await?;
+        }
         Ok(false)
     }
 

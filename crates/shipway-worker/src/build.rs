@@ -10,6 +10,7 @@
 
 mod farming;
 mod papers;
+mod patience;
 mod telling;
 mod trouble;
 
@@ -136,7 +137,7 @@ impl BuildJob {
         file: &Path,
     ) -> Result<(), Trouble> {
         let began_at = self.core.now();
-        let cache = farming.caches.present(&spec.go);
+        let cache = farming.caches.present(&spec.go).await;
         let was_cold = cache.is_none();
         let (events, heard) = mpsc::channel(EVENTS_WAITING);
         // Whoever stops waiting for the build drops it, and that ends it.
@@ -149,10 +150,10 @@ impl BuildJob {
             // It would be another program under this key.
             return Err(Trouble::failed(FailureCode::BuildUnusable, difference));
         }
-        let stored = keep(farming, file).await?;
+        let stored = self.keep(farming, file).await?;
         let binary = Binary { file, stored, info: info.as_ref(), began_at };
         let made = self.made(farming, build, spec, plan, &binary).await?;
-        self.core.store.publish_build(&self.lease, &made).await?;
+        self.publish(&made).await?;
         if was_cold {
             farming.warm_soon(spec);
         }
@@ -172,13 +173,4 @@ impl BuildJob {
         let documents = papers::all(farming, build, spec, binary, signatures, self.core.now());
         Ok(Made { digest, size_bytes, file_name: plan.file_name.clone(), chunks: Some(chunks), documents })
     }
-}
-
-/// Puts the binary where artifacts are kept; it is there when this returns.
-async fn keep(farming: &Farming, file: &Path) -> Result<Stored, Trouble> {
-    #[cfg(feature = "mutants")]
-    if crate::mutants::is_left_out() {
-        return crate::mutants::keep_later(farming, file).await;
-    }
-    Ok(farming.artifacts.put(file).await?)
 }

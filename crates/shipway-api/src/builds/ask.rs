@@ -1,7 +1,7 @@
 //! From what somebody wants to the build that makes it.
 //!
 //! What was made, or is being made, is found without writing anything: asking for it again
-//! costs two reads of the store. A build that failed for a reason that may have passed, or
+//! costs two reads of the store. A build whose artifact is gone, one that failed for a reason that may have passed, or
 //! that somebody cancelled, is begun anew by asking again; one that failed for good is answered
 //! as it is, unless its asker insists.
 
@@ -51,8 +51,9 @@ pub(crate) async fn rebuild(app: &App, caller: &Caller, build: &Build) -> Result
 
 async fn place(app: &App, caller: &Caller, spec: &Spec, again: Again) -> Result<(Build, bool), Reject> {
     let (store, project, key) = (&app.parts.store, caller.0.project(), spec.key());
+    let is_of_no_use = |newest: &Build| wants_another(&newest.state, again) || app.builds.gone.has(newest.id);
     let after = match store.find_build_of_key(&project, key.as_str()).await? {
-        Some(newest) if newest.state.is_final() && wants_another(&newest.state, again) => newest.generation,
+        Some(newest) if newest.state.is_final() && is_of_no_use(&newest) => newest.generation,
         Some(newest) => return Ok((newest, false)),
         None => 0,
     };

@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use shipway_artifacts::Stored;
-use shipway_model::Artifact;
+use shipway_artifacts::{ArtifactError, Stored};
+use shipway_model::{Artifact, Build};
 
 use super::trouble::unreadable;
 use crate::app::App;
@@ -31,6 +31,7 @@ enum Wanted {
 /// The artifact's bytes, or their headers for `HEAD`.
 pub(crate) async fn respond(
     app: &App,
+    build: &Build,
     artifact: &Artifact,
     method: &Method,
     headers: &HeaderMap,
@@ -49,7 +50,7 @@ pub(crate) async fn respond(
     let length = range.as_ref().map_or(artifact.size_bytes, |range| range.end - range.start);
     let body = match *method {
         Method::HEAD => Body::empty(),
-        _ => open(app, artifact, range.clone().unwrap_or(whole)).await?,
+        _ => open(app, build, artifact, range.clone().unwrap_or(whole)).await?,
     };
     let mut response = (status, about, body).into_response();
     let headers = response.headers_mut();
@@ -61,12 +62,17 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
-/// The bytes of an artifact.
-pub(crate) async fn open(app: &App, artifact: &Artifact, range: Range<u64>) -> Result<Body, Reject> {
+/// The bytes of a build's artifact. One that is not there is noted, to be made anew.
+pub(crate) async fn open(app: &App, build: &Build, artifact: &Artifact, range: Range<u64>) -> Result<Body, Reject> {
     let parts = super::parts(app)?;
     let chunks = artifact.chunks.clone().ok_or_else(|| Reject::internal("an artifact without its list of chunks"))?;
     let stored = Stored { digest: artifact.digest.clone(), size_bytes: artifact.size_bytes, chunks };
-    let reading = parts.artifacts.read(&stored, Some(range)).await.map_err(|error| unreadable(&error))?;
+    let reading = parts.artifacts.read(&stored, Some(range)).await.map_err(|error| {
+        if matches!(error, ArtifactError::Missing { .. }) {
+            app.builds.gone.note(build.id);
+        }
+        unreadable(&error)
+    })?;
     Ok(Body::from_stream(reading))
 }
 

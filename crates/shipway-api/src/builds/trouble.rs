@@ -42,9 +42,8 @@ pub(super) fn unresolved(error: &ResolveError) -> Reject {
 /// An artifact that cannot be read.
 pub(super) fn unreadable(error: &ArtifactError) -> Reject {
     match error {
-        ArtifactError::Missing { .. } => {
-            Reject::new(ProblemCode::NotFound, "the artifact is no longer kept").hint("ask for the build again")
-        }
+        ArtifactError::Missing { .. } => Reject::new(ProblemCode::NotFound, "the artifact is no longer kept")
+            .hint("ask for the build again: it is made anew"),
         ArtifactError::Unavailable { .. } | ArtifactError::Refused { .. } => {
             tracing::warn!(error = %error, "artifacts cannot be read");
             Reject::new(ProblemCode::StorageUnavailable, "artifacts cannot be read now")

@@ -10,7 +10,7 @@ use shipway_model::ProjectName;
 use shipway_store::BuildFilter;
 
 use crate::world::builder::{CADDY, bytes_of};
-use crate::world::{World, ask, json, outcome, text, wait_until};
+use crate::world::{PATIENCE, World, ask, json, outcome, text, wait_until};
 
 const COMPAT: &str = "/api/compat?os=linux&arch=amd64";
 const DOWNLOAD: &str = "/api/download?os=linux&arch=amd64";
@@ -318,6 +318,56 @@ async fn who_hangs_up_stops_nothing() {
     let key = only_key(&world).await;
     wait_until("it is made", async || json(&get(&world, &format!("/api/build/{key}")).await)["status"] == "completed")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_too_long_is_told_so_and_loses_nothing() {
+    let config = ApiConfig { build_wait: Duration::from_millis(50), ..ApiConfig::default() };
+    let world = World::start_as(config).await;
+    world.at_builds.send_replace(false);
+    for path in [COMPAT, DOWNLOAD] {
+        let answer = get(&world, path).await;
+        assert_eq!(answer.status(), 504, "408 would make clients ask again by themselves");
+        assert_eq!(json(&answer)["error"]["message"], "the build is not done yet; it goes on", "{}", text(&answer));
+    }
+    world.at_builds.send_replace(true);
+    let key = only_key(&world).await;
+    wait_until("it is made", async || json(&get(&world, &format!("/api/build/{key}")).await)["status"] == "completed")
+        .await;
+    assert_eq!(get(&world, COMPAT).await.body().as_ref(), bytes_of(&key));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_tells_those_who_wait_at_once() {
+    let world = World::start().await;
+    world.at_builds.send_replace(false);
+    let client = world.root();
+    let waiting = tokio::spawn(async move { client.raw(Method::GET, DOWNLOAD, &[], "").await.unwrap() });
+    wait_until("the build", async || !keys(&world).await.is_empty()).await;
+    world.stop();
+    let answer = tokio::time::timeout(PATIENCE, waiting).await.expect("at once").unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "5"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_kept_is_made_anew() {
+    let world = World::start().await;
+    let first = get(&world, COMPAT).await;
+    let key = only_key(&world).await;
+    let download = format!("/api/download/{key}");
+
+    world.lose_artifacts();
+    let answer = get(&world, &download).await;
+    assert_eq!(outcome(&answer), "404", "{}", text(&answer));
+    let again = get(&world, COMPAT).await;
+    assert_eq!((outcome(&again).as_str(), again.body()), ("200", first.body()));
+    assert_eq!(get(&world, &download).await.body(), first.body());
+
+    // Nobody has found out yet: the one request does, and is served all the same.
+    world.lose_artifacts();
+    let again = get(&world, DOWNLOAD).await;
+    assert_eq!((outcome(&again).as_str(), again.body()), ("200", first.body()));
+    assert_eq!(keys(&world).await, [key.as_str(); 3], "three generations of one build");
 }
 
 #[tokio::test(flavor = "multi_thread")]

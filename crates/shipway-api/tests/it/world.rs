@@ -167,6 +167,11 @@ impl World {
         deployed.service
     }
 
+    /// Removes every artifact behind everybody's back.
+    pub(crate) fn lose_artifacts(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("artifacts/artifacts")).unwrap();
+    }
+
     pub(crate) fn stop(&self) {
         self.stop.request();
     }

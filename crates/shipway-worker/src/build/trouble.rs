@@ -23,7 +23,8 @@ impl From<Cause> for Trouble {
 const fn code(kind: FailureKind) -> FailureCode {
     match kind {
         FailureKind::Compile | FailureKind::Toolchain => FailureCode::CompileFailed,
-        FailureKind::Refused | FailureKind::Modules | FailureKind::Proxy => FailureCode::ModuleRefused,
+        FailureKind::Refused | FailureKind::Modules => FailureCode::ModuleRefused,
+        FailureKind::Proxy => FailureCode::FetchFailed,
         FailureKind::Checksum => FailureCode::ChecksumMismatch,
         FailureKind::Program | FailureKind::Artifact => FailureCode::BuildUnusable,
         FailureKind::Deadline => FailureCode::BuildTimeout,

@@ -111,7 +111,7 @@ async fn bytes(
     headers: HeaderMap,
 ) -> Result<Response, Reject> {
     let build = find(&app, &caller, Action::Read, &id).await?;
-    download::respond(&app, made(&build)?, &method, &headers).await
+    download::respond(&app, &build, made(&build)?, &method, &headers).await
 }
 
 async fn document(

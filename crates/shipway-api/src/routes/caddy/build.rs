@@ -333,7 +333,7 @@ async fn fetch(
     match &build.state {
         BuildState::Success(artifact) => match multipart::wanted(&headers) {
             true => multipart::respond(&app, &build, artifact, &method, &headers).await,
-            false => download::respond(&app, artifact, &method, &headers).await,
+            false => download::respond(&app, &build, artifact, &method, &headers).await,
         },
         BuildState::Pending | BuildState::Building => {
             let word = CaddyBuildState::of(&build.state).word();

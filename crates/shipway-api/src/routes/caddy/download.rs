@@ -6,14 +6,13 @@
 //! sends `HEAD`, waits, and then goes to the `Location` of the answer, which is a 200 because a
 //! browser would follow a redirect by itself.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use http::{HeaderValue, header};
 use shipway_api_types::ProblemCode;
 use shipway_model::{Artifact, Build, BuildState};
+use tokio::time::Instant;
 
 use super::build::CREATE_PROBLEMS;
 use super::multipart;
@@ -25,9 +24,6 @@ use crate::builds::download;
 use crate::endpoint::{Answer, Content, Doc, Endpoint, Form, Pace, Parameter, Rules, Verb};
 use crate::query::Query;
 use crate::reply::{ErrorStyle, Reject};
-
-/// Longest a build is waited for, as the old system had it.
-const WAIT: Duration = Duration::from_secs(30 * 60);
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint::new(&COMPAT, compat), Endpoint::new(&DOWNLOAD, page)]
@@ -95,11 +91,7 @@ async fn compat(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Reject> {
-    let (build, artifact) = made(&app, &caller, &query).await?;
-    match multipart::wanted(&headers) {
-        true => multipart::respond(&app, &build, &artifact, &method, &headers).await,
-        false => send(&app, &build, &artifact, &method, &headers).await,
-    }
+    fetched(&app, &caller, &query, &method, &headers, multipart::wanted(&headers)).await
 }
 
 async fn page(
@@ -111,8 +103,31 @@ async fn page(
 ) -> Result<Response, Reject> {
     // A body that is not there would be written over the program, too.
     headers.remove(header::IF_NONE_MATCH);
-    let (build, artifact) = made(&app, &caller, &query).await?;
-    send(&app, &build, &artifact, &method, &headers).await
+    fetched(&app, &caller, &query, &method, &headers, false).await
+}
+
+/// What was made; once more if it was made long ago and is no longer kept.
+async fn fetched(
+    app: &App,
+    caller: &Caller,
+    query: &Query,
+    method: &Method,
+    headers: &HeaderMap,
+    with_signature: bool,
+) -> Result<Response, Reject> {
+    let until = Instant::now() + app.config.build_wait;
+    let mut is_again = false;
+    loop {
+        let (build, artifact) = made(app, caller, query, until).await?;
+        let sent = match with_signature {
+            true => multipart::respond(app, &build, &artifact, method, headers).await,
+            false => send(app, &build, &artifact, method, headers).await,
+        };
+        if sent.is_ok() || is_again || !app.builds.gone.has(build.id) {
+            return sent;
+        }
+        is_again = true;
+    }
 }
 
 async fn send(
@@ -122,7 +137,7 @@ async fn send(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, Reject> {
-    let mut response = download::respond(app, artifact, method, headers).await?;
+    let mut response = download::respond(app, build, artifact, method, headers).await?;
     // Hexadecimal digits only.
     if let Ok(location) = HeaderValue::from_str(&format!("/api/download/{}", build.key)) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -131,8 +146,7 @@ async fn send(
 }
 
 /// Asks for the build and waits for its end.
-async fn made(app: &App, caller: &Caller, query: &Query) -> Result<(Build, Artifact), Reject> {
-    let until = tokio::time::Instant::now() + WAIT;
+async fn made(app: &App, caller: &Caller, query: &Query, until: Instant) -> Result<(Build, Artifact), Reject> {
     let request = Words::of(query).request(app)?;
     let (build, _) = ask(app, caller, request, Again::IfItMayHelp).await?;
     let build = ended(app, build, until).await?;
@@ -142,18 +156,18 @@ async fn made(app: &App, caller: &Caller, query: &Query) -> Result<(Build, Artif
     }
 }
 
-async fn ended(app: &App, build: Build, until: tokio::time::Instant) -> Result<Build, Reject> {
+async fn ended(app: &App, build: Build, until: Instant) -> Result<Build, Reject> {
     if build.state.is_final() {
         return Ok(build);
     }
-    let left = until.saturating_duration_since(tokio::time::Instant::now());
+    let left = until.saturating_duration_since(Instant::now());
     let mut shutdown = app.parts.shutdown.clone();
     let ended = tokio::select! {
         ended = app.builds.waits.ended(&app.parts.store, build.id, left) => ended?,
         () = shutdown.requested() => return Err(restarting()),
     };
     ended.ok_or_else(|| {
-        let detail = format!("the build is not done after {} minutes; it goes on", WAIT.as_secs() / 60);
+        let detail = "the build is not done yet; it goes on";
         Reject::new(ProblemCode::Timeout, detail).hint("ask for the same again: it is not begun anew")
     })
 }

@@ -29,7 +29,7 @@ pub(super) async fn respond(
     headers: &HeaderMap,
 ) -> Result<Response, Reject> {
     let Some(signature) = app.parts.store.find_document(build.id, Document::Asc).await? else {
-        return download::respond(app, artifact, method, headers).await;
+        return download::respond(app, build, artifact, method, headers).await;
     };
     let boundary = uuid::Uuid::new_v4().as_simple().to_string();
     let part = |name: &str, file: &str| {
@@ -45,7 +45,7 @@ pub(super) async fn respond(
     let body = match *method {
         Method::HEAD => Body::empty(),
         _ => {
-            let bytes = download::open(app, artifact, 0..artifact.size_bytes).await?.into_data_stream();
+            let bytes = download::open(app, build, artifact, 0..artifact.size_bytes).await?.into_data_stream();
             let around = |text: String| stream::iter([Ok(Bytes::from(text))]);
             Body::from_stream(around(before).chain(bytes).chain(around(after)))
         }

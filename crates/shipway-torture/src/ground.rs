@@ -23,6 +23,7 @@ use shipway_gobuild::toolchain::Toolchain;
 use shipway_gobuild::{Platform, Proxies, ProxiesConfig, ProxyList, Query, Recipe, Request, Spec};
 use shipway_gofarm::caches::Caches;
 use shipway_gofarm::sandbox::Sandbox;
+use shipway_stdx::fs::{Durability, write_atomic};
 use shipway_stdx::shutdown;
 use shipway_testkit::s3;
 use tempfile::TempDir;
@@ -216,7 +217,7 @@ impl Ground {
         let sandbox: Arc<dyn Sandbox> = Arc::clone(farming.farm.sandbox());
         drop(farming);
         let kept = Caches::open(&folder.join("cache"), sandbox).await?;
-        ensure!(kept.present(&go) == Some(cache), "the warm cache is not the present one");
+        ensure!(kept.present(&go).await == Some(cache), "the warm cache is not the present one");
         drop(kept);
         driver.close().await;
         Ok(())
@@ -234,9 +235,9 @@ fn program(folder: &Path) -> anyhow::Result<ModuleProxy> {
     let sources = folder.join("large");
     fs::create_dir_all(sources.join("cmd"))?;
     for (name, content) in [("go.mod", module), ("cmd/cmd.go", PROGRAM), ("cmd/ballast.go", large)] {
-        fs::write(sources.join(name), content)?;
+        write_atomic(&sources.join(name), content.as_bytes(), 0o644, Durability::Process)?;
     }
-    fs::write(sources.join("cmd/ballast.bin"), ballast())?;
+    write_atomic(&sources.join("cmd/ballast.bin"), &ballast(), 0o644, Durability::Process)?;
     proxy.add_folder("example.com/tiny", Size::Large.version(), &sources);
     Ok(proxy)
 }

@@ -11,6 +11,7 @@
 mod farming;
 mod papers;
 mod patience;
+mod scraps;
 mod telling;
 mod trouble;
 
@@ -122,10 +123,8 @@ impl BuildJob {
         let spec = farming.spec(&build)?;
         let plan = Plan::make(&spec.recipe, &spec.resolved, &farming.settings);
         let file = farming.file(&build)?;
-        let made = self.make_file(farming, &build, &spec, &plan, &file).await;
-        // A journal beside it, if any, tells the next try how far its upload came.
-        drop(std::fs::remove_file(&file));
-        made
+        let _goes = scraps::Binary(&file);
+        self.make_file(farming, &build, &spec, &plan, &file).await
     }
 
     async fn make_file(

@@ -1,5 +1,6 @@
 //! What farms have left behind when their workers have ended: containers, processes, mounts,
-//! cgroups, namespaces, loop devices, binaries.
+//! cgroups, namespaces, loop devices, binaries. A journal of an upload may stay until its
+//! worker's next start.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +27,8 @@ fn of(farm: &Path) -> anyhow::Result<Vec<String>> {
     left.extend(run.exists().then(|| run.display().to_string()));
     for folder in ["engine/containers", "out"] {
         let entries = fs::read_dir(farm.join(folder)).into_iter().flatten().flatten();
-        left.extend(entries.map(|entry| entry.path().display().to_string()));
+        let paths = entries.map(|entry| entry.path()).filter(|path| path.extension() != Some("upload".as_ref()));
+        left.extend(paths.map(|path| path.display().to_string()));
     }
     left.extend(loops(farm)?);
     Ok(left)

@@ -115,5 +115,7 @@ pub(super) async fn mutant(stage: &Stage, ground: &Ground) -> anyhow::Result<Rep
     let raged = storm.rage(async |field| asker.ask(field, Size::Small).await);
     let (mut report, _, scene) = raged.await?;
     report.keep(scene);
-    Ok(caught(&report, "I4"))
+    let mut turned = caught(&report, "I4");
+    turned.seconds = report.seconds;
+    Ok(turned)
 }

@@ -42,7 +42,7 @@ use bench::EmbeddedBench;
 use disks::Disks;
 use shipway_stdx::chain;
 
-pub use disks::DiskLimits;
+pub use disks::{DiskLimits, remove_disks};
 
 /// Every container of a bench has an id that begins so.
 const PREFIX: &str = "bench-";

@@ -17,7 +17,7 @@ pub mod driver;
 mod import;
 mod workload;
 
-pub use benches::{BenchConfig, Benches, DiskLimits};
+pub use benches::{BenchConfig, Benches, DiskLimits, remove_disks};
 pub use bootstrap::{BootstrapError, bootstrap};
 pub use driver::{EmbeddedConfig, EmbeddedDriver, OpenError};
 pub use import::{ImportError, import};

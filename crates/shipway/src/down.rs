@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use shipway_driver::{Driver as _, Phase};
+use shipway_driver_embedded::{BenchConfig, remove_disks};
 use shipway_proxy::FeedClient;
 
 use crate::config::Config;
-use crate::platform::{self, Places};
+use crate::platform::{self, BENCHES, Places};
 use crate::state_dir::{self, StateDir};
 
 /// How long `serve` may take to end.
@@ -101,5 +102,6 @@ async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> a
         ended.context("cannot end a container")?;
     }
     driver.close().await;
-    Ok(())
+    // Of a `serve` that was killed; one that ends by itself removes them.
+    remove_disks(&BenchConfig::new(state.join(BENCHES))).context("cannot unmount the disks of builds")
 }

@@ -78,6 +78,9 @@ fn instance(path: &Path) -> anyhow::Result<String> {
     }
 }
 
+/// Where builds are carried out, in the state directory.
+pub(crate) const BENCHES: &str = "builds/benches";
+
 /// Takes possession of the engine root.
 pub(crate) async fn open_driver(
     config: &Config,

@@ -264,6 +264,19 @@ fn clear(mount: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Unmounts and removes what a killed owner of these benches left, without making anything
+/// anew: for the end of a platform. Nobody may own them.
+///
+/// # Errors
+///
+/// Any error of the file system.
+pub fn remove_disks(benches: &super::BenchConfig) -> io::Result<()> {
+    match unmake_all(&benches.disks_folder()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
 /// Unmounts and removes everything in `folder`; who still works on a disk keeps it until
 /// the end.
 fn unmake_all(folder: &Path) -> io::Result<()> {
@@ -317,7 +330,24 @@ mod tests {
         // Another start takes away what is there.
         std::mem::forget(disks);
         drop(Disks::open(folder.path(), limits).unwrap());
+        assert_unmounted(folder.path());
+    }
+
+    #[track_caller]
+    fn assert_unmounted(folder: &Path) {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!table.contains(folder.path().to_str().unwrap()));
+        assert!(!table.contains(folder.to_str().unwrap()));
+    }
+
+    #[test]
+    fn what_a_killed_owner_left_goes_with_the_platform() {
+        let folder = tempfile::TempDir::with_prefix("shipway-disks-").unwrap();
+        let benches = crate::BenchConfig::new(folder.path());
+        remove_disks(&benches).unwrap();
+        let limits = DiskLimits { count: 2, bytes: 32 << 20, inodes: 2000 };
+        std::mem::forget(Disks::open(&benches.disks_folder(), limits).unwrap());
+        remove_disks(&benches).unwrap();
+        assert_unmounted(folder.path());
+        assert_eq!(fs::read_dir(benches.disks_folder()).unwrap().count(), 0);
     }
 }

@@ -27,6 +27,7 @@ use shipway_worker::{Farming, Seats};
 
 use super::base::Base;
 use crate::config::{BuildSettings, Enabled};
+use crate::platform::BENCHES;
 
 /// Longest the versions of one request are looked for.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(120);
@@ -114,7 +115,7 @@ impl Ground {
     /// What the engine's sandbox for builds is to be; none where there is no Go to build with.
     pub(super) fn benches(&self, base: &Base) -> Option<BenchConfig> {
         let (go, settings) = (self.go.as_ref()?, &base.config.builds);
-        let usual = BenchConfig::new(base.state.join("builds/benches"));
+        let usual = BenchConfig::new(base.state.join(BENCHES));
         Some(BenchConfig {
             disks: DiskLimits { count: settings.at_once, bytes: settings.disk_bytes, ..usual.disks },
             cpu_millis: settings.cpu_millis.unwrap_or(usual.cpu_millis),

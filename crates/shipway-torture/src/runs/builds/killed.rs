@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use shipway_stdx::clock::{Clock as _, HostClock};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::asker::{Asker, a_builder, at_work, begun_again, keep};
 use super::{left, workers};
@@ -20,10 +20,15 @@ use crate::scene::{Base, PATIENCE, Scene, Signal, until};
 const LEASE: Duration = Duration::from_secs(4);
 
 /// From when a build is seen until its worker is killed: all of a build is within.
-const PAUSE_MOST: Duration = Duration::from_millis(2_500);
+const PAUSE_MOST: Duration = Duration::from_millis(2_000);
 
 /// Builds asked for before each kill.
 const BETWEEN: usize = 2;
+
+/// Builds that are tried for a zombie's, and how long one may be in nobody's hands until it is
+/// taken for published.
+const OUTLIVE_TRIES: usize = 5;
+const NOBODYS_MOST: Duration = Duration::from_secs(10);
 
 /// One kill in so many does not ask who builds.
 const ANY: usize = 4;
@@ -56,7 +61,10 @@ pub(super) async fn run(stage: &Stage, ground: &Ground, base: Base) -> anyhow::R
         for _ in 0..BETWEEN {
             asker.ask(field, Size::Small).await?;
         }
-        if time > kills { outlive(field).await } else { kill(field).await }
+        match time {
+            _ if time > kills => outlive(field, &mut asker).await,
+            _ => kill(field, time == kills).await,
+        }
     });
     let (mut report, evidence, scene) = raged.await?;
     let again = begun_again(&evidence.rows.tasks);
@@ -69,10 +77,13 @@ pub(super) async fn run(stage: &Stage, ground: &Ground, base: Base) -> anyhow::R
 }
 
 /// Kills a worker, most times one that builds, at a random moment of its build.
-async fn kill(field: &mut Field<'_>) -> anyhow::Result<()> {
+/// `at_once`: as soon as it is seen to build.
+async fn kill(field: &mut Field<'_>, at_once: bool) -> anyhow::Result<()> {
     let (_, worker) = a_builder(field).await?;
-    sleep(field.dice.between(Duration::ZERO, PAUSE_MOST)).await;
-    if field.dice.below(ANY) == 0 {
+    if !at_once {
+        sleep(field.dice.between(Duration::ZERO, PAUSE_MOST)).await;
+    }
+    if !at_once && field.dice.below(ANY) == 0 {
         return field.kill_any();
     }
     let victim = field.named(&worker)?;
@@ -82,20 +93,37 @@ async fn kill(field: &mut Field<'_>) -> anyhow::Result<()> {
     field.again(&config, &wrapping)
 }
 
-/// Stops a worker that builds until somebody else has its build, and continues it.
-async fn outlive(field: &mut Field<'_>) -> anyhow::Result<()> {
+/// Stops a worker that builds until somebody else has its build, and continues it. A build
+/// that was published just then is nobody's any more: another one is tried.
+async fn outlive(field: &mut Field<'_>, asker: &mut Asker<'_>) -> anyhow::Result<()> {
     for victim in &mut field.victims {
         victim.ready().await?;
     }
-    let (build, worker) = a_builder(field).await?;
-    let zombie = field.named(&worker)?;
-    zombie.signal(Signal::STOP)?;
-    let taken = until("somebody else has the build", PATIENCE, async || {
-        let at_work = at_work(field, &worker).await.ok()?;
-        (!at_work.contains(&(build.clone(), worker.clone()))).then_some(())
-    });
-    let taken = taken.await;
-    zombie.signal(Signal::CONT)?;
-    field.victims.push(zombie);
-    taken
+    for _ in 0..OUTLIVE_TRIES {
+        let (build, worker) = a_builder(field).await?;
+        let zombie = field.named(&worker)?;
+        zombie.signal(Signal::STOP)?;
+        let taken = taken(field, &build, &worker).await;
+        zombie.signal(Signal::CONT)?;
+        field.victims.push(zombie);
+        if taken? {
+            return Ok(());
+        }
+        asker.ask(field, Size::Small).await?;
+    }
+    anyhow::bail!("no build was taken over in {OUTLIVE_TRIES} tries")
+}
+
+/// Waits until a build is in other hands; whether it ever is.
+async fn taken(field: &Field<'_>, build: &str, from: &str) -> anyhow::Result<bool> {
+    let mut nobodys: Option<Instant> = None;
+    until("somebody else has the build", PATIENCE, async || {
+        let at_work = at_work(field, from).await.ok()?;
+        match at_work.iter().find(|(id, _)| id == build) {
+            Some((_, worker)) if worker == from => None,
+            Some(_) => Some(true),
+            None => (nobodys.get_or_insert_with(Instant::now).elapsed() > NOBODYS_MOST).then_some(false),
+        }
+    })
+    .await
 }

@@ -8,6 +8,7 @@ mod change;
 mod deploy;
 mod docker;
 mod egress;
+mod gobuild;
 mod idle;
 mod proxy;
 mod queue;
@@ -25,7 +26,7 @@ use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade, egress, queue; all of them when none is named
+    /// Which: start, exec, deploy, script, idle, proxy, routes, redeploy, upgrade, egress, queue, gobuild; all of them when none is named
     names: Vec<String>,
     /// One JSON object a row
     #[arg(long)]
@@ -41,7 +42,7 @@ pub(crate) struct Options {
 /// A bench by its name, and whether it measures the whole binary.
 type Bench = (&'static str, bool, fn(usize) -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     ("start", false, start::start),
     ("exec", false, start::exec),
     ("deploy", true, deploy::deploy),
@@ -53,6 +54,7 @@ const BENCHES: [Bench; 11] = [
     ("upgrade", true, change::upgrade),
     ("egress", true, egress::egress),
     ("queue", false, queue::queue),
+    ("gobuild", true, gobuild::gobuild),
 ];
 
 /// Measures what was named, prints a row for each comparison.

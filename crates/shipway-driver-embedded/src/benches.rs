@@ -83,8 +83,10 @@ impl BenchConfig {
     ///
     /// One is in use, or what the file system says.
     pub fn clear(&self) -> std::io::Result<()> {
-        let folder = self.disks_folder();
-        if folder.exists() { disks::unmake_all(&folder) } else { Ok(()) }
+        match disks::unmake_all(&self.disks_folder()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 
     fn disks_folder(&self) -> PathBuf {

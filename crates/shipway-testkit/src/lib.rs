@@ -2,7 +2,9 @@
 //!
 //! [`Platform`] starts `shipway serve` in a directory of its own on a free port,
 //! and ends all of it when dropped. [`FileServer`] is the internet in small: what
-//! a URL points at. [`Postgres`] is a database server, [`Pooler`] stands before one; [`Moto`] is an S3. [`http`] asks as a visitor would. Needs root, as Shipway does.
+//! a URL points at. [`Postgres`] is a database server, [`Pooler`] stands before one; [`Moto`] is an
+//! S3 server as people test with. [`http`] asks as a visitor would.
+//! `s3` (a feature) is another one, with faults before it. Needs root, as Shipway does.
 
 mod file_server;
 pub mod http;
@@ -10,6 +12,8 @@ mod moto;
 mod platform;
 mod pooler;
 mod postgres;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod wait;
 
 pub use file_server::FileServer;

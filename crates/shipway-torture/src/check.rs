@@ -11,12 +11,14 @@
 //! | I6 | every history is a path of the state machine, without a gap | [`histories`] |
 //! | I7 | nothing is leaked: what runs is what the rows say | [`worlds`] |
 //! | I8 | logs: paper has none. The engine's own tests kill it between lines of logs | – |
+//! | I1, I2, I4 of builds | each ends once; published whole, with every document, or not at all | [`builds`] |
 //! | I9 | what was deleted never becomes live; no task can be cancelled in this version | [`published`] |
 //!
 //! That unreferenced content is collected (the second half of I4) is the janitor's, which
 //! these parts do not have.
 
 pub mod asked;
+pub mod builds;
 pub mod content;
 pub mod histories;
 pub mod published;
@@ -53,8 +55,8 @@ impl fmt::Display for Violation {
 /// Checks everything, at the end of a run, when nothing is left to do.
 #[must_use]
 pub fn all(evidence: &Evidence) -> Vec<Violation> {
-    let parts: [fn(&Evidence) -> Vec<Violation>; 6] =
-        [asked::check, published::check, stale::check, content::check, histories::check, worlds::check];
+    let parts: [fn(&Evidence) -> Vec<Violation>; 7] =
+        [asked::check, builds::check, published::check, stale::check, content::check, histories::check, worlds::check];
     parts.iter().flat_map(|check| check(evidence)).collect()
 }
 

@@ -3,6 +3,7 @@
 //! The database is read through the store's own export, which both have in the same form;
 //! the file stays beside the ledger when something was wrong.
 
+mod kept;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,12 @@ use shipway_fetch::Blobs;
 use shipway_store::next_version::{self, Version};
 use shipway_store::{Migrate, Store};
 
-pub use rows::{Event, Instance, Release, Rows, Service, Task};
+pub use rows::{Artifact, Build, Document, Event, Instance, Release, Rows, Service, Task};
 
 use crate::ledger::Asked;
 use crate::paper::{Entry, Paper, PaperWorld};
 use crate::part::Place;
+use crate::part::farm::StorePlace;
 use crate::part::journal::{self, Line};
 
 /// A world, as it was found.
@@ -47,6 +49,8 @@ pub struct Evidence {
     pub worlds: Vec<World>,
     /// Content by its digest, and whether it is what that says.
     pub blobs: BTreeMap<String, bool>,
+    /// By digest, whether what a build has made is there, whole, and signed; or why not.
+    pub kept: BTreeMap<String, Result<(), String>>,
     /// Content that was begun and is nobody's any more.
     pub blob_scraps: Vec<String>,
 }
@@ -64,6 +68,8 @@ pub struct Places {
     pub blobs: PathBuf,
     /// Journals, by part.
     pub journals: BTreeMap<String, PathBuf>,
+    /// Where builds are kept, if there are any, and the key that they are signed with.
+    pub kept: Option<(StorePlace, String)>,
     /// Where the export goes.
     pub export: PathBuf,
 }
@@ -78,10 +84,15 @@ pub async fn gather(places: &Places, asked: Vec<Asked>) -> anyhow::Result<Eviden
     next_version::be(places.version);
     let rows = exported(places).await;
     next_version::be(Version::This);
-    let blobs = Blobs::open(&places.blobs)?;
+    let (rows, blobs) = (rows?, Blobs::open(&places.blobs)?);
+    let kept = match &places.kept {
+        Some((store, key)) => kept::look(store, key, &rows).await?,
+        None => BTreeMap::new(),
+    };
     Ok(Evidence {
         asked,
-        rows: rows?,
+        rows,
+        kept,
         journals: journals(&places.journals)?,
         worlds: places.worlds.iter().map(|folder| world(folder)).collect::<anyhow::Result<_>>()?,
         blobs: verified(&blobs)?,

@@ -18,6 +18,16 @@ pub struct Asked {
     pub poison: bool,
     /// The task that was acknowledged; none when no answer came, so that nobody knows.
     pub task: Option<String>,
+    /// The build that was acknowledged, where one was asked for.
+    pub build: Option<String>,
+}
+
+impl Asked {
+    /// Whether an answer came.
+    #[must_use]
+    pub const fn is_acknowledged(&self) -> bool {
+        self.task.is_some() || self.build.is_some()
+    }
 }
 
 /// All that was asked in one run.
@@ -60,7 +70,7 @@ impl Ledger {
     /// How many were acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
-        self.lock().iter().filter(|asked| asked.task.is_some()).count()
+        self.lock().iter().filter(|asked| asked.is_acknowledged()).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {

@@ -2,7 +2,8 @@
 //! everything, and then somebody looks whether anything was lost, or done twice.
 //!
 //! What is tortured is real: the store on its real databases, the worker's own loop, the
-//! blobs. Only the containers are of paper ([`paper`]), so that they survive whoever made
+//! blobs, and in the runs with builds the farm, its sandbox, and an S3 server ([`ground`]).
+//! Only the containers of services are of paper ([`paper`]), so that they survive whoever made
 //! them, cost nothing, and can be counted. What is tortured runs in processes of its own
 //! ([`part`]); the tester, which is this program without a role, starts them, asks things
 //! of them ([`load`]), writes down what was acknowledged ([`ledger`]), kills them, and at
@@ -19,6 +20,7 @@
 pub mod check;
 pub mod dice;
 pub mod evidence;
+pub mod ground;
 pub mod ledger;
 pub mod load;
 pub mod paper;

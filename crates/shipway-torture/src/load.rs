@@ -190,7 +190,7 @@ impl Load {
             }
             Err(_) => None,
         };
-        ledger.write(Asked { nonce, kind: kind.to_owned(), poison: false, task })?;
+        ledger.write(Asked { nonce, kind: kind.to_owned(), poison: false, task, build: None })?;
         Ok(answer.is_ok())
     }
 
@@ -214,7 +214,7 @@ impl Load {
         match ask(socket, &question).await? {
             Answer::Accepted { task, .. } => {
                 let task = task.to_string();
-                let asked = Asked { nonce, kind: "deploy".to_owned(), poison, task: Some(task.clone()) };
+                let asked = Asked { nonce, kind: "deploy".to_owned(), poison, task: Some(task.clone()), build: None };
                 ledger.write(asked)?;
                 Ok(task)
             }

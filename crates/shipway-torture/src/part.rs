@@ -1,5 +1,5 @@
 //! What is tortured: a process with the real store and, unless told otherwise, the real
-//! worker, on a world of paper.
+//! worker, on a world of paper; with a farm ([`farm`]) where it is to make builds.
 //!
 //! It takes what it is from one argument, in JSON, and answers a few questions on a unix
 //! socket ([`api`]): that is its API part. SIGTERM asks it to finish, a second one to leave
@@ -7,8 +7,10 @@
 //! each lease it writes into a journal.
 
 pub mod api;
+pub mod farm;
 pub mod journal;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +20,9 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use shipway_fetch::{Blobs, FetchConfig, Fetcher};
+use shipway_gobuild::spec::go_label;
 use shipway_model::instance::Endpoint;
+use shipway_model::task::BUILDS;
 use shipway_model::{InstanceRole, ServiceId};
 use shipway_plan::Policy;
 use shipway_preempt::Provider;
@@ -28,7 +32,7 @@ use shipway_stdx::shutdown::{self, ShutdownSender};
 use shipway_store::mutants::{self, Mutant};
 use shipway_store::next_version::{self, Version};
 use shipway_store::{Claimant, LeaseTerms, Migrate, OpenError, Store};
-use shipway_worker::{Drain, Orders, OwnTrees, Parts, Worker, WorkerConfig};
+use shipway_worker::{Drain, Farming, Orders, OwnTrees, Parts, Worker, WorkerConfig};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::sleep;
 
@@ -101,6 +105,8 @@ pub struct Config {
     pub blobs: PathBuf,
     /// Where it writes what became of each lease.
     pub journal: PathBuf,
+    /// Where it makes builds, if it does.
+    pub farm: Option<farm::FarmPlace>,
     /// Where it answers.
     pub socket: PathBuf,
     /// Whether it works on tasks, or only answers.
@@ -133,8 +139,10 @@ pub struct Config {
 /// Whatever kept it from beginning.
 pub fn play(json: &str) -> anyhow::Result<ExitCode> {
     let config: Config = serde_json::from_str(json).context("a part is described in JSON")?;
-    if let Some(word) = &config.mutant {
-        mutants::leave_out(mutant(word)?);
+    match config.mutant.as_deref() {
+        Some(shipway_worker::mutants::PUBLISH_BEFORE_KEPT) => shipway_worker::mutants::leave_out(),
+        Some(word) => mutants::leave_out(mutant(word)?),
+        None => {}
     }
     next_version::be(config.version);
     if let Some(told) = &config.halt {
@@ -177,6 +185,11 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
     let answering = api::serve(&config.socket, config.name.clone(), store.clone(), blobs.clone())?;
     let mut until = may_finish.clone();
     if config.works {
+        let (driver, farming) = match &config.farm {
+            Some(place) => farm::open(place).await.map(|(driver, farming)| (Some(driver), Some(farming)))?,
+            None => (None, None),
+        };
+        let labels = farming.iter().flat_map(labels).collect();
         let parts = Parts {
             store: store.clone(),
             driver: Arc::new(world),
@@ -185,14 +198,17 @@ async fn act(config: Config) -> anyhow::Result<ExitCode> {
             clock: Arc::new(HostClock),
             drain: Arc::new(NoVisitors),
             trees: Arc::new(OwnTrees),
-            farming: None,
+            farming,
             preemption: Some(preemption),
         };
         let orders = Orders { finish: may_finish, leave: may_leave };
-        let work = Worker::new(worker_config(&config), parts).run(orders);
+        let work = Worker::new(worker_config(&config, labels), parts).run(orders);
         tokio::select! {
             () = work => {}
             outgrown = store.outgrown() => return Ok(end_outgrown(&outgrown)),
+        }
+        if let Some(driver) = driver {
+            driver.close().await;
         }
     } else {
         tokio::select! {
@@ -242,8 +258,13 @@ async fn give_back_the_past(config: &Config, store: &Store) {
     }
 }
 
-fn worker_config(config: &Config) -> WorkerConfig {
-    let claimant = Claimant { engine: config.engine.clone(), ..Claimant::named(&config.name) };
+/// By which builds find this worker.
+fn labels(farming: &Farming) -> [String; 2] {
+    [go_label(&farming.settings.go), BUILDS.to_owned()]
+}
+
+fn worker_config(config: &Config, labels: BTreeSet<String>) -> WorkerConfig {
+    let claimant = Claimant { engine: config.engine.clone(), labels, ..Claimant::named(&config.name) };
     let retry = Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
     let policy = Policy {
         restart_first: Duration::from_millis(20),

@@ -66,7 +66,7 @@ impl Report {
         let mut report = Self {
             run: run.to_owned(),
             kills: kills.len(),
-            jobs: evidence.asked.iter().filter(|asked| asked.task.is_some()).count(),
+            jobs: evidence.asked.iter().filter(|asked| asked.is_acknowledged()).count(),
             stale_rejected: stale::rejected(evidence),
             reclaim_ms: reclaims(evidence, kills),
             ..Self::default()

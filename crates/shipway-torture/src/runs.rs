@@ -1,5 +1,6 @@
 //! Who is hurt, how, and how often.
 
+mod builds;
 mod clock;
 mod database;
 mod disk;
@@ -113,6 +114,11 @@ pub const RUNS: &[Run] = &[
         id: "platform",
         about: "R1 with the real binary: serve, proxy, launcher and shims killed in turn",
         run: |stage| Box::pin(platform::run(stage)),
+    },
+    Run {
+        id: "builds",
+        about: "R1 and R8 with real Go builds: their workers killed and stopped, S3 failing",
+        run: |stage| Box::pin(builds::run(stage)),
     },
     Run {
         id: "poison",

@@ -19,6 +19,7 @@ use crate::evidence::{self, Evidence, Places};
 use crate::ledger::Ledger;
 use crate::load;
 use crate::paper::{Answers, PaperWorld};
+use crate::part::farm::StorePlace;
 use crate::part::{Config, Place, RECONCILE_EVERY};
 
 /// Between two looks at what is waited for.
@@ -63,6 +64,8 @@ pub struct Scene {
     pub ledger: Ledger,
     /// The rule left out, if one is.
     pub mutant: Option<String>,
+    /// Where its builds are kept, and the key that they are signed with.
+    pub kept: Option<(StorePlace, String)>,
     /// The version that has all that the database holds in the end.
     pub version: Version,
     worlds: BTreeMap<PathBuf, Answers>,
@@ -138,8 +141,8 @@ impl Scene {
         let files = folder.path().to_owned();
         let ledger = Ledger::begin(&folder.path().join("ledger"))?;
         let (worlds, journals) = (BTreeMap::new(), BTreeMap::new());
-        let (lease, version) = (Duration::from_secs(1), Version::This);
-        Ok(Self { folder, place, files, lease, ledger, mutant: None, version, worlds, journals })
+        let (lease, version, kept) = (Duration::from_secs(1), Version::This, None);
+        Ok(Self { folder, place, files, lease, ledger, mutant: None, kept, version, worlds, journals })
     }
 
     /// Where everything lies.
@@ -175,6 +178,7 @@ impl Scene {
             world: world_folder,
             blobs: self.files.join("blobs"),
             journal,
+            farm: None,
             socket: folder.join(format!("{name}.sock")),
             works: true,
             concurrency: 8,
@@ -243,6 +247,7 @@ impl Scene {
             worlds: self.worlds.keys().cloned().collect(),
             blobs: self.files.join("blobs"),
             journals: self.journals.clone(),
+            kept: self.kept.clone(),
             export: folder.join("export.jsonl"),
         };
         evidence::gather(&places, self.ledger.all()).await

@@ -12,6 +12,7 @@ mod farming;
 mod papers;
 mod patience;
 mod plugins;
+mod scraps;
 mod telling;
 mod trouble;
 
@@ -73,7 +74,8 @@ impl BuildJob {
             () = stop.cancelled() => self.core.give_back(&self.lease, Duration::ZERO, false).await,
         };
         measure::task(self.lease.task.payload.kind(), left);
-        tracing::info!(build.id = %self.build, task.id = %self.lease.task.id, ?left, "build left");
+        let (task, token) = (self.lease.task.id, self.lease.token);
+        tracing::info!(build.id = %self.build, task.id = %task, lease.token = token, ?left, "build left");
     }
 
     async fn work(&self) -> Left {
@@ -122,10 +124,8 @@ impl BuildJob {
         let spec = farming.spec(&build)?;
         let plan = Plan::make(&spec.recipe, &spec.resolved, &farming.settings);
         let file = farming.file(&build)?;
-        let made = self.make_file(farming, &build, &spec, &plan, &file).await;
-        // A journal beside it, if any, tells the next try how far its upload came.
-        drop(std::fs::remove_file(&file));
-        made
+        let _goes = scraps::Binary(&file);
+        self.make_file(farming, &build, &spec, &plan, &file).await
     }
 
     async fn make_file(

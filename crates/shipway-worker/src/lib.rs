@@ -39,6 +39,8 @@ mod launch;
 mod lease;
 pub mod live;
 mod measure;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod orders;
 mod presence;
 mod probe;

@@ -103,6 +103,9 @@ impl Worker {
     pub async fn run(mut self, orders: impl Into<Orders>) {
         let mut orders = orders.into();
         let stop = CancellationToken::new();
+        if let Some(farming) = &self.core.farming {
+            farming.clear(&self.core.store).await;
+        }
         let mut chores = JoinSet::new();
         chores.spawn(compare_for_ever(Arc::clone(&self.core), stop.clone()));
         chores.spawn(rescue_for_ever(Arc::clone(&self.core), stop.clone()));

@@ -16,7 +16,7 @@ use shipway_driver_embedded::BenchConfig;
 use shipway_proxy::FeedClient;
 
 use crate::config::Config;
-use crate::platform::{self, Places};
+use crate::platform::{self, BENCHES, Places};
 use crate::state_dir::{self, StateDir};
 
 /// How long `serve` may take to end.
@@ -102,6 +102,6 @@ async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> a
         ended.context("cannot end a container")?;
     }
     driver.close().await;
-    let benches = BenchConfig::new(places.builds(config, state).join(platform::BENCHES));
+    let benches = BenchConfig::new(places.builds(config, state).join(BENCHES));
     benches.clear().context("cannot unmount the disks of builds")
 }

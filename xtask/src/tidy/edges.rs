@@ -45,7 +45,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["api-types", "artifacts", "client", "oci", "stdx"]),
     ("testkit", &["api-types", "client"]),
     // Puts a worker together as `shipway` does, and a driver of its own under it.
-    ("torture", &["driver", "fetch", "model", "plan", "preempt", "stdx", "store", "testkit", "worker"]),
+    (
+        "torture",
+        &[
+            "artifacts",
+            "driver",
+            "driver-embedded",
+            "engine",
+            "fetch",
+            "gobuild",
+            "gofarm",
+            "model",
+            "plan",
+            "preempt",
+            "stdx",
+            "store",
+            "testkit",
+            "worker",
+        ],
+    ),
 ];
 
 /// Outside crates that only the named crates of ours may use: one door to each thing.

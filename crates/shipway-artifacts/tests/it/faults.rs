@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use shipway_artifacts::{ArtifactError, Artifacts, ArtifactsConfig, S3Config, S3Limits, Secret, Stored};
+use shipway_testkit::s3::{Fault, Proxy, Seen};
 
 use crate::fixtures::{MIB, World, collect, content, fresh_name};
-use crate::proxy::{Fault, Proxy, Seen};
 use crate::servers::{SECRET_KEY, Server, config};
 
 /// A place behind a proxy.
@@ -306,4 +306,20 @@ async fn an_object_that_is_too_short_is_not_the_artifact() {
     assert!(!world.artifacts.touch(&stored).await.unwrap());
     world.artifacts.put(&file).await.unwrap();
     whole(&world, &stored, &content).await;
+}
+
+/// A server that says yes to everything and keeps nothing is not believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_after_a_put_was_not_kept() {
+    for server in Server::both() {
+        let (world, proxy) = behind(server).await;
+        let content = content(3 * MIB, 2);
+        let file = world.file("file", &content);
+        proxy.order(1, Fault::Swallow, Seen::is_put);
+        let error = world.artifacts.put(&file).await.unwrap_err();
+        played(&proxy);
+        assert!(error.is_transient(), "{error}");
+        let stored = world.artifacts.put(&file).await.unwrap();
+        whole(&world, &stored, &content).await;
+    }
 }

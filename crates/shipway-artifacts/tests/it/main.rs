@@ -9,7 +9,6 @@ mod fixtures;
 mod killed;
 mod marks;
 mod memory;
-mod proxy;
 mod servers;
 mod signatures;
 mod sweeps;

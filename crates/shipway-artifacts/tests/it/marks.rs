@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use shipway_artifacts::{ArtifactError, Stored};
+use shipway_testkit::s3::{Fault, Proxy};
 
 use crate::fixtures::{MIB, World, content, fresh_name, wait_until};
-use crate::proxy::{Fault, Proxy};
 use crate::servers::Server;
 
 const HOUR: Duration = Duration::from_secs(3600);

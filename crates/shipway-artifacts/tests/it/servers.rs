@@ -11,17 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use shipway_artifacts::{ArtifactsConfig, S3Config, S3Limits, Secret};
-use shipway_testkit::Moto;
+pub(crate) use shipway_testkit::s3::{ACCESS_KEY, SECRET_KEY};
+use shipway_testkit::{Moto, s3};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 const ROLE: &str = "SHIPWAY_ARTIFACTS_TEST_S3S";
-pub(crate) const ACCESS_KEY: &str = "AKSHIPWAYTEST";
-pub(crate) const SECRET_KEY: &str = "secret/of+a=test";
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -143,24 +139,11 @@ fn s3s_process() {
 }
 
 async fn serve(root: &Path) {
-    let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
-    service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-    let service = service.build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("! {} {}", listener.local_addr().unwrap(), root.display());
     let owner = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
-    let serving = async {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let service = service.clone();
-            tokio::spawn(async move {
-                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                drop(server.serve_connection(TokioIo::new(stream), service).await);
-            });
-        }
-    };
     tokio::select! {
         _ = owner => {}
-        () = serving => {}
+        ended = s3::serve(listener, root) => ended.unwrap(),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use shipway_testkit::s3::{Fault, Proxy, Seen};
+
 use crate::fixtures::{MIB, World, collect, content, fresh_name};
-use crate::proxy::{Fault, Proxy, Seen};
 use crate::servers::Server;
 
 async fn behind(server: &Server) -> (World, Proxy) {

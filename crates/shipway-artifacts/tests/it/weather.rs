@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use shipway_artifacts::{ArtifactError, Artifacts, Stored};
+use shipway_testkit::s3::{Fault, Proxy, Seen};
 
 use crate::fixtures::{MIB, World, collect, content, fresh_name};
-use crate::proxy::{Fault, Proxy, Seen};
 use crate::servers::Server;
 
 /// Artifacts, and somebody busy with each.

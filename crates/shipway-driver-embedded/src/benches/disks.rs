@@ -317,7 +317,24 @@ mod tests {
         // Another start takes away what is there.
         std::mem::forget(disks);
         drop(Disks::open(folder.path(), limits).unwrap());
+        assert_unmounted(folder.path());
+    }
+
+    #[track_caller]
+    fn assert_unmounted(folder: &Path) {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!table.contains(folder.path().to_str().unwrap()));
+        assert!(!table.contains(folder.to_str().unwrap()));
+    }
+
+    #[test]
+    fn what_a_killed_owner_left_goes_with_the_platform() {
+        let folder = tempfile::TempDir::with_prefix("shipway-disks-").unwrap();
+        let benches = crate::BenchConfig::new(folder.path());
+        benches.clear().unwrap();
+        let limits = DiskLimits { count: 2, bytes: 32 << 20, inodes: 2000 };
+        std::mem::forget(Disks::open(&benches.disks_folder(), limits).unwrap());
+        benches.clear().unwrap();
+        assert_unmounted(folder.path());
+        assert_eq!(fs::read_dir(benches.disks_folder()).unwrap().count(), 0);
     }
 }

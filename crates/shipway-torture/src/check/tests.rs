@@ -112,6 +112,7 @@ pub(crate) fn good() -> Evidence {
             (format!("task/{TASK}"), numbered(history)),
             (format!("service/{SERVICE}"), numbered(timeline)),
         ]),
+        ..Rows::default()
     };
     let left = |token, how: &str| Line::Left(Left { task: TASK.to_owned(), token, how: how.to_owned() });
     let asked = |nonce: &str, task: Option<&str>| Asked {
@@ -119,6 +120,7 @@ pub(crate) fn good() -> Evidence {
         kind: "deploy".to_owned(),
         poison: false,
         task: task.map(str::to_owned),
+        build: None,
     };
     Evidence {
         asked: vec![asked("n-1", Some(TASK)), asked("n-2", None)],
@@ -130,6 +132,7 @@ pub(crate) fn good() -> Evidence {
         worlds: vec![World { papers: vec![paper()], diary: vec![started()], ..World::default() }],
         blobs: BTreeMap::from([(source().digest.to_string(), true)]),
         blob_scraps: Vec::new(),
+        kept: BTreeMap::new(),
     }
 }
 

@@ -46,6 +46,47 @@ pub struct Instance {
     pub role: String,
 }
 
+/// A build.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Build {
+    /// Its id.
+    pub id: String,
+    /// What decides its output.
+    pub build_key: String,
+    /// Which of its key.
+    pub generation: i64,
+    /// `pending`, `building`, `success`, `failed` or `cancelled`.
+    pub state: String,
+    /// Why it failed, in JSON.
+    pub failure: Option<String>,
+    /// The last task that was to make it.
+    pub task: Option<String>,
+}
+
+/// What a build has made.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Artifact {
+    /// Which build.
+    pub build: String,
+    /// Of its bytes.
+    pub digest: String,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// Of the digests of its parts.
+    pub chunks: Option<String>,
+}
+
+/// A text that goes with an artifact.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Document {
+    /// Of which build's.
+    pub build: String,
+    /// `minisig`, say.
+    pub kind: String,
+    /// All of it.
+    pub text: String,
+}
+
 /// A task.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Task {
@@ -109,6 +150,12 @@ pub struct Rows {
     pub releases: Vec<Release>,
     /// Instances.
     pub instances: Vec<Instance>,
+    /// Builds.
+    pub builds: Vec<Build>,
+    /// Artifacts.
+    pub artifacts: Vec<Artifact>,
+    /// Their texts.
+    pub documents: Vec<Document>,
     /// Tasks, in the order of asking.
     pub tasks: Vec<Task>,
     /// Events by subject, in the order of their numbers.
@@ -152,6 +199,9 @@ impl Rows {
             "service" => self.services.push(serde_json::from_value(row)?),
             "release" => self.releases.push(serde_json::from_value(row)?),
             "instance" => self.instances.push(serde_json::from_value(row)?),
+            "build" => self.builds.push(serde_json::from_value(row)?),
+            "artifact" => self.artifacts.push(serde_json::from_value(row)?),
+            "document" => self.documents.push(serde_json::from_value(row)?),
             "task" => self.tasks.push(serde_json::from_value(row)?),
             "event" => {
                 let row: EventRow = serde_json::from_value(row)?;

@@ -1,14 +1,17 @@
 //! A part's API: a line of JSON asks, a line of JSON answers, on a unix socket.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use shipway_fetch::Blobs;
-use shipway_model::{InstanceRole, ProjectName, ServiceId, ServiceName, Source, TaskId, TaskPayload};
+use shipway_gobuild::Spec;
+use shipway_gobuild::spec::go_label;
+use shipway_model::{BuildId, InstanceRole, ProjectName, ServiceId, ServiceName, Source, TaskId, TaskPayload};
 use shipway_stdx::fs::remove_if_there;
-use shipway_store::{Request, Store, Target};
+use shipway_store::{BuildFilter, BuildRequest, Request, Store, Target};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,6 +21,9 @@ use crate::load::deploy_of;
 
 /// Largest content; the tester's own is far smaller.
 const CONTENT_BYTES_MAX: u64 = 1 << 20;
+
+/// Builds at work that are told of; there are as many as workers.
+const BUILDS_MAX: u32 = 100;
 
 /// Something asked of a part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +53,15 @@ pub enum Ask {
         /// What to do.
         payload: Box<TaskPayload>,
     },
+    /// Make this build.
+    Build {
+        /// Names the request, for ever.
+        nonce: String,
+        /// What is built, in the form that the store keeps.
+        spec: String,
+    },
+    /// Which builds are at work, and where?
+    Builds,
     /// How many tasks wait, and are at work?
     Counts,
     /// The same, and how many instances somebody has still to deal with?
@@ -65,6 +80,16 @@ pub enum Answer {
         task: TaskId,
         /// To this service.
         service: ServiceId,
+    },
+    /// It will be made, or is, or was.
+    Building {
+        /// As this build.
+        build: BuildId,
+    },
+    /// Builds at work, each with the worker that has it.
+    Builds {
+        /// Build and worker.
+        at_work: Vec<(BuildId, String)>,
     },
     /// It will not be.
     Refused {
@@ -127,6 +152,8 @@ async fn answer(line: &str, name: &str, store: &Store, blobs: &Blobs) -> anyhow:
         Ask::Counts => return counts(store, false).await,
         Ask::Unsettled => return counts(store, true).await,
         Ask::Worker => return worker(store, name).await,
+        Ask::Builds => return builds(store).await,
+        Ask::Build { nonce, spec } => return build(store, nonce, &spec).await,
         Ask::Change { project, service, nonce, payload } => {
             Request { project, target: Target::Existing(service), payload: *payload, actor: nonce, if_version: None }
         }
@@ -139,6 +166,31 @@ async fn answer(line: &str, name: &str, store: &Store, blobs: &Blobs) -> anyhow:
     };
     let accepted = store.request(request).await?;
     Ok(Answer::Accepted { task: accepted.task, service: accepted.service.id })
+}
+
+async fn build(store: &Store, nonce: String, spec: &str) -> anyhow::Result<Answer> {
+    let spec = Spec::parse(spec)?;
+    let request = BuildRequest {
+        project: ProjectName::default(),
+        recipe: spec.recipe.name.clone(),
+        key: spec.key().as_str().to_owned(),
+        spec: spec.to_json(),
+        actor: nonce,
+        after: 0,
+        labels: BTreeSet::from([go_label(&spec.go)]),
+    };
+    let (build, _is_new) = store.request_build(request).await?;
+    Ok(Answer::Building { build: build.id })
+}
+
+async fn builds(store: &Store) -> anyhow::Result<Answer> {
+    let filter = BuildFilter { recipe: None, state: Some("building".to_owned()) };
+    let mut at_work = Vec::new();
+    for build in store.list_builds(&ProjectName::default(), &filter, None, BUILDS_MAX).await? {
+        let worker = store.find_build_work(build.id).await?.and_then(|work| work.worker);
+        at_work.extend(worker.map(|worker| (build.id, worker)));
+    }
+    Ok(Answer::Builds { at_work })
 }
 
 async fn keep(blobs: &Blobs, content: &str) -> anyhow::Result<Source> {

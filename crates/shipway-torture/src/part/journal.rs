@@ -48,6 +48,7 @@ pub struct Left {
 pub fn begin(path: &Path) -> io::Result<()> {
     let keeper = Keeper { file: append(path)? };
     let ends = Targets::new().with_target("shipway_worker::job", LevelFilter::DEBUG);
+    let ends = ends.with_target("shipway_worker::build", LevelFilter::INFO);
     let told = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(io::stderr);
     tracing_subscriber::registry().with(keeper.with_filter(ends)).with(told.with_filter(LevelFilter::INFO)).init();
     Ok(())

@@ -45,7 +45,7 @@ async fn crowd(mut scene: Scene, stage: &Stage) -> anyhow::Result<Report> {
 }
 
 /// Turns a report round: it is good when what was to be found has been.
-fn caught(found: &Report, of: &str) -> Report {
+pub(super) fn caught(found: &Report, of: &str) -> Report {
     let mut report = Report::plain(&format!("mutant {}", found.run));
     let caught = found.violations.iter().find(|violation| violation.of == of);
     match caught {

@@ -20,7 +20,8 @@ use crate::dice::Dice;
 use crate::report::Report;
 use crate::scene::Base;
 use actors::{Asker, Town, Visitor};
-use left::{children_of, kill_9, left_behind, processes_with, shims};
+pub(super) use left::left_behind;
+use left::{children_of, kill_9, processes_with, shims};
 
 /// Between two kills.
 const PAUSE_LEAST: Duration = Duration::from_millis(300);

@@ -26,6 +26,10 @@ impl BuildJob {
     /// Keeps the binary where artifacts are, however long that place is away. What is wrong
     /// with a setting is not waited for.
     pub(super) async fn keep(&self, farming: &Farming, file: &Path) -> Result<Stored, Trouble> {
+        #[cfg(feature = "mutants")]
+        if crate::mutants::is_left_out() {
+            return crate::mutants::keep_later(farming, file).await;
+        }
         let mut pause = PAUSE_FIRST;
         loop {
             match farming.artifacts.put(file).await {

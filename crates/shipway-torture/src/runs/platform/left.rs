@@ -51,7 +51,7 @@ pub(super) fn kill_9(pid: u32) -> bool {
 }
 
 /// What `shipway down` has left behind.
-pub(super) fn left_behind(state: &Path, run: &Path, instance: &str) -> anyhow::Result<Vec<String>> {
+pub(in crate::runs) fn left_behind(state: &Path, run: &Path, instance: &str) -> anyhow::Result<Vec<String>> {
     let mut left = Vec::new();
     for folder in [state, run] {
         let word = folder.display().to_string();

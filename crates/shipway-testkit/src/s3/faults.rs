@@ -4,12 +4,13 @@
 //! first that fits (and has times left) is played, and all requests are remembered.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -21,17 +22,22 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+/// No tag of anything.
+const WRONG_TAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
+
 type Body = BoxBody<Bytes, std::io::Error>;
 
 /// What to do to a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// 503, as S3 says it.
     SlowDown,
     /// A status with an error code.
     Say(u16, &'static str),
     /// 200 and an error in the body, as completions have it.
     LateError,
+    /// It is not done, and answered as if it were: no server does so, one that lost its disk may as well have.
+    Swallow,
     /// It is done; the connection ends before anybody hears so.
     LoseAnswer,
     /// The connection ends before it is done.
@@ -50,33 +56,54 @@ pub(crate) enum Fault {
 
 /// A request that came by.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
+pub struct Seen {
+    /// `PUT`.
+    pub method: String,
+    /// Bucket and key.
+    pub path: String,
+    /// What follows the question mark.
+    pub query: String,
 }
 
 impl Seen {
-    pub(crate) fn is(&self, method: &str, ending: &str) -> bool {
+    /// Whether it is this method, on a path with this ending.
+    #[must_use]
+    pub fn is(&self, method: &str, ending: &str) -> bool {
         self.method == method && self.path.ends_with(ending)
     }
 
     /// A part of an upload.
-    pub(crate) fn is_part(&self) -> bool {
+    #[must_use]
+    pub fn is_part(&self) -> bool {
         self.method == "PUT" && self.query.contains("partNumber=")
     }
 
-    pub(crate) fn is_completion(&self) -> bool {
+    /// The end of an upload.
+    #[must_use]
+    pub fn is_completion(&self) -> bool {
         self.method == "POST" && self.query.contains("uploadId=")
     }
 
-    pub(crate) fn is_beginning(&self) -> bool {
+    /// The begin of an upload.
+    #[must_use]
+    pub fn is_beginning(&self) -> bool {
         self.method == "POST" && self.query.starts_with("uploads")
     }
 
     /// The artifact itself, read.
-    pub(crate) fn is_read(&self) -> bool {
-        self.method == "GET" && self.path.rsplit('/').next().is_some_and(|name| name.len() == 64)
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.method == "GET" && self.is_object()
+    }
+
+    /// The artifact itself, whole in one request.
+    #[must_use]
+    pub fn is_put(&self) -> bool {
+        self.method == "PUT" && self.query.is_empty() && self.is_object()
+    }
+
+    fn is_object(&self) -> bool {
+        self.path.rsplit('/').next().is_some_and(|name| name.len() == 64)
     }
 }
 
@@ -96,16 +123,28 @@ struct Book {
 }
 
 /// The proxy; it ends when this is dropped.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     book: Arc<Mutex<Book>>,
     _serving: JoinSet<()>,
 }
 
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Proxy {
-    pub(crate) async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// One before this server, on a port of its own.
+    ///
+    /// # Panics
+    ///
+    /// There is no port.
+    pub async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
         let book: Arc<Mutex<Book>> = Arc::default();
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, server, Arc::clone(&book)));
@@ -113,36 +152,36 @@ impl Proxy {
     }
 
     /// Orders a fault for the next so many requests that fit.
-    pub(crate) fn order(&self, times: u32, fault: Fault, which: impl Fn(&Seen) -> bool + Send + 'static) {
-        self.book.lock().unwrap().orders.push(Order { times, which: Box::new(which), fault });
+    pub fn order(&self, times: u32, fault: Fault, which: impl Fn(&Seen) -> bool + Send + 'static) {
+        lock(&self.book).orders.push(Order { times, which: Box::new(which), fault });
     }
 
     /// Takes back all orders; says how many were not played.
-    pub(crate) fn calm(&self) -> u64 {
-        self.book.lock().unwrap().orders.drain(..).map(|order| u64::from(order.times)).sum()
+    pub fn calm(&self) -> u64 {
+        lock(&self.book).orders.drain(..).map(|order| u64::from(order.times)).sum()
     }
 
     /// How many requests were of a kind.
-    pub(crate) fn count(&self, which: impl Fn(&Seen) -> bool) -> usize {
-        self.book.lock().unwrap().seen.iter().filter(|seen| which(seen)).count()
+    #[must_use]
+    pub fn count(&self, which: impl Fn(&Seen) -> bool) -> usize {
+        lock(&self.book).seen.iter().filter(|seen| which(seen)).count()
     }
 
     /// How many faults were played.
-    pub(crate) fn played(&self) -> usize {
-        self.book.lock().unwrap().played
+    #[must_use]
+    pub fn played(&self) -> usize {
+        lock(&self.book).played
     }
 
     /// Counts as [`count`](Self::count), from anywhere.
-    pub(crate) fn counter(
-        &self,
-        which: impl Fn(&Seen) -> bool + Send + 'static,
-    ) -> impl FnMut() -> usize + Send + 'static {
+    pub fn counter(&self, which: impl Fn(&Seen) -> bool + Send + 'static) -> impl FnMut() -> usize + Send + 'static {
         let book = Arc::clone(&self.book);
-        move || book.lock().unwrap().seen.iter().filter(|seen| which(seen)).count()
+        move || lock(&book).seen.iter().filter(|seen| which(seen)).count()
     }
 
-    pub(crate) fn forget(&self) {
-        self.book.lock().unwrap().seen.clear();
+    /// Forgets what came by.
+    pub fn forget(&self) {
+        lock(&self.book).seen.clear();
     }
 }
 
@@ -150,7 +189,8 @@ async fn serve(listener: TcpListener, server: SocketAddr, book: Arc<Mutex<Book>>
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut connections = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await.unwrap();
+        // Out of descriptors, say: nobody connects then.
+        let Ok((stream, _)) = listener.accept().await else { return };
         let (client, book) = (client.clone(), Arc::clone(&book));
         connections.spawn(async move {
             let service = service_fn(move |request| carry(request, server, client.clone(), Arc::clone(&book)));
@@ -161,7 +201,7 @@ async fn serve(listener: TcpListener, server: SocketAddr, book: Arc<Mutex<Book>>
 }
 
 fn play(book: &Mutex<Book>, seen: Seen) -> Option<Fault> {
-    let mut book = book.lock().unwrap();
+    let mut book = lock(book);
     let found = book.orders.iter_mut().find(|order| order.times > 0 && (order.which)(&seen));
     let fault = found.map(|order| {
         order.times -= 1;
@@ -185,11 +225,12 @@ async fn carry(
         Some(Fault::SlowDown) => return Ok(said(503, "SlowDown")),
         Some(Fault::Say(status, code)) => return Ok(said(status, code)),
         Some(Fault::LateError) => return Ok(said(200, "InternalError")),
+        Some(Fault::Swallow) => return Ok(swallowed()),
         Some(Fault::Refuse) => return Err(broken()),
         _ => {}
     }
-    let path = head.uri.path_and_query().unwrap().clone();
-    head.uri = format!("http://{server}{path}").parse().unwrap();
+    let path = head.uri.path_and_query().ok_or_else(broken)?.clone();
+    head.uri = format!("http://{server}{path}").parse().map_err(std::io::Error::other)?;
     let answer = client.request(Request::from_parts(head, Full::new(body))).await.map_err(std::io::Error::other)?;
     match fault {
         Some(Fault::LoseAnswer) => {
@@ -213,13 +254,22 @@ fn broken() -> std::io::Error {
 fn said(status: u16, code: &str) -> Response<Body> {
     let text = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>on purpose</Message></Error>");
     let body = Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed();
-    Response::builder().status(StatusCode::from_u16(status).unwrap()).body(body).unwrap()
+    let mut answer = Response::new(body);
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+fn swallowed() -> Response<Body> {
+    let nothing = Full::new(Bytes::new()).map_err(|never: Infallible| match never {}).boxed();
+    let mut answer = Response::new(nothing);
+    answer.headers_mut().insert("etag", WRONG_TAG);
+    answer
 }
 
 fn spoiled(answer: Response<Incoming>, fault: Option<Fault>) -> Response<Body> {
     let (mut head, body) = answer.into_parts();
     if matches!(fault, Some(Fault::WrongTag)) {
-        head.headers.insert("etag", "\"00000000000000000000000000000000\"".parse().unwrap());
+        head.headers.insert("etag", WRONG_TAG);
     }
     let body = body.map_err(std::io::Error::other).boxed();
     Response::from_parts(head, through(body, fault))
@@ -259,6 +309,10 @@ impl<S: futures_util::Stream> futures_util::Stream for SyncFrames<S> {
         self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<S::Item>> {
-        self.get_mut().0.get_mut().unwrap().as_mut().poll_next(context)
+        self.get_mut().0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_next(context)
     }
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -296,7 +296,7 @@ mod tests {
         let one = |number: usize| Registered {
             package: "x.com/a".to_owned(),
             name: format!("T{number}"),
-            id: (number % 2 == 0).then(|| format!("a.b{number}")),
+            id: number.is_multiple_of(2).then(|| format!("a.b{number}")),
             docs: "é".repeat(4_000),
         };
         let kept = bounded((0..1_000).map(one).collect());

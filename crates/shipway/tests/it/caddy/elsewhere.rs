@@ -3,7 +3,7 @@
 //!
 //! Threads are moved there, one for each command, so the test and its platform stay where they are.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use base64::Engine as _;
 use nix::sched::{CloneFlags, setns, unshare};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use shipway_stdx::fs::{Durability, write_atomic};
 use tempfile::TempDir;
 
 /// Where the `caddy` command looks for new binaries: it knows no other.
@@ -38,9 +39,9 @@ impl Elsewhere {
             (File::open("/proc/thread-self/ns/net").unwrap(), TcpListener::bind("127.0.0.1:443").unwrap())
         };
         let (network, listener) = std::thread::spawn(make).join().unwrap();
-        fs::write(folder.path().join("hosts"), format!("127.0.0.1 localhost {PAGE}\n")).unwrap();
+        write(&folder.path().join("hosts"), &format!("127.0.0.1 localhost {PAGE}\n"));
         let (authority, identity) = certify();
-        fs::write(folder.path().join("authority.pem"), authority).unwrap();
+        write(&folder.path().join("authority.pem"), &authority);
         (Self { folder, network, identity }, listener)
     }
 
@@ -61,6 +62,10 @@ impl Elsewhere {
         };
         std::thread::scope(|scope| scope.spawn(there).join().unwrap())
     }
+}
+
+fn write(path: &Path, text: &str) {
+    write_atomic(path, text.as_bytes(), 0o644, Durability::Process).unwrap();
 }
 
 fn ran(command: &mut Command) {

@@ -87,7 +87,7 @@ fn answer(mut stream: TcpStream, root: &Path, gate: &Gate) -> io::Result<()> {
     let is_plain = !path.split('/').any(|part| part == "..");
     let file: Option<PathBuf> = is_plain.then(|| root.join(path.trim_start_matches('/')));
     let found = file.and_then(|file| std::fs::read(file).ok());
-    let (status, content) = found.map_or((404, b"no such version".to_vec()), |content| (200, content));
+    let (status, content) = found.map_or_else(|| (404, b"no such version".to_vec()), |content| (200, content));
     write!(stream, "HTTP/1.1 {status} Status\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", content.len())?;
     stream.write_all(&content)
 }

@@ -151,7 +151,7 @@ impl Held {
         if charge && self.attempt >= self.attempts_max {
             let failure = Failure {
                 code: FailureCode::Internal,
-                detail: format!("given up after {} attempts: {cause}", self.attempt),
+                detail: format!("given up after {} attempts: {cause} every time", self.attempt),
                 hint: None,
                 log_tail: Vec::new(),
             };

@@ -63,7 +63,7 @@ impl Store {
         self.write_surviving(durability, move |tx| {
             Box::pin(async move {
                 let held = Held::by(tx, lease).await?;
-                held.put_back(tx, delay, charge, "its worker gave it back every time").await
+                held.put_back(tx, delay, charge, "its worker gave it back").await
             })
         })
         .await
@@ -169,7 +169,7 @@ impl Tx {
             lost.bind(query(sql)).bind(&lease.task).bind(lease.token).fetch_optional(self.db()).await?;
         let Some(LostHeld { held, late, overdue }) = found else { return Ok(false) };
         measure::rescued(late, overdue);
-        let cause = if late { "it took longer than allowed every time" } else { "its worker was lost every time" };
+        let cause = if late { "it took longer than allowed" } else { "its worker was lost" };
         tracing::warn!(task.id = %held.id, task.kind = %held.kind, late, "lease lost, task given back");
         let rest = rest(held.attempt, held.lease_token);
         held.put_back(self, rest, true, cause).await?;

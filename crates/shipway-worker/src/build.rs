@@ -15,6 +15,7 @@ mod plugins;
 mod scraps;
 mod telling;
 mod trouble;
+mod warmer;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -38,6 +39,8 @@ use crate::measure::{self, Left};
 use crate::trouble::Trouble;
 use farming::Seat;
 pub use farming::{Farming, Seats};
+pub(crate) use warmer::keep_warm;
+pub use warmer::{Warm, Warmer};
 
 /// Events that wait to be written; then the build waits.
 const EVENTS_WAITING: usize = 1024;

@@ -51,7 +51,7 @@ mod watch;
 mod work;
 pub mod worker;
 
-pub use build::{Farming, Seats};
+pub use build::{Farming, Seats, Warm, Warmer};
 pub use config::WorkerConfig;
 pub use drain::Drain;
 pub use live::{LiveError, LiveLine, LivePlace, LiveQuery, LiveStreams};

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::build::keep_warm;
 use crate::core::Core;
 use crate::jobs::Jobs;
 use crate::presence::{self, Presence};
@@ -110,11 +111,15 @@ impl Worker {
         chores.spawn(compare_for_ever(Arc::clone(&self.core), stop.clone()));
         chores.spawn(rescue_for_ever(Arc::clone(&self.core), stop.clone()));
         chores.spawn(presence::keep(Arc::clone(&self.core), stop.clone()));
+        chores.spawn(keep_warm(Arc::clone(&self.core), stop.clone()));
         let mut jobs = Jobs::default();
         self.work(&mut jobs, &mut orders).await;
         self.core.presence.turn(WorkerState::Draining);
         jobs.finish(self.core.config.drain, orders.leave.requested()).await;
         stop.cancel();
+        if let Some(farming) = &self.core.farming {
+            farming.warmer.end().await;
+        }
         while let Some(ended) = chores.join_next().await {
             log_panic(ended);
         }

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,7 +22,7 @@ use shipway_gofarm::sandbox::Sandbox;
 use shipway_gofarm::{Farm, FarmConfig, FarmLimits, door};
 use shipway_stdx::clock::HostClock;
 use shipway_testkit::s3;
-use shipway_worker::{Farming, Seats};
+use shipway_worker::{Farming, Seats, Warm, Warmer};
 
 /// Sockets of containers are below; where all tests have them.
 pub const RUN_PARENT: &str = "/run/shipway-test";
@@ -120,8 +119,7 @@ pub async fn open(place: &FarmPlace) -> anyhow::Result<(EmbeddedDriver, Farming)
         seats: Seats::default(),
         limit: LIMIT,
         builder: "urn:shipway:torture".to_owned(),
-        warms: false,
-        warming: Arc::new(AtomicBool::new(false)),
+        warmer: Warmer::new(Warm::Nothing),
     };
     Ok((driver, farming))
 }

@@ -51,7 +51,7 @@ mod tests {
         let history = [
             event(0, "queued", None),
             event(10_000, "claimed", Some("a")),
-            event(900_000, "given_back", Some("its worker was lost every time")),
+            event(900_000, "given_back", Some("its worker was lost")),
             event(950_000, "claimed", Some("b")),
             event(960_000, "done", None),
         ];

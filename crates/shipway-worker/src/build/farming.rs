@@ -2,19 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shipway_artifacts::Artifacts;
 use shipway_artifacts::sign::Signers;
 use shipway_gobuild::plan::Settings;
-use shipway_gobuild::{Plan, Proxies, Spec};
+use shipway_gobuild::{Proxies, Spec};
 use shipway_gofarm::Farm;
 use shipway_gofarm::caches::Caches;
 use shipway_model::{Build, FailureCode};
-use shipway_stdx::shutdown;
-use tokio::sync::mpsc;
 
+use super::warmer::Warmer;
 use crate::trouble::Trouble;
 
 /// What a worker needs to make builds.
@@ -42,10 +41,8 @@ pub struct Farming {
     pub limit: Duration,
     /// Who builds, as a URI, for the provenance.
     pub builder: String,
-    /// Whether a cache is made after a build that had none.
-    pub warms: bool,
-    /// Set while one is made.
-    pub warming: Arc<AtomicBool>,
+    /// Makes what builds stand on.
+    pub warmer: Warmer,
 }
 
 /// Counts the builds at work.
@@ -101,33 +98,6 @@ impl Farming {
             Ok(_) => Ok(file),
             Err(error) => Err(disk(&self.folder, &error)),
         }
-    }
-
-    /// Makes a cache of the program alone, so that the next build of it takes seconds. In the
-    /// background: nobody waits for it, and when it fails the next cold build tries again.
-    pub(crate) fn warm_soon(&self, spec: &Spec) {
-        let Some(platform) = self.settings.host.clone().filter(|_| self.warms) else { return };
-        if self.warming.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let mut alone = spec.clone();
-        alone.resolved.plugins.clear();
-        alone.resolved.replacements.clear();
-        alone.resolved.platform = platform;
-        let plans = [Plan::make(&alone.recipe, &alone.resolved, &self.settings)];
-        let (farm, caches, warming) = (self.farm.clone(), Arc::clone(&self.caches), Arc::clone(&self.warming));
-        let go = self.settings.go.clone();
-        tokio::spawn(async move {
-            let (events, mut heard) = mpsc::channel(64);
-            let (_keep, never) = shutdown::channel();
-            let nobody = async { while heard.recv().await.is_some() {} };
-            let (warmed, ()) = tokio::join!(caches.warm(&farm, &go, &plans, events, never), nobody);
-            match warmed {
-                Ok(cache) => tracing::info!(%cache, "builds have a warm cache"),
-                Err(failure) => tracing::warn!(%failure, "no warm cache for builds"),
-            }
-            warming.store(false, Ordering::SeqCst);
-        });
     }
 }
 

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use shipway_artifacts::sign::OpenPgpConfig;
 use shipway_artifacts::{ArtifactsConfig, S3Config, S3Limits, Secret};
-use shipway_gobuild::recipe;
-use shipway_gobuild::request::{Plugin, parse_plugin};
+use shipway_gobuild::request::{Plugin, Query, parse_plugin};
+use shipway_gobuild::{Recipe, recipe};
 
 use super::ConfigError;
 use super::values::Field;
 
 /// Most packages told of that nobody has built: each is looked for once an hour.
 const PACKAGES_MAX: usize = 200;
+
+/// Most programs kept warm: each is some gigabyte on disk while its cache is made.
+const WARM_MAX: usize = 8;
 
 /// How builds are made and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(crate) struct BuildSettings {
     pub(crate) plugins_max: usize,
     /// Packages told of although nobody has built them.
     pub(crate) packages: Vec<Plugin>,
+    /// Names of recipes, and versions of their programs, that a cache is made of.
+    pub(crate) warm: Vec<(String, Query)>,
     /// Variables of the operator's own for the go command.
     pub(crate) env: BTreeMap<String, String>,
     /// Where disks and caches of builds are; below the state directory if nothing is said.
@@ -78,6 +83,7 @@ pub(super) fn parse<'a>(field: &impl Fn(&'static str) -> Field<'a>) -> Result<Bu
         limit: Duration::from_secs(field("builds.limit_seconds").number(10, 24 * 3600)?),
         plugins_max: field("builds.plugins_max").number(0, 10_000)?,
         packages: packages(&field("builds.packages"))?,
+        warm: warm(&field("builds.warm"))?,
         env: env(&field("worker.build_env"))?,
         folder: build_path(&field("worker.build_path"))?,
         storage: storage(field)?,
@@ -106,6 +112,24 @@ fn packages(field: &Field<'_>) -> Result<Vec<Plugin>, ConfigError> {
         field.words().map(parse_plugin).collect::<Result<_, _>>().map_err(|error| field.bad(error.to_string()))?;
     if all.len() > PACKAGES_MAX {
         return Err(field.bad(format!("at most {PACKAGES_MAX} packages are told of")));
+    }
+    Ok(all)
+}
+
+/// Programs of a list, each `recipe[@version]`.
+fn warm(field: &Field<'_>) -> Result<Vec<(String, Query)>, ConfigError> {
+    let known = [Recipe::caddy().name, Recipe::k6().name];
+    let program = |word: &str| {
+        let (name, version) = word.rsplit_once('@').unwrap_or((word, "latest"));
+        if !known.iter().any(|known| known == name) {
+            return Err(field.bad(format!("there is no recipe {name:?}; there are {}", known.join(", "))));
+        }
+        let version = Query::parse(version).map_err(|error| field.bad(error.to_string()))?;
+        Ok((name.to_owned(), version))
+    };
+    let all: Vec<(String, Query)> = field.words().map(program).collect::<Result<_, _>>()?;
+    if all.len() > WARM_MAX {
+        return Err(field.bad(format!("at most {WARM_MAX} programs are kept warm")));
     }
     Ok(all)
 }

@@ -257,6 +257,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "",
         "packages that /api/packages tells of although nobody has built them, package[@version], comma-separated",
     ),
+    row(
+        "builds.warm",
+        &["SHIPWAY_BUILDS_WARM"],
+        "",
+        "programs whose modules and packages are kept compiled, as caddy@latest,k6@v1.8.1; empty: whatever was built last \
+         without",
+    ),
     row("builds.plugins_max", &["SHIPWAY_BUILDS_PLUGINS_MAX"], "100", "plugins of one build at most"),
     row("builds.limit_seconds", &["SHIPWAY_BUILDS_LIMIT_SECONDS"], "3600", "longest a build may take in all"),
     row(

@@ -119,3 +119,14 @@ fn a_database_is_named_by_url_or_in_pieces_and_its_password_is_shown_to_nobody()
     refused(&wrong, "postgres://user:password@host:5432/name is expected");
     assert!(!load(&wrong).unwrap_err().to_string().contains("hunter2"));
 }
+
+#[test]
+fn programs_to_be_kept_warm_are_known_ones() {
+    let warm = |text: &str| load(&sources(&[("builds.warm", text)], &[])).map(|loaded| loaded.config.builds.warm);
+    let named = warm("caddy, k6@v1.8.1").unwrap();
+    let named: Vec<(&str, String)> = named.iter().map(|(name, version)| (name.as_str(), version.to_string())).collect();
+    assert_eq!(named, [("caddy", "latest".to_owned()), ("k6", "v1.8.1".to_owned())]);
+    assert_eq!(warm("").unwrap(), []);
+    refused(&sources(&[("builds.warm", "nginx@latest")], &[]), "there is no recipe \"nginx\"; there are caddy, k6");
+    refused(&sources(&[("builds.warm", "caddy@none")], &[]), "builds.warm");
+}

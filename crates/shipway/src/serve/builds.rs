@@ -4,7 +4,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -25,7 +24,7 @@ use shipway_gofarm::sandbox::Sandbox;
 use shipway_gofarm::{Farm, FarmConfig, FarmLimits};
 use shipway_model::task::BUILDS;
 use shipway_stdx::clock::HostClock;
-use shipway_worker::{Farming, Seats};
+use shipway_worker::{Farming, Seats, Warm, Warmer};
 
 use super::base::Base;
 use crate::config::{BuildSettings, Enabled};
@@ -174,9 +173,18 @@ impl Ground {
             seats: Seats::default(),
             limit: settings.limit,
             builder: format!("urn:shipway:installation:{}", base.places.instance),
-            warms: true,
-            warming: Arc::new(AtomicBool::new(false)),
+            warmer: Warmer::new(self.warm(settings)),
         }))
+    }
+
+    /// What the cache of builds is made of.
+    fn warm(&self, settings: &BuildSettings) -> Warm {
+        if settings.warm.is_empty() {
+            return Warm::WhatIsBuilt;
+        }
+        let recipe = |name: &str| self.recipes.iter().find(|recipe| recipe.name == name).cloned();
+        let named = settings.warm.iter();
+        Warm::Named(named.filter_map(|(name, version)| Some((recipe(name)?, version.clone()))).collect())
     }
 
     fn plan_settings(&self, settings: &BuildSettings, go: &Toolchain) -> Settings {

@@ -75,6 +75,7 @@ impl Ground {
             ("SHIPWAY_BUILDS_ENABLED", "true".to_owned()),
             ("SHIPWAY_API_GO_PROXY", format!("http://{}", self.modules.address)),
             ("SHIPWAY_BUILDS_CHECKSUM_DATABASE", "off".to_owned()),
+            ("SHIPWAY_BUILDS_WARM", "caddy@latest".to_owned()),
             ("SHIPWAY_STORAGE_TYPE", "s3".to_owned()),
             ("SHIPWAY_STORAGE_S3_BUCKET", BUCKET.to_owned()),
             ("SHIPWAY_STORAGE_S3_ENDPOINT", format!("http://{}", self.cable.address)),
@@ -260,6 +261,13 @@ fn the_database_is_away_in_the_middle(farm: &Farm) {
     }
 }
 
+/// Each has made the cache that its operator named, whatever was asked of it.
+fn all_are_warm(farm: &Farm) {
+    for worker in &farm.workers {
+        wait_until("it has a cache", PATIENCE, || worker.log().contains("builds have a warm cache").then_some(()));
+    }
+}
+
 /// Also when nobody was there to put it away.
 fn nothing_of_a_killed_worker_stays_mounted(mut worker: Platform) {
     let state = worker.state_dir().display().to_string();
@@ -278,5 +286,6 @@ fn a_farm_loses_nothing_and_makes_the_same_everywhere() {
     another_worker_makes_the_same(&farm, &build, elsewhere);
     s3_is_away_when_it_is_to_be_kept(&farm);
     the_database_is_away_in_the_middle(&farm);
+    all_are_warm(&farm);
     nothing_of_a_killed_worker_stays_mounted(farm.workers.remove(0));
 }

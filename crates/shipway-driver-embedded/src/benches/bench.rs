@@ -96,6 +96,11 @@ impl EmbeddedBench {
         Arc::clone(&self.ground.turn).lock_owned().await
     }
 
+    /// Whether what is on its disk is what was written there.
+    async fn check(&self) -> Result<(), SandboxError> {
+        self.ground.disk.check().await.map_err(|error| SandboxError::Unavailable(error.to_string()))
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> Result<T, files::FileError> + Send + 'static,
@@ -125,6 +130,7 @@ impl Bench for EmbeddedBench {
 
     async fn take(&self, path: &str, to: &Path, bytes_max: u64) -> Result<u64, SandboxError> {
         let _turn = self.turn().await;
+        self.check().await?;
         let (path, to) = (path.to_owned(), to.to_owned());
         self.blocking(move |upper| files::take(upper, &path, &to, bytes_max)).await
     }
@@ -151,6 +157,7 @@ impl Bench for EmbeddedBench {
         let aside = self.ground.disk.aside();
         let to = aside.clone();
         self.blocking(move |upper| set_aside(upper, &to, &folders)).await?;
+        self.check().await?;
         self.ground.parts.caches.import_directory(&aside).await.map_err(|error| layer(&error))
     }
 

@@ -63,7 +63,8 @@ pub(super) async fn start(
         let outcome = match is_open {
             true => {
                 let watch = Watch { ground: &ground, id: &id, begun, deadline };
-                Some(watch.until_the_end(&lines, let_go).await)
+                let ended = watch.until_the_end(&lines, let_go).await;
+                Some(believed(&ground, ended).await)
             }
             false => None,
         };
@@ -79,6 +80,14 @@ pub(super) async fn start(
     let gone = || SandboxError::Unavailable("a command's keeper ended".to_owned());
     let door = started.await.map_err(|_| gone())??;
     Ok(Running { door, lines: lines_here, ended: ended_here, leash })
+}
+
+/// How a command ended. One that failed on a disk that lost what was written says nothing of the build.
+async fn believed(ground: &BenchGround, ended: Result<Ended, SandboxError>) -> Result<Ended, SandboxError> {
+    if matches!(&ended, Ok(ended) if ended.how != End::Exited(0)) {
+        ground.disk.check().await.map_err(|error| SandboxError::Unavailable(error.to_string()))?;
+    }
+    ended
 }
 
 async fn open(

@@ -15,13 +15,18 @@
 //! All are made anew at every start, *before* the engine's launcher, which sees only what
 //! was mounted by then; what a killed owner left goes that way. Between two benches a disk
 //! is emptied and its blocks are given back to the host.
+//!
+//! What is written there takes room on the host's disk only later, and when there is none the kernel
+//! drops it: nobody who wrote it hears of that, and reads something else afterwards. So a bench is not
+//! given out where the host has little room left, and before anything that came of one is believed its
+//! disk is asked whether all was written ([`Disk::check`]).
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::mount::{UnmountFlags, unmount};
@@ -35,6 +40,9 @@ const TRIM: &str = "/sbin/fstrim";
 /// Bytes of the ballast. A folder is moved up before it is removed, which on a full disk
 /// needs room for the names of the largest one.
 const BALLAST_BYTES: u64 = 16 << 20;
+
+/// Room that the host must have left for a bench to be given out: what most builds write.
+const HOST_ROOM: u64 = 2 << 30;
 
 /// How many disks there are, and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +59,7 @@ pub struct DiskLimits {
 #[derive(Debug)]
 pub(super) struct Disks {
     folder: PathBuf,
+    limits: DiskLimits,
     shelf: Arc<Shelf>,
 }
 
@@ -69,8 +78,37 @@ struct Shelf {
 pub(super) struct Disk {
     mount: PathBuf,
     shelf: Arc<Shelf>,
+    witness: Arc<Witness>,
     /// Given back after the clearing.
     place: Option<OwnedSemaphorePermit>,
+}
+
+/// Hears of every write to a disk that failed since it was opened.
+#[derive(Debug)]
+struct Witness {
+    mount: File,
+    /// The kernel tells once.
+    has_lost: AtomicBool,
+}
+
+impl Witness {
+    fn open(mount: &Path) -> io::Result<Self> {
+        Ok(Self { mount: File::open(mount)?, has_lost: AtomicBool::new(false) })
+    }
+
+    /// Writes what is not written yet. `syncfs` reports what was lost meanwhile from Linux 5.8 on.
+    fn ask(&self) -> io::Result<()> {
+        if let Err(error) = rustix::fs::syncfs(&self.mount) {
+            tracing::error!(%error, "the host lost what a build wrote; is its disk full?");
+            self.has_lost.store(true, Ordering::Relaxed);
+        }
+        match self.has_lost.load(Ordering::Relaxed) {
+            true => {
+                Err(io::Error::other("the host could not keep what the build wrote: its own disk is full or broken"))
+            }
+            false => Ok(()),
+        }
+    }
 }
 
 impl Disks {
@@ -81,7 +119,7 @@ impl Disks {
         // From here on what is mounted is unmounted by `Drop`, however this goes on.
         let sound = AtomicUsize::new(limits.count);
         let shelf = Shelf { free: Mutex::default(), places: Arc::new(Semaphore::new(0)), sound };
-        let disks = Self { folder: folder.to_owned(), shelf: Arc::new(shelf) };
+        let disks = Self { folder: folder.to_owned(), limits, shelf: Arc::new(shelf) };
         for number in 0..limits.count {
             disks.shelf.put(make(folder, number, limits)?);
         }
@@ -93,12 +131,35 @@ impl Disks {
     pub(super) async fn take(&self) -> io::Result<Disk> {
         let place = Arc::clone(&self.shelf.places).acquire_owned().await;
         let place = place.map_err(|_| io::Error::other("none of the disks can be used; restart the worker"))?;
+        self.has_room()?;
         let mount = self.shelf.free().pop().ok_or_else(|| io::Error::other("more places than disks"))?;
-        let disk = Disk { mount, shelf: Arc::clone(&self.shelf), place: Some(place) };
+        let witness = match Witness::open(&mount) {
+            Ok(witness) => Arc::new(witness),
+            Err(error) => {
+                self.shelf.put(mount);
+                return Err(error);
+            }
+        };
+        let disk = Disk { mount, shelf: Arc::clone(&self.shelf), witness, place: Some(place) };
         let bench = disk.bench();
         let made = tokio::task::spawn_blocking(move || furnish(&bench)).await;
         made.map_err(io::Error::other)??;
         Ok(disk)
+    }
+}
+
+impl Disks {
+    /// Whether the host can hold what a build writes, as far as that can be said before.
+    fn has_room(&self) -> io::Result<()> {
+        let found = rustix::fs::statvfs(&self.folder)?;
+        let (left, wanted) = (found.f_bavail * found.f_frsize, self.limits.bytes.min(HOST_ROOM));
+        if left >= wanted {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        Err(io::Error::other(format!(
+            "{left} bytes are left on the host's disk at {folder}, too few for a build; make room"
+        )))
     }
 }
 
@@ -139,22 +200,28 @@ impl Disk {
         found.is_ok_and(|found| found.f_bavail == 0 || found.f_favail == 0)
     }
 
+    /// Whether all that was written to it is kept. Writes what is not on the host's disk yet.
+    pub(super) async fn check(&self) -> io::Result<()> {
+        let witness = Arc::clone(&self.witness);
+        tokio::task::spawn_blocking(move || witness.ask()).await.map_err(io::Error::other)?
+    }
+
     /// Clears it and gives it back.
     pub(super) async fn give_back(mut self) {
         let place = self.place.take();
-        let (mount, shelf) = (self.mount.clone(), Arc::clone(&self.shelf));
+        let (mount, shelf, witness) = (self.mount.clone(), Arc::clone(&self.shelf), Arc::clone(&self.witness));
         // An error is a panic in there, which has been logged.
-        drop(tokio::task::spawn_blocking(move || shelf.take_back(mount, place)).await);
+        drop(tokio::task::spawn_blocking(move || shelf.take_back(mount, place, &witness)).await);
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        let (mount, shelf) = (self.mount.clone(), Arc::clone(&self.shelf));
+        let (mount, shelf, witness) = (self.mount.clone(), Arc::clone(&self.shelf), Arc::clone(&self.witness));
         // Without a runtime nobody will ask for it again, and the next start makes it anew.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || shelf.take_back(mount, Some(place))));
+            drop(runtime.spawn_blocking(move || shelf.take_back(mount, Some(place), &witness)));
         }
     }
 }
@@ -168,10 +235,14 @@ impl Shelf {
         self.free().push(mount);
     }
 
-    /// Clears a disk. One that cannot be cleared is never given out again, and its place
-    /// neither; with the last of them nobody waits any more.
-    fn take_back(&self, mount: PathBuf, place: Option<OwnedSemaphorePermit>) {
-        let Err(error) = clear(&mount) else { return self.put(mount) };
+    /// Clears a disk. One that cannot be cleared, or has lost what may have been its own books, is
+    /// never given out again, and its place neither; with the last of them nobody waits any more.
+    fn take_back(&self, mount: PathBuf, place: Option<OwnedSemaphorePermit>, witness: &Witness) {
+        let cleared = match witness.has_lost.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("it has lost what was written to it")),
+            false => clear(&mount),
+        };
+        let Err(error) = cleared else { return self.put(mount) };
         tracing::error!(disk = %mount.display(), %error, "a disk cannot be cleared; it is out of use until the next start");
         if let Some(place) = place {
             place.forget();
@@ -282,7 +353,7 @@ pub(super) fn unmake_all(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::io::Read as _;
 
     use super::*;
 
@@ -318,6 +389,42 @@ mod tests {
         std::mem::forget(disks);
         drop(Disks::open(folder.path(), limits).unwrap());
         assert_unmounted(folder.path());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_host_without_room_is_found_out_before_a_bench_and_after() {
+        use std::io::Write as _;
+        use std::os::unix::fs::FileExt as _;
+
+        let host = tempfile::TempDir::with_prefix("shipway-disks-").unwrap();
+        run(Command::new(MOUNT).args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(host.path())).unwrap();
+        let limits = DiskLimits { count: 2, bytes: 64 << 20, inodes: 2000 };
+        let disks = Disks::open(&host.path().join("disks"), limits).unwrap();
+        let disk = disks.take().await.unwrap();
+        disk.check().await.unwrap();
+        let mut neighbour = File::create(host.path().join("neighbour")).unwrap();
+        io::copy(&mut io::repeat(7).take(1 << 40), &mut neighbour).unwrap_err();
+        let refused = disks.take().await.unwrap_err().to_string();
+        assert!(refused.contains("too few for a build; make room"), "{refused}");
+
+        // The one that is out already hears nothing of it while it writes.
+        let file = File::create(disk.bench().join("binary")).unwrap();
+        file.write_all_at(&vec![9; 8 << 20], 0).unwrap();
+        let lost = disk.check().await.unwrap_err().to_string();
+        assert!(lost.contains("full or broken"), "{lost}");
+        assert!(disk.check().await.is_err(), "and it stays so");
+        drop(file);
+        disk.give_back().await;
+        assert_eq!(disks.shelf.sound.load(Ordering::Relaxed), 1, "nobody is given it again");
+
+        neighbour.set_len(0).unwrap();
+        neighbour.flush().unwrap();
+        let other = disks.take().await.unwrap();
+        other.check().await.unwrap();
+        other.give_back().await;
+        drop(disks);
+        assert_unmounted(&host.path().join("disks"));
+        unmount(host.path(), UnmountFlags::DETACH).unwrap();
     }
 
     #[track_caller]

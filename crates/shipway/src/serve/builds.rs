@@ -60,6 +60,10 @@ impl Ground {
         if settings.enabled == Enabled::No || !(roles.api || roles.worker) {
             return Ok(None);
         }
+        if settings.enabled == Enabled::Auto && roles.worker && toolchain(settings).is_ok_and(|go| go.is_none()) {
+            tracing::info!("no builds here: there is no Go tool chain (`builds.go`)");
+            return Ok(None);
+        }
         let found = Self::open(base).await;
         if settings.enabled == Enabled::Yes {
             return found.map(Some).context("builds are on (`builds.enabled`), but cannot be made");
@@ -67,7 +71,8 @@ impl Ground {
         match found {
             Ok(ground) => Ok(Some(ground)),
             Err(error) => {
-                tracing::info!(reason = format!("{error:#}"), "no builds here (`builds.enabled`)");
+                // There is a Go, so somebody may expect them.
+                tracing::warn!(reason = format!("{error:#}"), "no builds here (`builds.enabled`)");
                 Ok(None)
             }
         }

@@ -114,12 +114,15 @@ impl Drop for Host {
     }
 }
 
+/// What the others call the worker of a host, once it has registered: it is ready a
+/// moment before that, and on a busy disk a long one.
 fn worker_of(api: &Platform, host: &Host) -> String {
-    let workers = json(&ok(api, &["workers", "--json"]).stdout);
     let short = instance(host.process());
-    let all = workers.as_array().cloned().unwrap_or_default();
-    let found = all.iter().find_map(|worker| worker["id"].as_str().filter(|id| id.ends_with(&short)));
-    found.unwrap_or_else(|| panic!("{workers}")).to_owned()
+    wait_until("the worker has registered", SOON, || {
+        let workers = json(&ok(api, &["workers", "--json"]).stdout);
+        let ids = workers.as_array()?.iter().filter_map(|worker| worker["id"].as_str());
+        ids.filter(|id| id.ends_with(&short)).map(str::to_owned).next()
+    })
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::chunks::{ChunkList, list_bytes_max};
 use crate::config::ArtifactsConfig;
 use crate::directory::Directory;
 use crate::error::ArtifactError;
+use crate::held::Held;
 use crate::layout::{CHUNKS, Companion, Stored, beside, key};
 use crate::measure::{Measured, measure};
 use crate::read::Reading;
@@ -33,6 +34,7 @@ pub(crate) type Raw = BoxStream<'static, Result<Bytes, ArtifactError>>;
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     place: Place,
+    held: Arc<Held>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,7 +91,7 @@ impl Artifacts {
             ArtifactsConfig::Directory(root) => Place::Directory(Arc::new(Directory::open(root).await?)),
             ArtifactsConfig::S3(config) => Place::S3(Arc::new(S3::open(config)?)),
         };
-        Ok(Self { place })
+        Ok(Self { place, held: Arc::default() })
     }
 
     /// Asks the place whether it is there and lets us in.
@@ -178,6 +180,10 @@ impl Artifacts {
         let text =
             std::str::from_utf8(&found).map_err(|_| ArtifactError::damaged(digest, "its list of chunks is no text"))?;
         ChunkList::parse(text, stored.size_bytes).map_err(|reason| ArtifactError::damaged(digest, reason))
+    }
+
+    pub(crate) const fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     /// Opens the bytes of a key, unverified.

@@ -79,8 +79,12 @@ impl ChunkList {
     /// Whether these are the bytes of a chunk.
     #[must_use]
     pub fn verify(&self, index: u64, chunk: &[u8]) -> bool {
-        let wanted = usize::try_from(index).ok().and_then(|index| self.digests.get(index));
-        wanted.is_some_and(|wanted| wanted[..] == Sha256::digest(chunk)[..])
+        self.digest_of(index).is_some_and(|wanted| wanted[..] == Sha256::digest(chunk)[..])
+    }
+
+    /// A chunk's digest.
+    pub(crate) fn digest_of(&self, index: u64) -> Option<[u8; 32]> {
+        usize::try_from(index).ok().and_then(|index| self.digests.get(index)).copied()
     }
 
     /// Where a chunk begins and ends.

@@ -38,8 +38,8 @@ use crate::measure::{Measured, blocking};
 const TOUCHING: &str = "touching.lock";
 /// Where writers keep what is not finished.
 const PARTIAL: &str = "partial";
-/// Bytes copied, and read, at a time.
-const PIECE: usize = 256 << 10;
+/// Bytes read at a time; each reader has two such pieces in memory.
+const READ: usize = 64 << 10;
 /// Bytes copied between two looks at the list of chunks; a multiple of a chunk's.
 const STRIDE: u64 = 4 << 20;
 
@@ -221,7 +221,7 @@ impl Directory {
             .await?;
         let Some(file) = file else { return Ok(None) };
         let part = tokio::fs::File::from_std(file).take(end.saturating_sub(start));
-        let stream = ReaderStream::with_capacity(part, PIECE);
+        let stream = ReaderStream::with_capacity(part, READ);
         Ok(Some(stream.map_err(|error| ArtifactError::directory(&error)).boxed()))
     }
 }

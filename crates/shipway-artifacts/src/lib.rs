@@ -24,6 +24,7 @@ pub mod chunks;
 pub mod config;
 mod directory;
 pub mod error;
+mod held;
 pub mod layout;
 pub mod measure;
 pub mod provenance;

@@ -6,12 +6,15 @@
 //! middle of a download is not seen by who downloads. When it cannot be had the stream ends in an
 //! error, which whoever serves it must pass on as a broken transfer.
 //!
+//! What another reader holds just then is not read again (see `held`).
+//!
 //! A read of the whole artifact is compared with the artifact's own digest, too, before its last
 //! chunk is given out.
 
 use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,10 +24,12 @@ use futures_util::{Stream, StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use shipway_model::Digest;
 use shipway_stdx::backoff::Backoff;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::artifacts::{Artifacts, Raw};
 use crate::chunks::{CHUNK_BYTES, ChunkList};
 use crate::error::ArtifactError;
+use crate::held::Next;
 use crate::layout::Stored;
 
 /// Tries for one chunk, each with the bounded tries of the place beneath.
@@ -47,7 +52,7 @@ impl Reading {
     ) -> Result<Self, ArtifactError> {
         let length = range.end - range.start;
         let whole = (range.start == 0 && range.end == stored.size_bytes).then(Sha256::new);
-        let mut reader = Reader { artifacts, stored, list, range, whole, source: None };
+        let mut reader = Reader { artifacts, stored, list, range, whole, flow: None };
         let first = reader.next().await?;
         let rest = stream::try_unfold(reader, async |mut reader| {
             let piece = reader.next().await?;
@@ -86,9 +91,16 @@ struct Reader {
     range: Range<u64>,
     /// Of a whole artifact, the digest so far.
     whole: Option<Sha256>,
-    /// Bytes from the beginning of the next chunk on, while they flow: those that came
-    /// already, and the rest.
-    source: Option<(Bytes, Raw)>,
+    /// Bytes from the beginning of the next chunk on, while they flow.
+    flow: Option<Flow>,
+}
+
+struct Flow {
+    /// What came already.
+    ahead: Bytes,
+    rest: Raw,
+    /// Whether they may flow past the chunk that they were asked for.
+    allowed: Option<OwnedSemaphorePermit>,
 }
 
 impl Reader {
@@ -122,17 +134,30 @@ impl Reader {
         Err(ArtifactError::damaged(&self.stored.digest, "its parts are as listed, the whole is another"))
     }
 
-    /// One chunk, verified.
+    /// One chunk, verified, by whoever was first.
     async fn chunk(&mut self, index: u64, span: &Range<u64>) -> Result<Bytes, ArtifactError> {
+        let held = Arc::clone(self.artifacts.held());
+        let digest = self.list.digest_of(index);
+        let digest = digest.ok_or_else(|| ArtifactError::damaged(&self.stored.digest, "it has fewer chunks"))?;
         let mut failures = 0;
         loop {
-            let error = match self.fetch(span).await {
-                Ok(chunk) if self.list.verify(index, &chunk) => return Ok(chunk),
+            let turn = match held.next(&digest).await {
+                Next::Share(chunk) => {
+                    // What flows is behind now; it is asked for anew when it is needed.
+                    self.flow = None;
+                    return Ok(chunk);
+                }
+                Next::Fetch(turn) => turn,
+            };
+            let fetched = self.fetch(span).await;
+            drop(turn);
+            let error = match fetched {
+                Ok(chunk) if self.list.verify(index, &chunk) => return Ok(held.keep(&digest, chunk)),
                 Ok(_) => ArtifactError::damaged(&self.stored.digest, format!("chunk {index} has another digest")),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
             };
-            self.source = None;
+            self.flow = None;
             failures += 1;
             if failures >= TRIES {
                 return Err(error);
@@ -145,23 +170,31 @@ impl Reader {
     /// The bytes of a chunk as they come.
     async fn fetch(&mut self, span: &Range<u64>) -> Result<Bytes, ArtifactError> {
         let length = usize::try_from(span.end - span.start).unwrap_or(usize::MAX);
-        let (mut ahead, mut source) = match self.source.take() {
-            Some(source) => source,
-            None => (Bytes::new(), self.artifacts.raw(&self.stored.digest, span.start..self.until()).await?),
+        let mut flow = match self.flow.take() {
+            Some(flow) => flow,
+            None => self.open(span).await?,
         };
         let mut chunk = BytesMut::with_capacity(length);
         loop {
-            let part = ahead.split_to(ahead.len().min(length - chunk.len()));
+            let part = flow.ahead.split_to(flow.ahead.len().min(length - chunk.len()));
             chunk.extend_from_slice(&part);
             if chunk.len() == length {
-                self.source = Some((ahead, source));
+                self.flow = flow.allowed.is_some().then_some(flow);
                 return Ok(chunk.freeze());
             }
-            ahead = match source.next().await {
+            flow.ahead = match flow.rest.next().await {
                 Some(piece) => piece?,
                 None => return Err(ArtifactError::unavailable("it ended too early")),
             };
         }
+    }
+
+    /// Asks for a chunk, and for all behind it where bytes may go on flowing.
+    async fn open(&mut self, span: &Range<u64>) -> Result<Flow, ArtifactError> {
+        let allowed = self.artifacts.held().flow();
+        let until = if allowed.is_some() { self.until() } else { span.end };
+        let rest = self.artifacts.raw(&self.stored.digest, span.start..until).await?;
+        Ok(Flow { ahead: Bytes::new(), rest, allowed })
     }
 
     /// The end of the last chunk that has something to be given out.

@@ -5,12 +5,14 @@
 //! next `serve` finds its services and brings back what was wanted.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use shipway_driver::{Driver as _, Phase};
 use shipway_driver_embedded::BenchConfig;
 use shipway_proxy::FeedClient;
@@ -28,23 +30,67 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Between two looks at something that is no child of ours.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Ends everything. Fine when nothing runs.
-pub(crate) async fn down(config: Config) -> anyhow::Result<()> {
-    if !config.state_dir.exists() {
-        return Ok(());
-    }
-    end_serve(&config.state_dir).await?;
-    let state = StateDir::open(&config.state_dir)?;
-    let places = Places::open(&config, &state)?;
-    end_proxies(&places).await?;
-    end_containers(&config, &state, &places).await?;
-    match std::fs::remove_dir_all(&places.run_dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("cannot remove the run directory"),
-        _ => Ok(()),
+/// What there was to end.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Ended {
+    state_dir: PathBuf,
+    /// Whether the directory is there at all: one that is not may have been mistyped.
+    found: bool,
+    served: bool,
+    containers: usize,
+}
+
+impl Ended {
+    /// For people, or for programs.
+    pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
+        let mut out = io::stdout();
+        if json {
+            serde_json::to_writer(&out, self)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{self}")?;
+        }
+        Ok(())
     }
 }
 
-async fn end_serve(state: &Path) -> anyhow::Result<()> {
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state_dir.display();
+        match (self.found, self.served, self.containers) {
+            (false, ..) => write!(f, "nothing to end: there is no {state} (`state_dir`)"),
+            (true, false, 0) => write!(f, "nothing ran of {state}"),
+            (true, served, containers) => {
+                let serve = if served { "serve and " } else { "" };
+                let plural = if containers == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "ended {serve}{containers} container{plural}; {state} is kept, and what the next serve starts from"
+                )
+            }
+        }
+    }
+}
+
+/// Ends everything. Fine when nothing runs.
+pub(crate) async fn down(config: Config) -> anyhow::Result<Ended> {
+    let mut ended = Ended { state_dir: config.state_dir.clone(), found: config.state_dir.exists(), ..Ended::default() };
+    if !ended.found {
+        return Ok(ended);
+    }
+    ended.served = end_serve(&config.state_dir).await?;
+    let state = StateDir::open(&config.state_dir)?;
+    let places = Places::open(&config, &state)?;
+    end_proxies(&places).await?;
+    ended.containers = end_containers(&config, &state, &places).await?;
+    match std::fs::remove_dir_all(&places.run_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("cannot remove the run directory"),
+        _ => Ok(ended),
+    }
+}
+
+/// Returns whether there was one.
+async fn end_serve(state: &Path) -> anyhow::Result<bool> {
     let begun = Instant::now();
     let mut asked = BTreeSet::new();
     while let Some(&pid) = state_dir::owners(state)?.first() {
@@ -60,7 +106,7 @@ async fn end_serve(state: &Path) -> anyhow::Result<()> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(())
+    Ok(!asked.is_empty())
 }
 
 /// Ends every proxy: the one that takes visitors, and those that still finish theirs.
@@ -89,7 +135,8 @@ async fn end_proxy(places: &Places, socket: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> anyhow::Result<()> {
+/// Returns how many ran.
+async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> anyhow::Result<usize> {
     let driver = platform::open_driver(config, state, places, None).await?;
     let containers = driver.recover().await?;
     let ending = containers.iter().map(|seen| async {
@@ -103,5 +150,6 @@ async fn end_containers(config: &Config, state: &StateDir, places: &Places) -> a
     }
     driver.close().await;
     let benches = BenchConfig::new(places.builds(config, state).join(BENCHES));
-    benches.clear().context("cannot unmount the disks of builds")
+    benches.clear().context("cannot unmount the disks of builds")?;
+    Ok(containers.iter().filter(|seen| seen.phase == Phase::Running).count())
 }

@@ -54,7 +54,7 @@ fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Facts => serde_json::to_writer(std::io::stdout(), &facts::Facts::own())?,
         Command::Install => install::install()?,
         Command::Uninstall(args) => runtime()?.block_on(install::uninstall(args.purge))?,
-        Command::Down(args) => runtime()?.block_on(down::down(load(&args)?.config))?,
+        Command::Down(args) => runtime()?.block_on(down::down(load(&args)?.config))?.print(json)?,
         Command::Doctor(args) => return doctor::doctor(&load(&args)?.config, json),
         Command::Db(command) => runtime()?.block_on(db::carry(command))?,
         Command::Config(ConfigCommand::Check(args)) => config_check::print(&load(&args)?, json)?,

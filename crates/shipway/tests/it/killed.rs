@@ -74,6 +74,14 @@ fn down_leaves_nothing_behind() {
     let instance = fs::read_to_string(world.platform.state_dir().join("engine/instance")).unwrap();
     let output = world.platform.down().unwrap();
     assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(
+        output.stdout,
+        format!("ended serve and 2 containers; {state} is kept, and what the next serve starts from\n")
+    );
+    assert_eq!(world.platform.down().unwrap().stdout, format!("nothing ran of {state}\n"));
+    let nowhere = world.platform.cli(&["down", "--json", "--set", "state_dir=/nowhere"]).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&nowhere.stdout).unwrap();
+    assert_eq!(said["found"], false, "{nowhere:?}");
     assert_eq!(processes_with(&state), [0; 0], "processes");
     assert_eq!(processes_with(&run), [0; 0], "processes");
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();

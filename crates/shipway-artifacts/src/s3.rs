@@ -23,7 +23,6 @@
 
 mod carrier;
 mod classify;
-mod connect;
 mod flowing;
 mod journal;
 mod marks;

@@ -1,13 +1,10 @@
 //! A connection to an address that was checked, and to no other.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
@@ -22,28 +19,6 @@ const TRIED_MAX: usize = 8;
 /// Bytes both ways.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// Makes the TLS configuration: the given CA file, or the host's own bundle, company
-/// CAs included.
-pub(crate) fn tls_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates(ca_file)?);
-    if added == 0 {
-        tracing::warn!("there are no CA certificates: https URLs cannot be fetched");
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(io::Error::other)?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-}
-
-fn certificates(ca_file: Option<&Path>) -> io::Result<Vec<CertificateDer<'static>>> {
-    let Some(path) = ca_file else {
-        return Ok(rustls_native_certs::load_native_certs().certs);
-    };
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    found.map_err(|error| io::Error::other(format!("the CA file {} cannot be read: {error}", path.display())))
-}
 
 /// Connects to the first of `addresses` that answers.
 pub(crate) async fn connect(addresses: &[IpAddr], port: u16, each: Duration) -> Result<TcpStream, FetchError> {

@@ -21,7 +21,7 @@ use url::{Host, Url};
 
 use crate::allow::AllowList;
 use crate::blobs::Blobs;
-use crate::connect::{connect, secure, tls_config};
+use crate::connect::{connect, secure};
 use crate::error::FetchError;
 use crate::own;
 use crate::read::{Answer, read};
@@ -123,7 +123,7 @@ impl Fetcher {
     ///
     /// TLS cannot be set up at all, or the CA file that was named cannot be read.
     pub fn new(config: FetchConfig) -> io::Result<Self> {
-        let tls = tls_config(config.ca_file.as_deref())?;
+        let tls = shipway_dial::trusting(config.ca_file.as_deref(), "what URLs lead to")?;
         Ok(Self { config: Arc::new(config), tls })
     }
 

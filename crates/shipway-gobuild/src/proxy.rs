@@ -14,7 +14,6 @@
 
 mod body;
 mod client;
-mod connect;
 mod error;
 mod file;
 mod http;

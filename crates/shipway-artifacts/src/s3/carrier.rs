@@ -18,12 +18,12 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService,
 };
+use shipway_dial::trusting;
 use shipway_stdx::backoff::Backoff;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::classify::Answer;
-use super::connect::Dialer;
 use super::flowing::Flowing;
 use crate::config::S3Limits;
 use crate::layout::PREFIX;
@@ -51,7 +51,7 @@ impl HttpConnector for Connector {
 /// Sends requests.
 #[derive(Debug)]
 pub(super) struct Carrier {
-    client: Client<Dialer, HttpRequestBody>,
+    client: Client<shipway_dial::Connector, HttpRequestBody>,
     limits: S3Limits,
 }
 
@@ -60,7 +60,8 @@ impl Carrier {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_max_idle_per_host(IDLE_MAX);
         builder.pool_idle_timeout(Duration::from_secs(15));
-        Ok(Self { client: builder.build(Dialer::new(limits.connect)?), limits })
+        let tls = trusting(None, "S3").map_err(|error| error.to_string())?;
+        Ok(Self { client: builder.build(shipway_dial::Connector::new(tls, limits.connect)), limits })
     }
 
     /// Sends once.

@@ -13,11 +13,11 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
 use object_store::client::{HttpError, HttpErrorKind};
+use shipway_dial::is_distrust;
 
 use crate::error::ArtifactError;
 
@@ -147,13 +147,6 @@ impl From<Answer> for ArtifactError {
         }
         Self::Refused { setting: answer.setting(), reason: answer.to_string() }
     }
-}
-
-/// Whether a certificate was refused.
-fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What an error of `object_store` means.

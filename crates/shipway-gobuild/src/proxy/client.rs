@@ -8,10 +8,10 @@ use bytes::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
+use shipway_dial::Connector;
 use tokio::time::Instant;
 
 use super::body::{Body, Source};
-use super::connect::Connector;
 use super::error::{Failure, ProxyError, Tried};
 use super::file;
 use super::http::{HttpClient, Part, ask, range};
@@ -60,7 +60,8 @@ impl Proxies {
     ///
     /// The CA file cannot be read.
     pub fn open(config: ProxiesConfig) -> io::Result<Self> {
-        let connector = Connector::new(config.ca_file.as_deref(), config.limits.connect)?;
+        let tls = shipway_dial::trusting(config.ca_file.as_deref(), "module proxies")?;
+        let connector = Connector::new(tls, config.limits.connect);
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_idle_timeout(KEPT_IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(8);
         Ok(Self { list: config.list, limits: config.limits, client: builder.build(connector) })

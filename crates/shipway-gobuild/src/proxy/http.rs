@@ -10,10 +10,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
+use shipway_dial::Connector;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::connect::Connector;
 use super::error::{Failure, quoted};
 
 /// Most redirects followed: what Go's own client follows.

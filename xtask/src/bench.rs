@@ -67,15 +67,18 @@ pub(crate) fn bench(options: &Options) -> anyhow::Result<()> {
     let is_wanted = |name: &str| options.names.is_empty() || options.names.iter().any(|wanted| wanted == name);
     let wanted: Vec<Bench> = BENCHES.into_iter().filter(|(name, ..)| is_wanted(name)).collect();
     if wanted.iter().any(|(_, whole, _)| *whole) {
+        say("building a release of Shipway (minutes, the first time)");
         sh::run("cargo", &["build", "--release", "--quiet", "--package", "shipway"])?;
     }
     let mut rows = Vec::new();
     for (name, _, measure) in wanted {
         say(&format!("measuring {name}"));
-        rows.extend(measure(options.rounds)?);
-    }
-    for row in &rows {
-        tell(&if options.json { serde_json::to_string(row)? } else { row.line() });
+        let measured = measure(options.rounds)?;
+        // At once: a later one may take long, or fail.
+        for row in &measured {
+            tell(&if options.json { serde_json::to_string(row)? } else { row.line() });
+        }
+        rows.extend(measured);
     }
     let missed = rows.iter().filter(|row| row.held == Some(false)).count();
     ensure!(!options.check || missed == 0, "{missed} bars are missed");

@@ -154,7 +154,10 @@ impl Setup {
         self.environment.push(("SHIPWAY_HOME".to_owned(), home.to_str().unwrap().to_owned()));
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
         let program = folder.join("shipway-runner");
-        fs::copy(PROGRAM, &program).unwrap();
+        // By a process of its own: a child that another test starts just then would inherit the file, open for
+        // writing, and until it executes something else the kernel executes no such file (ETXTBSY).
+        let copied = Command::new("cp").args([PROGRAM.as_ref(), program.as_os_str()]).status().unwrap();
+        assert!(copied.success(), "{copied}");
         program
     }
 }
@@ -212,6 +215,9 @@ impl Runner {
 impl Drop for Runner {
     /// Asked twice, it ends at once and takes its scripts along; killed, it could not.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the runner ---\n{}", self.log());
+        }
         let limit = Instant::now() + Duration::from_secs(5);
         let pid = rustix::process::Pid::from_child(&self.child);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < limit {

@@ -70,17 +70,15 @@ pub(crate) fn bench(options: &Options) -> anyhow::Result<()> {
         say("building a release of Shipway (minutes, the first time)");
         sh::run("cargo", &["build", "--release", "--quiet", "--package", "shipway"])?;
     }
-    let mut rows = Vec::new();
+    let mut missed = 0;
     for (name, _, measure) in wanted {
         say(&format!("measuring {name}"));
-        let measured = measure(options.rounds)?;
-        // At once: a later one may take long, or fail.
-        for row in &measured {
-            tell(&if options.json { serde_json::to_string(row)? } else { row.line() });
+        // Told at once: a later one may take long, or fail.
+        for row in measure(options.rounds)? {
+            tell(&if options.json { serde_json::to_string(&row)? } else { row.line() });
+            missed += usize::from(row.held == Some(false));
         }
-        rows.extend(measured);
     }
-    let missed = rows.iter().filter(|row| row.held == Some(false)).count();
     ensure!(!options.check || missed == 0, "{missed} bars are missed");
     Ok(())
 }

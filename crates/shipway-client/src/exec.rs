@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use url::form_urlencoded;
 
-use crate::connect::Stream;
+use crate::connect::{self, Stream};
 use crate::{Client, Error};
 
 /// What to run.
@@ -66,7 +66,7 @@ impl Client {
         let safe: String = form_urlencoded::byte_serialize(reference.as_bytes()).collect();
         let path = format!("/v1/services/{safe}/exec");
         let request = self.upgrade(&path)?;
-        let stream = Stream::open(self.address()).await?;
+        let stream = connect::open(self.address()).await?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(broken)?;
         let (sink, output) = socket.split();
         let mut input = ExecInput(sink);

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shipway_api_types::Problem;
 
-use crate::connect::Stream;
+use crate::connect;
 use crate::{Address, Error};
 
 /// Largest answer that is read whole. Pages have at most 500 items.
@@ -151,7 +151,7 @@ impl Client {
 
     /// Sends a request and returns the answer, whatever it is.
     pub(crate) async fn exchange(&self, call: Call) -> Result<Response<Incoming>, Error> {
-        let stream = Stream::open(&self.address).await?;
+        let stream = connect::open(&self.address).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| Error::Broken(error.into()))?;
         // Ends by itself when the answer's body is read or dropped.

@@ -65,10 +65,10 @@ impl Service<Uri> for Connector {
 
 async fn secure(uri: &Uri, stream: TcpStream, tls: Arc<ClientConfig>) -> io::Result<Wire> {
     if uri.scheme_str() != Some("https") {
-        return Ok(Wire::Plain(stream));
+        return Ok(Wire::plain(stream));
     }
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
-    Ok(Wire::Tls(Box::new(stream)))
+    Ok(Wire::secured(stream))
 }

@@ -60,11 +60,15 @@ impl Ground {
         if settings.enabled == Enabled::No || !(roles.api || roles.worker) {
             return Ok(None);
         }
-        if settings.enabled == Enabled::Auto && roles.worker && toolchain(settings).is_ok_and(|go| go.is_none()) {
+        let go = toolchain(settings);
+        if settings.enabled == Enabled::Auto && roles.worker && matches!(go, Ok(None)) {
             tracing::info!("no builds here: there is no Go tool chain (`builds.go`)");
             return Ok(None);
         }
-        let found = Self::open(base).await;
+        let found = match go {
+            Ok(go) => Self::open(base, go).await,
+            Err(error) => Err(error),
+        };
         if settings.enabled == Enabled::Yes {
             return found.map(Some).context("builds are on (`builds.enabled`), but cannot be made");
         }
@@ -78,9 +82,8 @@ impl Ground {
         }
     }
 
-    async fn open(base: &Base) -> anyhow::Result<Self> {
+    async fn open(base: &Base, go: Option<Toolchain>) -> anyhow::Result<Self> {
         let (settings, roles) = (&base.config.builds, base.config.roles);
-        let go = toolchain(settings)?;
         anyhow::ensure!(go.is_some() || !roles.worker, "there is no Go tool chain (`builds.go`)");
         let told = match &go {
             Some(go) => Some(defaults(go).await.context("the go command does not say what it is set to")?),
